@@ -1,0 +1,46 @@
+# make demo   the main job, end to end: which pairs to compare, on a small language model
+# make test   everything that must hold (with the checks)
+# make check  format, lint, types, import direction, docs against code
+# make setup  the .venv that the others make by themselves when it is missing or stale
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
+
+.PHONY: setup demo test check format bench-theory docs
+
+setup: $(STAMP)
+
+# pip's own find-links setting, where one is set, may hold a CPU wheel of torch; uv does not read it.
+$(STAMP):
+	@echo "Setting up $(VENV) (once, well under a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	@if [ -d "$${PIP_FIND_LINKS:-}" ]; then export UV_FIND_LINKS="$$PIP_FIND_LINKS"; fi; \
+	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints/cpu.txt -e '.[train]' --group dev
+	@rm -f $(VENV)/.whichpairs-*; touch $@
+
+demo: setup
+	@$(BIN)/python recipes/imdb/demo.py
+
+test: check
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: setup
+	@$(BIN)/ruff format --check --quiet . || (echo "run: make format"; exit 1)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache > /tmp/lint-imports.$$$$ || { cat /tmp/lint-imports.$$$$; exit 1; }
+	@$(BIN)/python docs/generate.py --check
+
+format: setup
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+docs: setup
+	@$(BIN)/python docs/generate.py
+
+bench-theory: setup
+	@$(BIN)/python -m whichpairs.bench.theory

@@ -1,0 +1,5 @@
+"""`python -m whichpairs.cli`."""
+
+from whichpairs.cli.main import main
+
+main()

@@ -1,0 +1,21 @@
+"""`whichpairs export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whichpairs.cli.options import BetaOption, JsonOption, RunOption, show
+
+
+def command(
+    out: Annotated[Path, typer.Argument(help="A .jsonl or .parquet file to write.")],
+    run: RunOption,
+    to: Annotated[str, typer.Option(help="What it is for: trl.")] = "trl",
+    beta: BetaOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write the labels as a preference set that TRL's DPOTrainer takes as it is."""
+    from whichpairs.workflow.export import export
+
+    show(export(run, out, to=to, beta=beta), json_)

@@ -1,0 +1,82 @@
+"""`whichpairs`: finds the stage, and turns a user's mistake into one line and exit code 2."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from whichpairs.cli import (
+    evaluate,
+    export,
+    features,
+    fit,
+    generate,
+    import_,
+    label,
+    report,
+    score,
+    select,
+    status,
+    train,
+)
+from whichpairs.errors import WhichpairsError, one_line
+
+app = typer.Typer(
+    name="whichpairs",
+    help="Which pairs of completions should I pay to have compared?",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+STAGES = {
+    "import": import_,
+    "generate": generate,
+    "score": score,
+    "features": features,
+    "select": select,
+    "label": label,
+    "fit": fit,
+    "export": export,
+    "train": train,
+    "evaluate": evaluate,
+    "report": report,
+    "status": status,
+}
+for _name, _stage in STAGES.items():
+    app.command(_name)(_stage.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"whichpairs {version('whichpairs')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True),
+) -> None:
+    """Which pairs of completions should I pay to have compared?"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exits 0, 2 for a user's mistake, 130 for Ctrl-C."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(args=given or ["--help"], standalone_mode=False)
+    except WhichpairsError as error:
+        _fail(str(error))
+    except typer.TyperException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        _fail(one_line(message) or "give a command; see whichpairs --help")
+    except (typer.Abort, KeyboardInterrupt):
+        print("whichpairs: stopped; what was finished is kept", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    print(f"whichpairs: {message}", file=sys.stderr)
+    sys.exit(2)

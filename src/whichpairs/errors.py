@@ -1,0 +1,40 @@
+"""Every error a user can meet, each in one line: the rule, what was received, the remedy.
+
+The command line prints `str(error)` and exits with code 2; nothing has been written by then.
+"""
+
+
+class WhichpairsError(Exception):
+    """The root of all errors that whichpairs raises on purpose."""
+
+
+class UserError(WhichpairsError):
+    """A mistake that the user can mend.
+
+    Args:
+        rule: what must hold, e.g. ``budget must be between 1 and the 4512 candidate pairs``.
+        received: what was found instead, e.g. ``got 0``.
+        remedy: what to do, e.g. ``pass --budget 500``; may be empty where the rule says it.
+    """
+
+    def __init__(self, rule: str, received: str, remedy: str = "") -> None:
+        self.rule, self.received, self.remedy = rule, received, remedy
+        parts = [f"{rule}; {received}"] + ([remedy] if remedy else [])
+        super().__init__(one_line(". ".join(parts)))
+
+
+class MissingExtraError(UserError):
+    """An optional dependency is not installed; the message names the pip command."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(
+            f"this needs the optional dependency {module}",
+            "it is not installed",
+            f"Install it with: pip install 'whichpairs[{extra}]'",
+        )
+
+
+def one_line(text: str, limit: int = 1000) -> str:
+    """`text` with control characters and line breaks made visible, cut at `limit` characters."""
+    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"

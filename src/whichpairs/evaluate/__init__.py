@@ -1,0 +1,1 @@
+"""What a policy is worth: rewards, divergences from the reference, and J with its interval."""

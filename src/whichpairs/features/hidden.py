@@ -1,0 +1,115 @@
+"""φ(x, y) = the last layer's hidden state: one forward pass, no gradients.
+
+For the output matrix alone the gradient of log π is Σ_t (e_{y_t} − π_t) ⊗ h_t, so hidden states are
+the cheap part of the gradient features; what they leave out is every other layer.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
+from jaxtyping import Float32
+
+from whichpairs.errors import UserError
+from whichpairs.lm.batch import check_context, pad, sorted_batches
+from whichpairs.lm.encode import Encoded, encode_all
+from whichpairs.lm.logprobs import takes_positions
+from whichpairs.lm.optional import require
+from whichpairs.types import SILENT, Example, Progress
+
+require("torch")
+import torch  # noqa: E402
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from whichpairs.lm.model import LanguageModel
+
+Pooling = Literal["last", "mean"]
+WINDOW = 16
+"""Batches that are sorted by length together and come out as one block."""
+
+
+def hidden_features(
+    lm: "LanguageModel",
+    examples: Sequence[Example],
+    *,
+    pooling: Pooling = "last",
+    dim: int | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    max_length: int | None = None,
+    progress: Progress = SILENT,
+) -> Iterator[Float32[np.ndarray, "block dim"]]:
+    """The last layer's hidden state of each completion.
+
+    Args:
+        pooling: ``"last"``, at the completion's last token (its end token where it is finished),
+            or ``"mean"`` over its tokens. A completion of no token has the state at the prompt's
+            last token.
+        dim: where it is below the hidden size, a Gaussian projection to `dim` numbers that keeps
+            inner products in expectation; else (or None) the hidden state as it is.
+        seed: of the projection, 0 or more.
+        batch_size: completions a forward pass.
+        max_length: the most tokens of prompt and completion together; see `lm.encode`.
+
+    Yields:
+        Blocks of rows in the order of `examples`, up to 16 batches each, min(dim, hidden size)
+        numbers a row.
+
+    Raises:
+        UserError: `dim` below 1, an unknown pooling, or a completion that exceeds the model's
+            context.
+    """
+    if pooling not in ("last", "mean"):
+        raise UserError("pooling must be last or mean", f"got {pooling}")
+    if seed < 0 or (dim is not None and dim < 1):
+        raise UserError("dim must be at least 1 and seed at least 0", f"got {dim} and {seed}")
+    size = lm.model.config.get_text_config().hidden_size
+    projection = hidden_projection(size, dim, seed)
+    progress.start("hidden-state features", len(examples))
+    for start in range(0, len(examples), WINDOW * batch_size):
+        part = examples[start : start + WINDOW * batch_size]
+        encoded = encode_all(lm.tokenizer, part, max_length)
+        lengths = [len(e) for e in encoded]
+        check_context(lm, max(lengths))
+        block = np.empty((len(part), size), dtype=np.float32)
+        for rows in sorted_batches(lengths, batch_size):
+            block[rows] = _pooled(lm, [encoded[i] for i in rows], pooling)
+            progress.advance(len(rows))
+        yield block if projection is None else block @ projection
+    progress.finish()
+
+
+def hidden_projection(
+    size: int, dim: int | None, seed: int
+) -> Float32[np.ndarray, "size dim"] | None:
+    """Independent normal numbers of variance 1/dim, or None where there is nothing to project."""
+    if dim is None or dim >= size:
+        return None
+    normal = np.random.default_rng(seed).standard_normal((size, dim))
+    return (normal / math.sqrt(dim)).astype(np.float32)
+
+
+def _pooled(
+    lm: "LanguageModel", encoded: Sequence[Encoded], pooling: Pooling
+) -> Float32[np.ndarray, "n hidden"]:
+    batch = pad(encoded, lm.tokenizer.pad_token_id, lm.device)
+    body = cast("PreTrainedModel", lm.model.base_model)
+    extra = {"position_ids": batch.position_ids} if takes_positions(body) else {}
+    with torch.inference_mode():
+        states = body(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            use_cache=False,
+            **extra,
+        ).last_hidden_state.float()
+        wanted = batch.completion
+        if pooling == "last" or not bool(wanted.any(1).all()):
+            last = batch.attention_mask.sum(1) - 1
+            only_last = torch.zeros_like(wanted).scatter(1, last[:, None], True)
+            empty = ~wanted.any(1, keepdim=True)
+            wanted = only_last if pooling == "last" else torch.where(empty, only_last, wanted)
+        weights = wanted.float() / wanted.sum(1, keepdim=True)
+        return (weights[:, None, :] @ states)[:, 0].cpu().numpy()  # type: ignore[no-any-return]

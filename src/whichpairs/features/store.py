@@ -1,0 +1,105 @@
+"""Feature files: one row a completion, centred within its prompt, written in a stream.
+
+Only differences within a prompt matter, so φ is centred there before it is stored in low
+precision. Written with plain writes (a full disk is then an error, not a bus error) and read
+memory-mapped.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from whichpairs.errors import UserError
+
+NAME = "features.npy"
+
+
+def write_features(
+    folder: Path, blocks: Iterable[np.ndarray], starts: np.ndarray, dtype: str = "float32"
+) -> int:
+    """Centre `blocks` (rows in pool order, any cut) within prompts and write them; returns d.
+
+    Raises:
+        UserError: a value is not finite (its row and column are named), the rows do not match the
+            pool, or no feature differs within any prompt.
+    """
+    spread, dim, rows = 0.0, 0, 0
+    with (folder / NAME).open("wb") as file:
+        for block in _by_prompt(blocks, starts):
+            if not dim:
+                dim = block.shape[1]
+                header = {"descr": np.dtype(dtype).str, "fortran_order": False}
+                np.lib.format.write_array_header_1_0(
+                    file, {**header, "shape": (int(starts[-1]), dim)}
+                )
+            file.write(np.ascontiguousarray(block, dtype=dtype).tobytes())
+            spread = max(spread, float(np.abs(block).max(initial=0.0)))
+            rows += len(block)
+    if rows != starts[-1]:
+        raise UserError(
+            f"features need one row a completion ({starts[-1]} of them)", f"got {rows} rows"
+        )
+    if spread <= 1e-12:
+        raise UserError(
+            "features must differ within some prompt",
+            "all are constant there, so no pair teaches anything",
+            "use another --method",
+        )
+    return dim
+
+
+def open_features(folder: Path, rows: int) -> np.ndarray:
+    """The feature file, memory-mapped (rows × d).
+
+    Raises:
+        UserError: the file is missing, half-written, or has another number of rows.
+    """
+    path = folder / NAME
+    remedy = f"delete {folder} and compute the features again"
+    try:
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError("the feature file must be whole", f"{path}: {error}", remedy) from None
+    if features.ndim != 2 or len(features) != rows:
+        raise UserError(
+            f"the feature file must have {rows} rows", f"{path} has shape {features.shape}", remedy
+        )
+    return np.asarray(features) if features.nbytes < 1 << 26 else features
+
+
+def _by_prompt(blocks: Iterable[np.ndarray], starts: np.ndarray) -> Iterator[np.ndarray]:
+    """The same rows, cut at prompt boundaries, checked and centred."""
+    held = np.empty((0, 0))
+    first, prompt = 0, 0
+    for block in blocks:
+        _check_finite(block, first + len(held))
+        held = np.concatenate([held, block]) if len(held) else np.asarray(block, np.float64)
+        last = int(np.searchsorted(starts, first + len(held), side="right")) - 1
+        if last > prompt:
+            size = int(starts[last]) - first
+            yield _centred(held[:size], np.diff(starts[prompt : last + 1]))
+            held, first, prompt = held[size:], int(starts[last]), last
+    if len(held):
+        raise UserError(
+            f"features need one row a completion ({starts[-1]} of them)",
+            f"got {first + len(held)} rows",
+        )
+
+
+def _centred(rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    sizes = sizes[sizes > 0]
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    means = np.add.reduceat(np.asarray(rows, np.float64), offsets, axis=0) / sizes[:, None]
+    return np.asarray(rows - np.repeat(means, sizes, axis=0))
+
+
+def _check_finite(block: np.ndarray, first: int) -> None:
+    bad = np.argwhere(~np.isfinite(block))
+    if len(bad):
+        row, column = (int(v) for v in bad[0])
+        raise UserError(
+            "features must be finite numbers",
+            f"row {first + row}, column {column} is {block[row, column]}",
+            "mend that row, or leave its completion out",
+        )

@@ -1,0 +1,1 @@
+"""Prompts to completions, one file a back-end."""

@@ -1,0 +1,1 @@
+"""Answers about pairs: one store for all of them, whoever gave them."""

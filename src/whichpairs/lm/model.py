@@ -1,0 +1,176 @@
+"""One loaded language model: the network, its tokenizer, where it runs and which weights it has.
+
+The fingerprint is what later stages write beside their results, so that features of one model are
+never mixed with completions of another.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whichpairs.errors import UserError
+from whichpairs.lm.optional import quiet, require
+
+require("torch")
+require("transformers")
+require("safetensors")
+
+import torch  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model in evaluation mode; no parameter asks for a gradient.
+
+    Attributes:
+        model: the network, on `device`.
+        tokenizer: its tokenizer; ``pad_token`` is set (to the end-of-sequence token where the
+            files name none).
+        device: torch's name of where it runs, e.g. ``"cpu"`` or ``"cuda"``.
+        path: what the caller asked for: a folder, or a name on the Hugging Face hub.
+        fingerprint: 16 hexadecimal digits of a SHA-256 over configuration, weights and tokenizer.
+    """
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    device: str
+    path: str
+    fingerprint: str
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens one sequence may have, or None where the configuration names no limit."""
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return limit if isinstance(limit, int) and limit > 0 else None
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """The tokens that end a completion: the tokenizer's, then what generation also stops at."""
+        extra = getattr(self.model.generation_config, "eos_token_id", None)
+        more = [extra] if isinstance(extra, int) else list(extra or [])
+        return tuple(dict.fromkeys([int(self.tokenizer.eos_token_id), *more]))
+
+
+def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> LanguageModel:
+    """Load a model and its tokenizer from a folder, or from the hub (its local cache first).
+
+    Args:
+        path: a folder that ``save_pretrained`` wrote (weights as ``*.safetensors``; pickled
+            weights are refused, and no code that comes with a model is run), or a hub name such
+            as ``gpt2``.
+        device: a torch device, or ``"auto"``: ``cuda`` where there is one, else ``cpu``.
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+
+    Raises:
+        UserError: no such folder or hub name, no device, no model in it, or a tokenizer without
+            an end token.
+        MissingExtraError: torch, transformers or safetensors is not installed.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"dtype must be one of {', '.join(DTYPES)}", f"got {dtype}")
+    name = pick_device(device)
+    folder = find_folder(path)
+    with quiet():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # what a broken file raises depends on the library that reads it
+            raise UserError(
+                f"{path} must hold a causal language model and its tokenizer "
+                "(config.json, *.safetensors, tokenizer.json)",
+                f"reading it gives: {first_line(error)}",
+            ) from error
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            "the tokenizer must have an end-of-sequence token", f"the one in {path} has none"
+        )
+    weight: Any = model.get_input_embeddings().weight
+    if len(tokenizer) > (rows := weight.shape[0]):
+        raise UserError(
+            "a tokenizer must have no more tokens than its model",
+            f"{path} has {len(tokenizer)} in the tokenizer and {rows} in the model",
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.requires_grad_(False).train(False).to(name)
+    return LanguageModel(model, tokenizer, name, str(path), fingerprint(folder))
+
+
+def pick_device(device: str) -> str:
+    """The torch device meant by `device`; ``"auto"`` is ``cuda`` where there is one, else ``cpu``.
+
+    Raises:
+        UserError: torch knows no such device, or this machine has none.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            "device must be one that torch can use here", f"got {device} ({first_line(error)})"
+        ) from None
+    return device
+
+
+def find_folder(path: str | Path) -> Path:
+    """The folder of a model: `path`, or the hub's snapshot of that name, fetched if need be.
+
+    Raises:
+        UserError: there is no such folder, and no such name in the cache or within reach on the
+            hub.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    name = str(path)
+    if isinstance(path, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError("a model's path must be an existing folder", f"{name} is none")
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    fetch: Any = snapshot_download
+    try:
+        with quiet():
+            return Path(fetch(name, allow_patterns=patterns))
+    except Exception as error:  # the hub's client has a dozen kinds, and what it builds on has more
+        raise UserError(
+            "a model must be an existing folder, or a name on the Hugging Face hub within reach",
+            f"{name} is neither ({type(error).__name__})",
+            "check the spelling, or download the model and pass its folder",
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def fingerprint(folder: Path) -> str:
+    """16 hexadecimal digits of a SHA-256 over configuration, ``*.safetensors`` and tokenizer.
+
+    File names are hashed with the contents, and the bytes are streamed, a megabyte at a time.
+    """
+    digest = hashlib.sha256()
+    wanted = [
+        folder / "config.json",
+        *sorted(folder.glob("*.safetensors")),
+        folder / "tokenizer.json",
+    ]
+    for file in wanted:
+        if not file.is_file():
+            continue
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,168 @@
+"""The pool in memory: prompts, their completions in contiguous rows, and who is held out."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from whichpairs.errors import UserError
+from whichpairs.types import Example
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Prompts and completions, row by row.
+
+    Attributes:
+        prompts: ``prompt_id, prompt, messages, group, holdout``.
+        completions: ``completion_id, prompt_id, completion, weight, finished`` and further columns,
+            a prompt's completions contiguous and in the order of `prompts`.
+        pairs: answers that came with the pool: ``prompt_id, chosen_id, rejected_id, tie``.
+        fingerprint: 16 hex digits over ids, texts, weights and the held-out prompts.
+    """
+
+    prompts: pl.DataFrame
+    completions: pl.DataFrame
+    pairs: pl.DataFrame
+    fingerprint: str
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """Prompt p owns rows ``starts[p]:starts[p + 1]`` (int64)."""
+        runs = self.completions["prompt_id"].rle().struct.unnest()
+        if runs["value"].to_list() != self.prompts["prompt_id"].to_list():
+            raise UserError("a prompt's completions must be contiguous", "the pool files disagree")
+        return np.concatenate([[0], np.cumsum(runs["len"].to_numpy())]).astype(np.int64)
+
+    @cached_property
+    def holdout(self) -> np.ndarray:
+        """Which prompts are held out (bool)."""
+        return self.prompts["holdout"].to_numpy()
+
+    @cached_property
+    def prompt_of(self) -> np.ndarray:
+        """The prompt number of every row."""
+        return np.repeat(np.arange(len(self.prompts)), np.diff(self.starts))
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """π_ref's weight of every row (float64, any scale a prompt)."""
+        return self.completions["weight"].to_numpy().astype(np.float64)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Completion ids by row."""
+        return self.completions["completion_id"].to_list()
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of every completion id."""
+        return {name: row for row, name in enumerate(self.ids)}
+
+    def rows(self, ids: Iterable[str]) -> np.ndarray:
+        """Rows of completion ids (int64)."""
+        return np.fromiter((self.row_of[name] for name in ids), dtype=np.int64)
+
+    def messages(self, prompt: int) -> str | tuple[dict[str, str], ...]:
+        """A prompt's chat messages, or its text where it is plain."""
+        raw = self.prompts["messages"][prompt]
+        return self.prompts["prompt"][prompt] if raw is None else tuple(json.loads(raw))
+
+    def examples(self, rows: Iterable[int]) -> list[Example]:
+        """Completions as a language model sees them."""
+        text, finished = self.completions["completion"], self.completions["finished"]
+        return [
+            Example(self.messages(int(self.prompt_of[r])), text[int(r)], bool(finished[int(r)]))
+            for r in rows
+        ]
+
+    def numbers(self, column: str) -> np.ndarray:
+        """A numeric column of the completions (float64).
+
+        Raises:
+            UserError: there is none of that name, or it is not numeric.
+        """
+        numeric = [
+            name
+            for name, kind in self.completions.schema.items()
+            if kind.is_numeric() and name not in {"weight"}
+        ]
+        if column not in numeric:
+            raise UserError(
+                "the score column must be a numeric column of the pool",
+                f"got {column!r}; there is {', '.join(numeric) or 'none'}",
+                "import with --score-column, or score the pool with: whichpairs score",
+            )
+        return self.completions[column].to_numpy().astype(np.float64)
+
+
+def fingerprint(prompts: pl.DataFrame, completions: pl.DataFrame) -> str:
+    """16 hex digits that change when anything a stage depends on changes."""
+    digest = hashlib.sha256()
+    for frame, names in (
+        (prompts, ("prompt_id", "prompt", "messages", "holdout")),
+        (completions, ("completion_id", "completion", "weight", "finished")),
+    ):
+        for name in names:
+            digest.update(json.dumps(frame[name].to_list()).encode())
+    return digest.hexdigest()[:16]
+
+
+def hold_out(prompts: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
+    """`prompts` with a column ``holdout``: a random `share` of them, by whole groups.
+
+    Prompts without a group are groups of their own.
+
+    Raises:
+        UserError: the share is not in [0, 1), or leaves no prompt to pick from.
+    """
+    if not 0.0 <= share < 1.0:
+        raise UserError("holdout must be at least 0 and below 1", f"got {share}")
+    groups = prompts["group"].fill_null(pl.Series(prompts["prompt_id"])).to_list()
+    unique = sorted(set(groups))
+    order = np.random.default_rng([seed, 1]).permutation(len(unique))
+    chosen = {unique[k] for k in order[: round(share * len(unique))]}
+    if len(chosen) == len(unique):
+        raise UserError("holdout must leave prompts to pick from", f"got {share} of {len(unique)}")
+    return prompts.with_columns(
+        pl.Series("holdout", [g in chosen for g in groups], dtype=pl.Boolean)
+    )
+
+
+def save_pool(
+    folder: Path, prompts: pl.DataFrame, completions: pl.DataFrame, pairs: pl.DataFrame
+) -> str:
+    """Write the tables into `folder`; returns their fingerprint."""
+    prompts.write_parquet(folder / "prompts.parquet")
+    completions.write_parquet(folder / "completions.parquet")
+    pairs.write_parquet(folder / "pairs.parquet")
+    return fingerprint(prompts, completions)
+
+
+def load_pool(folder: Path, expected: str) -> Pool:
+    """The pool in `folder`.
+
+    Raises:
+        UserError: a file is missing or broken.
+    """
+    try:
+        prompts, completions, pairs = (
+            pl.read_parquet(folder / name)
+            for name in ("prompts.parquet", "completions.parquet", "pairs.parquet")
+        )
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UserError(
+            "the pool's files must be whole", f"{folder}: {error}", "import the pool into a new run"
+        ) from None
+    return Pool(prompts, completions, pairs, expected)
+
+
+def pair_id(left: str, right: str) -> str:
+    """The id of a pair of completions, the same in both orders."""
+    first, second = sorted((left, right))
+    return "q" + hashlib.sha256(f"{first}\0{second}".encode()).hexdigest()[:16]

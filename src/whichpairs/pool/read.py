@@ -1,0 +1,133 @@
+"""Read what users have: files, folders of `datasets`, or the hub; completions, lists or pairs.
+
+`sources` and `hub` open files, `rows` says what their rows mean, `tables` makes the pool of them.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from whichpairs.errors import UserError
+from whichpairs.pool.hub import HUB_NAME, load_folder, load_hub
+from whichpairs.pool.messages import blank, prompt_of
+from whichpairs.pool.rows import Columns, understand
+from whichpairs.pool.sources import SUFFIXES, Source, load_file, read_text, show
+from whichpairs.pool.tables import ImportedPair, PoolTables, build_tables
+
+__all__ = [
+    "Columns",
+    "ImportedPair",
+    "PoolTables",
+    "pool_from_samples",
+    "read_pool",
+    "read_prompts",
+]
+
+
+def read_pool(path: str | Path, columns: Columns = Columns()) -> PoolTables:  # noqa: B008
+    """A pool from the user's file.
+
+    Rows may hold (1) a prompt and a completion, (2) a prompt and a list of completions, with scores
+    in lists of the same length, or (3) a prompt and a pair, of which one was preferred. Each text
+    may be a conversation in chat messages instead; a pair's prompt may then be what both begin
+    with. Pairs of HH dialogues ("\\n\\nHuman: … \\n\\nAssistant: …" in one string) are taken apart.
+
+    Exact duplicates of a prompt's completion are merged: weights add up (without a weight column
+    each row weighs 1), scores are averaged by weight, further columns are the first's. In pairs
+    (3) every completion weighs 1: being compared twice is not being sampled twice. A pair of two
+    equal texts is dropped, and so is one with an empty side; the texts stay in the pool, and
+    `PoolTables.counts` says how many.
+
+    Args:
+        path: ``.jsonl``/``.ndjson``, ``.json`` (a list, or ``{"data": [...]}``), ``.parquet``,
+            ``.csv``, a folder of `datasets.save_to_disk` (``FOLDER`` or ``FOLDER:SPLIT``), or a
+            name on the hub (``NAME`` or ``NAME:SPLIT``).
+        columns: which columns hold what.
+
+    Returns:
+        The tables. Ids do not depend on the order of rows.
+
+    Raises:
+        UserError: the file is missing or broken, a column is missing, a row is not what it must be.
+        MissingExtraError: it takes `datasets`, which is not installed.
+    """
+    return build_tables(understand(_load(str(path)), columns), columns)
+
+
+def read_prompts(
+    path: str | Path, column: str = "prompt"
+) -> list[str | tuple[dict[str, str], ...]]:
+    """Prompts to generate from, in the order of the file, duplicates included.
+
+    Args:
+        path: as for `read_pool`, or ``.txt`` with one prompt a line (empty lines are skipped).
+        column: a text, or a list of chat messages.
+
+    Returns:
+        Texts, or tuples of ``{"role", "content"}`` messages.
+
+    Raises:
+        UserError: the file is missing, broken or empty; the column is missing; a prompt is no text.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".txt" and os.path.isfile(path):
+        lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+        found = [line for line in lines if line.strip()]
+        if not found:
+            raise UserError(f"{path} must hold at least one prompt", "it is empty")
+        return list(found)
+    source = _load(str(path))
+    values = source.values(column)
+    return [prompt_of(v, column, source.at(row)).for_model for row, v in enumerate(values)]
+
+
+def pool_from_samples(
+    prompts: Sequence[str | tuple[dict[str, str], ...]],
+    samples: Sequence[Sequence[Mapping[str, Any]]],
+) -> PoolTables:
+    """A pool from completions drawn from a model, as `read_pool` would have read them.
+
+    Args:
+        prompts: texts or messages, as `read_prompts` gives them.
+        samples: for each prompt its completions: ``text``, ``finished`` and further values, which
+            become columns. A text with nothing to read is left out, and counted in
+            ``counts["empty_samples_dropped"]``.
+
+    Raises:
+        UserError: every sample is empty.
+    """
+    drawn = [(p, one) for p, many in zip(prompts, samples, strict=True) for one in many]
+    kept = [(p, one) for p, one in drawn if not blank(one["text"])]
+    if not kept:
+        raise UserError(
+            "a pool must hold at least one completion",
+            f"all {len(drawn)} samples of the model are empty",
+            "use another model, or other prompts",
+        )
+    table: dict[str, list[Any] | pl.Series] = {
+        "prompt": [p if isinstance(p, str) else list(p) for p, _ in kept],
+        "completion": [one["text"] for _, one in kept],
+    }
+    for name in kept[0][1]:
+        if name not in {"text", "prompt", "completion"}:
+            table[name] = [one[name] for _, one in kept]
+    source = Source("the samples", table, range(1, len(kept) + 1))
+    tables = build_tables(understand(source, Columns()), Columns())
+    tables.counts["empty_samples_dropped"] = len(drawn) - len(kept)
+    return tables
+
+
+def _load(name: str) -> Source:
+    """The rows of whatever `name` names."""
+    base, _, split = name.rpartition(":") if ":" in name else (name, "", "")
+    if os.path.isfile(name):
+        return load_file(Path(name))
+    for folder, wanted in ((name, ""), (base, split)):
+        if os.path.isdir(folder):
+            return load_folder(Path(folder), wanted)
+    if Path(name).suffix.lower() in (*SUFFIXES, ".txt") or not HUB_NAME.fullmatch(base):
+        raise UserError("the file to read must exist", f"there is no {show(name)}")
+    return load_hub(base, split)

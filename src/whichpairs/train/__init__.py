@@ -1,0 +1,1 @@
+"""Labels to a policy: fits in feature space, and DPO of the language model itself."""

@@ -1,0 +1,92 @@
+"""The records that stages hand to one another: frozen, plain, without behaviour of their own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Choice = Literal["a", "b", "tie"]
+"""Which of the two completions, in the order shown, was preferred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One completion as a language model sees it.
+
+    Attributes:
+        prompt: the prompt's text, or its chat messages as ``{"role", "content"}`` mappings.
+        completion: the completion's text (the assistant's last turn in a conversation).
+        finished: whether the completion ended by itself, so that an end-of-sequence token
+            belongs to it; False where the sampler was stopped by its length limit.
+    """
+
+    prompt: str | tuple[dict[str, str], ...]
+    completion: str
+    finished: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """One labelled pair, ready for training.
+
+    Attributes:
+        chosen, rejected: two completions of the same prompt.
+        probability: of `chosen` being preferred, where the labeller stated one (else None).
+    """
+
+    pair_id: str
+    chosen: Example
+    rejected: Example
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One answer about one pair, in the order that the labeller saw.
+
+    Attributes:
+        pair_id: the pair's id, the same for both orders.
+        id_a, id_b: completion ids shown as A and as B.
+        choice: ``"a"``, ``"b"`` or ``"tie"``.
+        annotator: who answered (one answer a pair and annotator).
+        probability: P(A preferred) where the source knows it, else None.
+        batch: the batch that asked, e.g. ``"001"``, or ``"imported"``.
+    """
+
+    pair_id: str
+    id_a: str
+    id_b: str
+    choice: Choice
+    annotator: str
+    batch: str
+    probability: float | None = None
+
+
+class Progress(Protocol):
+    """What long work tells its caller: `advance` units done of `total`, with a short note."""
+
+    def start(self, what: str, total: int | None) -> None:
+        """A new piece of work begins."""
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """`units` more are done."""
+
+    def finish(self) -> None:
+        """The piece of work is over."""
+
+
+class Silent:
+    """A `Progress` that says nothing."""
+
+    def start(self, what: str, total: int | None) -> None:
+        """Say nothing."""
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """Say nothing."""
+
+    def finish(self) -> None:
+        """Say nothing."""
+
+
+SILENT: Progress = Silent()
+
+Texts = Sequence[str]

@@ -1,0 +1,123 @@
+"""Stage fit: the Bradley–Terry fit in feature space, judged on held-out prompts alone."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whichpairs.design import PairSpace, prior
+from whichpairs.design.information import PRIOR_MARGIN_SPREAD
+from whichpairs.errors import UserError
+from whichpairs.train.fit import Fit, fit, quality
+from whichpairs.workflow.stage import Outcome, find
+from whichpairs.workflow.workspace import Votes, Workspace, workspace
+
+
+def fit_labels(
+    run: str | Path,
+    *,
+    features: str | None = None,
+    strength: float | None = None,
+    seed: int | None = None,
+    beta: float | None = None,
+) -> Outcome:
+    """Fit θ to the labels of prompts that are not held out.
+
+    Held-out accuracy, log loss and calibration come from labels of held-out prompts (imported
+    ones, or controls); without any they are unknown, and the result says null.
+
+    Args:
+        strength: multiple of the default prior; None chooses it by five-fold log loss.
+
+    Raises:
+        UserError: no labels, no features, or a strength that is not above 0.
+    """
+    if strength is not None and not 0.0 < strength < float("inf"):
+        raise UserError("prior strength must be a finite number above 0", f"got {strength}")
+    with workspace(run, beta) as space:
+        name, record, phi = space.feature_set(features)
+        votes = space.votes(held_out=False)
+        if len(votes.wins) == 0:
+            raise UserError(
+                "a fit needs labels of prompts that are not held out",
+                "there are none",
+                f"run: whichpairs select and whichpairs label --run {space.run.root}",
+            )
+        seed = space.run.seed if seed is None else seed
+        settings = {
+            "features": name,
+            "strength": strength,
+            "seed": seed,
+            "beta": space.run.beta,
+            "prior_spread": PRIOR_MARGIN_SPREAD,
+        }
+        inputs = {
+            "pool": space.pool.fingerprint,
+            "features": record.result["fingerprint"],
+            "labels": space.labels_fingerprint,
+        }
+        before = find(space.run, "fits", "fit", settings, inputs)
+        if before is not None:
+            message = f"Fit {before[0]} is of these labels and settings; nothing changed."
+            return Outcome(message, before[1].result, True, space.run.root / "fits" / before[0])
+        fitted = _fit(space, phi, votes, strength, seed)
+        result = _result(space, phi, votes, fitted)
+        return _write(space, fitted, settings, inputs, result)
+
+
+def _fit(space: Workspace, phi: np.ndarray, votes: Votes, strength: float | None, seed: int) -> Fit:
+    pairs = PairSpace(phi, space.pool.starts, ~space.pool.holdout)
+    h0 = prior(pairs, space.run.beta)
+    z = pairs.differences(votes.pairs)
+    return fit(z, votes.wins, space.run.beta, h0, votes.prompts, strength=strength, seed=seed)
+
+
+def _result(space: Workspace, phi: np.ndarray, votes: Votes, fitted: Fit) -> dict[str, Any]:
+    held = space.votes(held_out=True)
+    result: dict[str, Any] = {
+        "labels": len(votes.wins),
+        "prior_strength": fitted.strength,
+        "cv_log_loss": min(fitted.cv_log_loss.values()) if fitted.cv_log_loss else None,
+        "held_out_labels": len(held.wins),
+        "held_out": None,
+    }
+    if len(held.wins):
+        pairs = PairSpace(phi, space.pool.starts)
+        margins = space.run.beta * (pairs.differences(held.pairs) @ fitted.theta)
+        found = asdict(quality(margins, held.wins))
+        result["held_out"] = found
+        for key in ("accuracy", "log_loss", "calibration_error"):
+            result[f"held_out_{key}"] = found[key]
+    return result
+
+
+def _write(
+    space: Workspace,
+    fitted: Fit,
+    settings: dict[str, Any],
+    inputs: dict[str, Any],
+    result: dict[str, Any],
+) -> Outcome:
+    name = space.run.next_number("fits")
+    result = {"fit": name, **result}
+
+    def make(folder: Path) -> dict[str, Any]:
+        np.save(folder / "theta.npy", fitted.theta, allow_pickle=False)
+        return result
+
+    space.run.commit(("fits", name), "fit", settings, inputs, make)
+    message = f"Fit {name}: {result['labels']} labels, prior × {result['prior_strength']:g}"
+    if result["cv_log_loss"] is not None:
+        message += (
+            f", cross-validated log loss {result['cv_log_loss']:.4f} (on picked pairs: biased)"
+        )
+    if result["held_out"] is None:
+        message += "; on held-out prompts: unknown (pick some with select --controls)."
+    else:
+        message += "; held out ({held_out_labels} labels): ".format(**result)
+        if result["held_out_accuracy"] is not None:
+            message += "accuracy {held_out_accuracy:.3f}, ".format(**result)
+        message += "log loss {held_out_log_loss:.4f}, ".format(**result)
+        message += "calibration error {held_out_calibration_error:.3f}.".format(**result)
+    return Outcome(message, result, False, space.run.root / "fits" / name)

@@ -1,0 +1,360 @@
+"""Stage select: the batch to label next, its certificate, and what random would need instead."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whichpairs.design import (
+    Criterion,
+    DOptimal,
+    FrankWolfe,
+    Gap,
+    PairSpace,
+    PairWeights,
+    PassReport,
+    Problem,
+    Solution,
+    information,
+    policy_information,
+    prior,
+    random_outlook,
+    solve,
+)
+from whichpairs.design.baselines import (
+    best_versus_worst,
+    random_pairs,
+    reference_pairs,
+    uniform_prompts,
+)
+from whichpairs.design.information import PRIOR_MARGIN_SPREAD
+from whichpairs.design.solver import check_budget
+from whichpairs.errors import UserError
+from whichpairs.pool.pool import pair_id
+from whichpairs.workflow.stage import Outcome, find
+from whichpairs.workflow.workspace import Workspace, workspace
+
+CRITERIA = ("gap", "random", "uniform-prompts", "reference", "d-optimal", "best-vs-worst")
+
+
+@dataclass(frozen=True)
+class SelectSettings:
+    """What the user chose.
+
+    Args:
+        budget: pairs to pick for training, at least 1.
+        criterion: one of `CRITERIA`.
+        features: name of the feature set; None is the latest.
+        score: for best-vs-worst, the column it goes by; None is the latest fit.
+        controls: random pairs of held-out prompts to label beside the budget, never fitted.
+        prior_spread: τ, the prior standard deviation of a random pair's margin, in logits.
+        seed: None is the run's.
+        passes, tolerance, threads: see `FrankWolfe`; threads do not change the batch.
+    """
+
+    budget: int
+    criterion: str = "gap"
+    features: str | None = None
+    score: str | None = None
+    controls: int = 0
+    prior_spread: float = PRIOR_MARGIN_SPREAD
+    seed: int | None = None
+    passes: int = 15
+    tolerance: float = 1e-3
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.criterion not in CRITERIA:
+            raise UserError(
+                f"criterion must be one of {', '.join(CRITERIA)}", f"got {self.criterion!r}"
+            )
+        if not 0.0 < self.prior_spread < float("inf"):
+            raise UserError(
+                "prior spread must be a finite number of logits above 0", f"got {self.prior_spread}"
+            )
+        for name in ("budget", "controls", "passes", "threads"):
+            least = 0 if name == "controls" else 1
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(
+                    f"{name} must be a whole number of at least {least}", f"got {value}"
+                )
+
+
+def select(
+    run: str | Path,
+    settings: SelectSettings,
+    *,
+    another: bool = False,
+    beta: float | None = None,
+    watch: Callable[[PassReport], None] = lambda report: None,
+) -> Outcome:
+    """Pick a batch of pairs and write it to the run.
+
+    Args:
+        another: pick although pairs of earlier batches still wait for their labels.
+        watch: told of every pass.
+
+    Raises:
+        UserError: the budget does not fit the candidates, no features, pairs still waiting …
+    """
+    with workspace(run, beta) as space:
+        desk = _Desk(space, settings)
+        chosen, inputs = desk.recorded()
+        before = find(space.run, "batches", "select", chosen, inputs)
+        if before is not None:
+            name, record = before
+            message = f"Batch {name} was picked with these settings; nothing changed."
+            return Outcome(message, record.result, True, space.run.root / "batches" / name)
+        _check_waiting(space, chosen, another)
+        return desk.pick(watch)
+
+
+def _check_waiting(space: Workspace, chosen: dict[str, Any], another: bool) -> None:
+    waiting = len(space.pending())
+    if not waiting or another:
+        return
+    name = max(space.batches)
+    record = space.run.record("batches", name)
+    old = record.settings if record else {}
+    changed = [f"{k} was {old.get(k)!r}, now {v!r}" for k, v in chosen.items() if old.get(k) != v]
+    raise UserError(
+        "picked pairs are labelled before the next are picked",
+        f"{waiting} pairs wait (batch {name}"
+        + (f"; {', '.join(changed)}" if changed else "")
+        + ")",
+        "Label them, or pass --another to pick more beside them (none is lost)",
+    )
+
+
+class _Desk:
+    """One selection: the problem, its answer, and the files."""
+
+    def __init__(self, space: Workspace, settings: SelectSettings) -> None:
+        self.space, self.settings = space, settings
+        self.name, self.record, self.phi = space.feature_set(settings.features)
+        self.seed = space.run.seed if settings.seed is None else settings.seed
+        self.beta = space.run.beta
+
+    def recorded(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Settings and inputs, as the manifest keeps them."""
+        s = self.settings
+        names = ("budget", "criterion", "score", "controls", "prior_spread", "passes", "tolerance")
+        chosen = {name: getattr(s, name) for name in names}
+        chosen |= {"features": self.name, "seed": self.seed, "beta": self.beta}
+        inputs = {
+            "pool": self.space.pool.fingerprint,
+            "features": self.record.result["fingerprint"],
+            "labels": self.space.labels_fingerprint,
+        }
+        if s.criterion == "best-vs-worst" and s.score is None:
+            inputs["fit"] = max(self.space.run.finished("fits"), default=None)
+        return chosen, inputs
+
+    @cached_property
+    def pairs(self) -> PairSpace:
+        """Candidates: pairs of prompts that are not held out, not yet picked or labelled."""
+        return self._pairs(~self.space.pool.holdout)
+
+    def _pairs(self, eligible: np.ndarray) -> PairSpace:
+        rows = [sorted(self.space.pool.rows(v[1:])) for v in self.space.known_pairs.values()]
+        known = np.array(rows, dtype=np.int64).reshape(-1, 2)
+        blank = PairSpace(self.phi, self.space.pool.starts, eligible)
+        return PairSpace(self.phi, self.space.pool.starts, eligible, blank.keys(known))
+
+    @cached_property
+    def weights(self) -> PairWeights:
+        """The plug-in belief θ = 0 (design.md, section 2, equation 5)."""
+        return PairWeights(self.beta)
+
+    @cached_property
+    def gap(self) -> Gap:
+        """The gap criterion at the reference policy."""
+        return Gap(policy_information(self.pairs, self.space.pool.weight))
+
+    @cached_property
+    def base(self) -> np.ndarray:
+        """H₀, the information of labels already there, and of picked pairs that wait for theirs."""
+        votes = self.space.votes(held_out=False)
+        waiting = [
+            self.space.pool.rows(self.space.known_pairs[k][1:]) for k in self.space.pending()
+        ]
+        rows = np.concatenate([votes.pairs, np.array(waiting, dtype=np.int64).reshape(-1, 2)])
+        known = rows[~self.space.pool.holdout[self.space.pool.prompt_of[rows[:, 0]]]]
+        spread = self.settings.prior_spread
+        return prior(self.pairs, self.beta, spread) + information(self.pairs, known, self.weights)
+
+    def pick(self, watch: Callable[[PassReport], None]) -> Outcome:
+        """Choose, predict, write."""
+        started = time.perf_counter()
+        check_budget(self.settings.budget, self.pairs.candidates)
+        controls = self._controls()
+        picked, solution = self._choose(watch)
+        value = self.gap.value(self.base + information(self.pairs, picked, self.weights))
+        outlook = random_outlook(
+            self.pairs, self.gap, self.weights, self.base, len(picked), value, seed=self.seed
+        )
+        result = {
+            "criterion": self.settings.criterion,
+            "budget": self.settings.budget,
+            "picked": len(picked),
+            "controls": len(controls),
+            "candidate_pairs": self.pairs.candidates,
+            "beta": self.beta,
+            "features": self.name,
+            "predicted_gap": self.beta / 2 * value,
+            "random_predicted_gap": self.beta / 2 * outlook.value,
+            "labels_random_would_need": outlook.labels_needed,
+            **self._certified(value, outlook.value, solution),
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        return self._write(picked, controls, result, solution)
+
+    def _controls(self) -> np.ndarray:
+        count = self.settings.controls
+        if count == 0:
+            return np.empty((0, 2), np.int64)
+        held_out = self._pairs(self.space.pool.holdout)
+        if count > held_out.candidates:
+            raise UserError(
+                f"controls must be at most the {held_out.candidates} pairs of held-out prompts",
+                f"got {count}",
+                "import with --holdout 0.2",
+            )
+        return random_pairs(held_out, count, np.random.default_rng([self.seed, 4]))
+
+    def _choose(self, watch: Callable[[PassReport], None]) -> tuple[np.ndarray, Solution | None]:
+        s, rng = self.settings, np.random.default_rng([self.seed, 3])
+        match s.criterion:
+            case "random":
+                return random_pairs(self.pairs, s.budget, rng), None
+            case "uniform-prompts":
+                return uniform_prompts(self.pairs, s.budget, rng), None
+            case "reference":
+                return reference_pairs(self.pairs, s.budget, rng, self.space.pool.weight), None
+            case "best-vs-worst":
+                return best_versus_worst(self.pairs, s.budget, rng, self._score()), None
+        criterion: Criterion = self.gap if s.criterion == "gap" else DOptimal()
+        problem = Problem(self.pairs, criterion, self.weights, self.base, s.budget)
+        method = FrankWolfe(passes=s.passes, tolerance=s.tolerance, threads=s.threads)
+        solution = solve(problem, method, watch)
+        return solution.pairs, solution
+
+    def _score(self) -> np.ndarray:
+        if self.settings.score is not None:
+            return self.space.score(self.settings.score)
+        names = self.space.run.finished("fits")
+        if not names:
+            raise UserError(
+                "best-vs-worst goes by a score or a fit",
+                "there is no fit yet, and no --score",
+                "pass --score COLUMN, or run: whichpairs fit",
+            )
+        theta = np.load(self.space.run.root / "fits" / names[-1] / "theta.npy", allow_pickle=False)
+        if len(theta) != self.phi.shape[1]:
+            raise UserError(
+                "the fit must be of these features",
+                f"it has {len(theta)} dimensions, they have {self.phi.shape[1]}",
+                "run: whichpairs fit",
+            )
+        return np.asarray(np.asarray(self.phi, np.float64) @ theta)
+
+    def _certified(
+        self, value: float, random_value: float, solution: Solution | None
+    ) -> dict[str, Any]:
+        """Bound, certificate, share of the regret, passes: null where they say nothing."""
+        nothing = {"lower_bound": None, "certificate": None, "regret_share": None}
+        if solution is None:
+            return nothing | {"passes": 0}
+        passes = {"passes": len(solution.reports)}
+        if self.settings.criterion == "d-optimal":
+            # The bound is one on −log det M: it certifies D-efficiency, and no gap.
+            share = float(np.expm1((solution.value - solution.bound) / self.pairs.dim))
+            return nothing | {"certificate": share} | passes
+        bound = solution.bound
+        positive = np.isfinite(bound) and bound > 0
+        room = random_value - bound
+        return {
+            "lower_bound": self.beta / 2 * bound if positive else None,
+            "certificate": value / bound - 1.0 if positive else None,
+            "regret_share": (value - bound) / room if positive and room > 0 else None,
+        } | passes
+
+    def _write(
+        self,
+        picked: np.ndarray,
+        controls: np.ndarray,
+        result: dict[str, Any],
+        solution: Solution | None,
+    ) -> Outcome:
+        run = self.space.run
+        name = run.next_number("batches")
+        path = run.root / "batches" / name / "pairs.jsonl"
+        result = {**result, "batch": name, "batch_file": str(path)}
+        rows = self._rows(np.sort(picked, axis=1), False) + self._rows(controls, True)
+
+        def make(folder: Path) -> dict[str, Any]:
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            with (folder / "pairs.jsonl").open("w", encoding="utf-8") as file:
+                file.writelines(lines)
+            if solution is not None:
+                history = [vars(report) for report in solution.reports]
+                (folder / "passes.json").write_text(json.dumps(_finite(history)), encoding="utf-8")
+            return result
+
+        run.commit(("batches", name), "select", *self.recorded(), make)
+        return Outcome(_message(result), result, False, run.root / "batches" / name)
+
+    def _rows(self, pairs: np.ndarray, control: bool) -> list[dict[str, Any]]:
+        """Pairs as batch rows; which completion stands as A is a coin of seed and pair."""
+        pool = self.space.pool
+        texts = pool.completions["completion"]
+        rows = []
+        for i, j in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist():
+            key = pair_id(pool.ids[i], pool.ids[j])
+            coin = hashlib.sha256(f"{self.seed}:{key}".encode()).digest()[0] & 1
+            a, b = (j, i) if coin else (i, j)
+            prompt = int(pool.prompt_of[i])
+            rows.append(
+                {
+                    "pair_id": key,
+                    "prompt_id": pool.prompts["prompt_id"][prompt],
+                    "prompt": pool.messages(prompt),
+                    "completion_a": texts[a],
+                    "completion_b": texts[b],
+                    "id_a": pool.ids[a],
+                    "id_b": pool.ids[b],
+                    "weight": 1.0,
+                    "control": control,
+                }
+            )
+        return rows
+
+
+def _finite(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """−∞ (no bound yet) is null in JSON."""
+    return [
+        {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
+        for row in history
+    ]
+
+
+def _message(r: dict[str, Any]) -> str:
+    text = f"{r['picked']} of {r['candidate_pairs']} candidate pairs picked by {r['criterion']}"
+    text += f" (and {r['controls']} control pairs)" if r["controls"] else ""
+    text += f"; predicted gap {r['predicted_gap']:.4g}, random's {r['random_predicted_gap']:.4g}"
+    needs = r["labels_random_would_need"]
+    if r["criterion"] != "random":
+        text += f"; random would need {needs} labels" if needs else "; random cannot get there"
+    if r["certificate"] is not None:
+        of = (
+            "best possible D-efficiency" if r["criterion"] == "d-optimal" else "best possible batch"
+        )
+        text += f"; at most {100 * r['certificate']:.2g} % from the {of}"
+    return f"{text}.\n{r['batch_file']}"

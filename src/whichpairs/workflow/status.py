@@ -1,0 +1,88 @@
+"""Stage status: where the run stands, and the next command to type."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from whichpairs.pool.run import open_run
+from whichpairs.workflow.stage import Outcome
+from whichpairs.workflow.workspace import Workspace
+
+
+def status(run: str | Path, *, beta: float | None = None) -> Outcome:
+    """What is there, and what comes next. Reads only; another process may be at work."""
+    space = Workspace(open_run(Path(run), beta))
+    result = _facts(space)
+    result["next"] = _next(space, result)
+    lines = [f"{name:12} {text}" for name, text in _lines(space, result)]
+    return Outcome("\n".join([*lines, "", f"Next: {result['next']}"]), result)
+
+
+def _facts(space: Workspace) -> dict[str, Any]:
+    run = space.run
+    pool = run.record("pool")
+    kinds = ("scores", "features", "batches", "fits", "policies", "evaluations")
+    facts: dict[str, Any] = {"run": str(run.root), "beta": run.beta, "seed": run.seed}
+    facts["pool"] = pool.result if pool else None
+    facts["unfinished_pool"] = (run.root / "pool.partial").is_dir() and pool is None
+    facts |= {kind: run.finished(kind) for kind in kinds}
+    facts["labels"] = len(space.labels) if pool else 0
+    facts["waiting"] = len(space.pending()) if pool else 0
+    fits = [run.record("fits", name) for name in facts["fits"]]
+    facts["fit_is_current"] = bool(fits) and any(
+        fit is not None and fit.inputs["labels"] == space.labels_fingerprint for fit in fits
+    )
+    return facts
+
+
+def _lines(space: Workspace, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    pool = facts["pool"]
+    lines = [("run", f"{facts['run']} (beta {facts['beta']:g}, seed {facts['seed']})")]
+    lines.append(("pool", _pool_line(pool, facts["unfinished_pool"])))
+    for kind in ("scores", "features"):
+        lines.append((kind, ", ".join(facts[kind]) or "none"))
+    lines.append(("batches", "; ".join(_batch_line(space, b) for b in facts["batches"]) or "none"))
+    lines.append(("labels", f"{facts['labels']}, {facts['waiting']} pairs wait"))
+    fits = ", ".join(facts["fits"]) or "none"
+    stale = facts["fits"] and not facts["fit_is_current"]
+    lines.append(("fits", f"{fits} (labels came since the last)" if stale else fits))
+    for kind in ("policies", "evaluations"):
+        lines.append((kind, ", ".join(facts[kind]) or "none"))
+    return lines
+
+
+def _pool_line(pool: dict[str, Any] | None, unfinished: bool) -> str:
+    if pool is None:
+        return "begun, not finished: run the same generate again" if unfinished else "none"
+    return (
+        f"{pool['prompts']} prompts ({pool['held_out_prompts']} held out), "
+        f"{pool['completions']} completions"
+    )
+
+
+def _batch_line(space: Workspace, name: str) -> str:
+    record = space.run.record("batches", name)
+    assert record is not None
+    r = record.result
+    text = f"{name}: {r['picked']} by {r['criterion']}, predicted gap {r['predicted_gap']:.4g}"
+    certificate = r.get("certificate")
+    return text if certificate is None else f"{text}, within {100 * certificate:.2g} %"
+
+
+def _next(space: Workspace, facts: dict[str, Any]) -> str:
+    run = shlex.quote(facts["run"])
+    if facts["pool"] is None:
+        return f"whichpairs import FILE --run {run}"
+    if not facts["features"]:
+        return f"whichpairs features --run {run} --method text"
+    if facts["waiting"]:
+        return f"whichpairs label --run {run} --from FILE (or --simulate COLUMN)"
+    if not facts["batches"] and not facts["labels"]:
+        return f"whichpairs select --run {run} --budget N"
+    if not facts["fit_is_current"]:
+        return f"whichpairs fit --run {run}"
+    if not facts["policies"]:
+        return f"whichpairs train --run {run} --model PATH (or export --to trl OUT)"
+    if not facts["evaluations"]:
+        return f"whichpairs evaluate --run {run} --reward FOLDER"
+    return f"whichpairs report --run {run}"

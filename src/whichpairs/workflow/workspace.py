@@ -1,0 +1,190 @@
+"""An open run as the stages see it: pool, features, batches, labels, each loaded when asked for."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whichpairs.errors import UserError
+from whichpairs.features.store import open_features
+from whichpairs.label.store import LabelStore
+from whichpairs.pool.pool import Pool, load_pool, pair_id
+from whichpairs.pool.run import Record, Run, locked, open_run
+from whichpairs.types import Choice, Label
+
+IMPORTED = "imported"
+"""The batch, and the annotator, of labels that came with the pool."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Labels as arrays, one row an answer.
+
+    Attributes:
+        pairs: rows of A and B, (n, 2); wins: 1 where A won, 0 where B did, ½ for a tie, (n,).
+        prompts: prompt numbers, (n,).
+    """
+
+    pairs: np.ndarray
+    wins: np.ndarray
+    prompts: np.ndarray
+
+    def where(self, mask: np.ndarray) -> "Votes":
+        """The votes that `mask` keeps."""
+        return Votes(self.pairs[mask], self.wins[mask], self.prompts[mask])
+
+
+class Workspace:
+    """One run, opened.
+
+    Args:
+        run: the run folder.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.store = LabelStore(run.root / "labels.sqlite")
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The pool.
+
+        Raises:
+            UserError: there is none yet.
+        """
+        record = self.run.record("pool")
+        if record is None:
+            raise UserError(
+                "this needs a pool",
+                f"{self.run.root} has none",
+                f"run: whichpairs import FILE --run {self.run.root}",
+            )
+        return load_pool(self.run.root / "pool", record.result["fingerprint"])
+
+    def accept_imported(self) -> int:
+        """Put labels that came with the pool into the store (again, where a kill prevented it)."""
+        return self.store.add(self._imported) if self._imported else 0
+
+    @cached_property
+    def _imported(self) -> list[Label]:
+        """Answers that came with the pool; a pair answered several times has several annotators.
+
+        Their order on a screen is not known: A is the smaller id.
+        """
+        seen: dict[str, int] = {}
+        labels = []
+        columns = self.pool.pairs.select("chosen_id", "rejected_id", "tie")
+        for chosen, rejected, tie in columns.iter_rows():
+            key, id_a, id_b = pair_id(chosen, rejected), *sorted((chosen, rejected))
+            seen[key] = seen.get(key, -1) + 1
+            choice: Choice = "tie" if tie else "a" if id_a == chosen else "b"
+            labels.append(Label(key, id_a, id_b, choice, f"{IMPORTED}:{seen[key]}", IMPORTED))
+        return labels
+
+    @cached_property
+    def batches(self) -> dict[str, list[dict[str, Any]]]:
+        """The picked pairs of every batch, in order."""
+        return {name: self._batch(name) for name in self.run.finished("batches")}
+
+    def _batch(self, name: str) -> list[dict[str, Any]]:
+        path = self.run.root / "batches" / name / "pairs.jsonl"
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+            return [json.loads(line) for line in lines if line]
+        except (OSError, ValueError) as error:
+            raise UserError("a batch file must be whole", f"{path}: {error}") from None
+
+    @cached_property
+    def known_pairs(self) -> dict[str, tuple[str, str, str]]:
+        """For every pair ever asked: ``(batch, id_a, id_b)``."""
+        known = {x.pair_id: (IMPORTED, x.id_a, x.id_b) for x in self._imported}
+        for name, rows in self.batches.items():
+            known.update({row["pair_id"]: (name, row["id_a"], row["id_b"]) for row in rows})
+        return known
+
+    @cached_property
+    def labels(self) -> list[Label]:
+        """Every accepted label."""
+        return self.store.all()
+
+    @cached_property
+    def labels_fingerprint(self) -> str:
+        """16 hex digits over every answer."""
+        rows = sorted((x.pair_id, x.annotator, x.id_a, x.choice) for x in self.labels)
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+    def pending(self) -> list[str]:
+        """Ids of picked pairs that nobody has labelled."""
+        done = {label.pair_id for label in self.labels}
+        return [name for name in self.known_pairs if name not in done]
+
+    def votes(self, *, held_out: bool) -> Votes:
+        """The labels of held-out prompts (never fitted), or of all others."""
+        pool, worth = self.pool, {"a": 1.0, "b": 0.0, "tie": 0.5}
+        a = pool.rows(label.id_a for label in self.labels)
+        b = pool.rows(label.id_b for label in self.labels)
+        wins = np.array([worth[label.choice] for label in self.labels])
+        prompts = pool.prompt_of[a] if len(a) else np.empty(0, np.int64)
+        votes = Votes(np.stack([a, b], axis=1), wins, prompts)
+        return votes.where(pool.holdout[prompts] == held_out)
+
+    def feature_set(self, name: str | None) -> tuple[str, Record, np.ndarray]:
+        """A feature set's name, record and memory-mapped φ.
+
+        Args:
+            name: which one; None is the only one, or the latest.
+
+        Raises:
+            UserError: there is none, or it belongs to another pool.
+        """
+        names = self.run.finished("features")
+        if not names or (name is not None and name not in names):
+            raise UserError(
+                "this needs features" + (f" named {name!r}" if name else ""),
+                f"there is {', '.join(names) or 'none'}",
+                f"run: whichpairs features --run {self.run.root} --method text",
+            )
+        found = [(n, self.run.record("features", n)) for n in names]
+        records = {n: record for n, record in found if record is not None}
+        chosen = name or max(records, key=lambda n: (records[n].created, n))
+        record = records[chosen]
+        if record.inputs.get("pool") != self.pool.fingerprint:
+            raise UserError(
+                "features must be of this pool",
+                f"{chosen!r} was made from pool {record.inputs.get('pool')}, "
+                f"this is {self.pool.fingerprint}",
+                "compute them again, with --replace",
+            )
+        folder = self.run.root / "features" / chosen
+        return chosen, record, open_features(folder, len(self.pool.completions))
+
+    def score(self, name: str) -> np.ndarray:
+        """A score of every completion: from `whichpairs score`, or a column of the pool."""
+        if self.run.record("scores", name) is None:
+            return self.pool.numbers(name)
+        scores = np.load(self.run.root / "scores" / name / "scores.npy", allow_pickle=False)
+        if len(scores) != len(self.pool.completions):
+            raise UserError("scores must be of this pool", f"{name!r} has {len(scores)} rows")
+        return np.asarray(scores)
+
+
+@contextmanager
+def workspace(root: Path | str, beta: float | None = None) -> Iterator[Workspace]:
+    """Open the run at `root` for one process.
+
+    Raises:
+        UserError: no run is there, it has another β, or another process holds it.
+    """
+    root = Path(root)
+    open_run(root, beta)
+    with locked(root):
+        space = Workspace(open_run(root, beta))
+        if space.run.record("pool") is not None:
+            space.accept_imported()
+        yield space

@@ -1,0 +1,31 @@
+"""The core must be light: neither importing it nor asking for help loads a framework."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "ray", "transformers", "trl", "datasets", "peft", "accelerate"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import whichpairs",
+        "from whichpairs.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+        "from whichpairs import select, import_pool, fit_labels, compute_features, solve, report",
+    ],
+)
+def test_nothing_heavy_is_loaded(code: str) -> None:
+    probe = f"import sys\n{code}\nprint('LOADED', *(m for m in {sorted(HEAVY)} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("LOADED")
+
+
+def test_every_public_name_exists() -> None:
+    import whichpairs
+
+    for name in whichpairs.__all__:
+        assert getattr(whichpairs, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        whichpairs.nope  # noqa: B018

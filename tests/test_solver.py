@@ -1,0 +1,189 @@
+"""The certificate must be true (nothing beats the bound) and tight (CVXPY agrees)."""
+
+from itertools import combinations
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pools import all_pairs, make_space, ragged_space
+
+from whichpairs.design import (
+    DOptimal,
+    FrankWolfe,
+    Gap,
+    PairSpace,
+    PairWeights,
+    Problem,
+    information,
+    policy_information,
+    solve,
+)
+from whichpairs.design.exchange import exchange
+from whichpairs.design.information import random_second_moment
+from whichpairs.design.scores import best_pairs, exact_scores
+from whichpairs.errors import UserError
+
+EXACT = FrankWolfe(passes=60, tolerance=1e-5, inner=400)
+
+
+def problem_on(space: PairSpace, budget: int, *, ridge: float, criterion=None, theta=None) -> Problem:
+    weights = PairWeights(1.0) if theta is None else PairWeights.at(1.0, space, theta)
+    scale = budget * np.trace(random_second_moment(space)) / 4 / space.dim
+    base = ridge * scale * np.eye(space.dim)
+    return Problem(space, criterion or Gap(policy_information(space)), weights, base, budget)
+
+
+def value_of(problem: Problem, pairs: np.ndarray) -> float:
+    m = problem.base + information(problem.space, pairs, problem.weights)
+    return problem.criterion.value(m)
+
+
+tiny = st.tuples(
+    st.lists(st.integers(1, 4), min_size=2, max_size=4),
+    st.integers(1, 3),
+    st.integers(0, 10_000),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(tiny, st.data())
+def test_no_batch_beats_the_bound(case, data) -> None:
+    sizes, dim, seed, d_optimal, believing = case
+    space = ragged_space(sizes, dim, seed)
+    pairs = all_pairs(space)
+    if not len(pairs):
+        return
+    budget = data.draw(st.integers(1, min(4, len(pairs))))
+    theta = np.random.default_rng(seed).standard_normal(dim) if believing else None
+    criterion = DOptimal() if d_optimal else None
+    problem = problem_on(space, budget, ridge=0.05, criterion=criterion, theta=theta)
+    solution = solve(problem, FrankWolfe(passes=data.draw(st.integers(2, 8))))
+    best = min(value_of(problem, pairs[list(c)]) for c in combinations(range(len(pairs)), budget))
+    slack = 1e-9 * abs(best) + 1e-12
+    assert solution.bound <= best + slack
+    assert best <= solution.value + slack
+    assert solution.value == pytest.approx(value_of(problem, solution.pairs), rel=1e-9)
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(2, 30), st.booleans())
+def test_bound_agrees_with_cvxpy(seed: int, dim: int, budget: int, d_optimal: bool) -> None:
+    space = ragged_space([4, 5, 3, 4, 5], dim, seed)
+    criterion = DOptimal() if d_optimal else None
+    problem = problem_on(space, budget, ridge=0.01, criterion=criterion)
+    solution = solve(problem, EXACT)
+    relaxed = cvxpy_optimum(problem, d_optimal)
+    assert solution.bound == pytest.approx(relaxed, rel=1e-3, abs=1e-3 * dim)
+    assert solution.relaxed == pytest.approx(relaxed, rel=1e-3, abs=1e-3 * dim)
+
+
+def cvxpy_optimum(problem: Problem, d_optimal: bool) -> float:
+    pairs = all_pairs(problem.space)
+    z = problem.space.differences(pairs) * np.sqrt(problem.weights(pairs))[:, None]
+    u = cp.Variable(len(pairs))
+    m = problem.base + z.T @ cp.diag(u) @ z
+    limits = [u >= 0, u <= 1, cp.sum(u) == problem.budget]
+    if d_optimal:
+        return float(cp.Problem(cp.Minimize(-cp.log_det(m)), limits).solve(solver="SCS", eps=1e-8))
+    root = np.linalg.cholesky(problem.criterion.policy_information)
+    # matrix_frac(R, M) = tr(Rᵀ M⁻¹ R)
+    return float(cp.Problem(cp.Minimize(cp.matrix_frac(root, m)), limits).solve(solver="CLARABEL"))
+
+
+@pytest.mark.parametrize("steep", [False, True])
+def test_within_one_percent_in_fifteen_passes(steep: bool) -> None:
+    """d = 64, 2.4 M candidate pairs, budget 5 000, ridge 10⁻⁶ of the mean information."""
+    space = make_space(20_000, 16, 64, steep=steep)
+    assert space.candidates == 2_400_000
+    solution = solve(problem_on(space, 5000, ridge=1e-6), FrankWolfe(passes=15, threads=2))
+    assert len(solution.pairs) == 5000
+    assert 0 <= solution.value / solution.bound - 1 <= 0.01
+    assert len(solution.reports) <= 15
+
+
+def test_same_batch_on_one_and_two_threads() -> None:
+    space = make_space(3000, 12, 16)
+    problem = problem_on(space, 700, ridge=1e-3)
+    one, two = (solve(problem, FrankWolfe(threads=t)) for t in (1, 2))
+    assert one.pairs.tobytes() == two.pairs.tobytes()
+    assert one.bound == two.bound
+
+
+def test_batch_is_of_distinct_candidates_only() -> None:
+    eligible = np.arange(30) % 3 > 0
+    free = ragged_space([6] * 30, 4, eligible=eligible)
+    excluded = free.keys(all_pairs(free)[::2])
+    space = ragged_space([6] * 30, 4, eligible=eligible, excluded=excluded)
+    solution = solve(problem_on(space, 100, ridge=1e-3))
+    keys = space.keys(solution.pairs)
+    assert len(set(keys.tolist())) == 100
+    assert set(keys.tolist()) <= set(space.keys(all_pairs(space)).tolist())
+
+
+def test_the_whole_pool_is_the_only_batch_of_its_size() -> None:
+    space = ragged_space([3, 4], 2)
+    solution = solve(problem_on(space, space.candidates, ridge=1e-3))
+    assert np.array_equal(solution.pairs, all_pairs(space))
+    assert solution.bound == pytest.approx(solution.value, rel=1e-9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(1, 7), min_size=2, max_size=8),
+    st.integers(0, 999),
+    st.integers(1, 20),
+    st.booleans(),
+)
+def test_a_pass_finds_the_best_pairs(sizes, seed: int, keep: int, believing: bool) -> None:
+    space = ragged_space(sizes, 3, seed)
+    pairs = all_pairs(space)
+    if not len(pairs):
+        return
+    rng = np.random.default_rng(seed)
+    weights = PairWeights.at(0.8, space, rng.standard_normal(3)) if believing else PairWeights(0.8)
+    factor = rng.standard_normal((3, 3))
+    plain = exact_scores(space, pairs, factor, weights)
+    order = np.lexsort((space.keys(pairs), -plain))[:keep]
+    best = best_pairs(space, factor, weights, keep)
+    assert np.array_equal(best.pairs, pairs[order])
+    outside = np.delete(plain, order)
+    assert best.ceiling >= (outside.max() if len(outside) else 0.0)
+
+
+def test_equal_scores_go_by_pair_order() -> None:
+    features = np.tile(np.array([[0.0], [1.0], [0.0], [1.0]], np.float32), (50, 1))
+    space = PairSpace(features, np.arange(0, 201, 4))
+    best = best_pairs(space, np.eye(1), PairWeights(1.0), 10)
+    ones = [tuple(p) for p in all_pairs(space) if (p[0] - p[1]) % 2][:10]
+    assert [tuple(p) for p in best.pairs] == ones
+
+
+def test_swapping_signs_or_order_of_completions_changes_no_value() -> None:
+    space = ragged_space([5] * 12, 3, 7)
+    mirrored = PairSpace(-space.features, space.starts)
+    one, two = (solve(problem_on(s, 20, ridge=1e-3)) for s in (space, mirrored))
+    assert np.array_equal(one.pairs, two.pairs)
+
+
+def test_exchange_never_makes_a_batch_worse_and_mends_a_poor_one() -> None:
+    problem = problem_on(ragged_space([6] * 20, 4, 3), 12, ridge=1e-3)
+    pairs = all_pairs(problem.space)
+    z = problem.space.differences(pairs) * np.sqrt(problem.weights(pairs))[:, None]
+    start = np.random.default_rng(0).choice(len(pairs), 12, replace=False)
+    end = exchange(z, start, problem.base, problem.criterion, swaps=200, goal=-np.inf)
+    assert len(set(end.tolist())) == 12
+    before, after = (value_of(problem, pairs[k]) for k in (np.sort(start), end))
+    bound = solve(problem, EXACT).bound
+    assert after < before
+    assert after <= 1.15 * bound
+
+
+@pytest.mark.parametrize("budget", [0, -3, 10_000])
+def test_budgets_that_do_not_fit_are_refused(budget: int) -> None:
+    space = ragged_space([3, 4], 2)
+    with pytest.raises(UserError, match=f"between 1 and the 9 candidate pairs; got {budget}"):
+        problem_on(space, budget, ridge=1e-3)
