@@ -5,7 +5,9 @@ import numpy as np
 from whichpairs.design import PairSpace
 
 
-def make_space(prompts: int, size: int, dim: int, seed: int = 0, *, steep: bool = False) -> PairSpace:
+def make_space(
+    prompts: int, size: int, dim: int, seed: int = 0, *, steep: bool = False
+) -> PairSpace:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((prompts * size, dim))
     if steep:

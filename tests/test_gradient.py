@@ -81,6 +81,21 @@ def test_inner_products_are_kept_in_expectation(kind):
     assert error.max() < 0.08  # so that the line above says something
 
 
+def test_inner_products_of_norm_parameters_are_kept_in_expectation():
+    norms = [layer for layer in find_layers(tiny_models.lm().model) if not layer.is_matrix]
+    g = torch.rand(
+        2, 160, generator=torch.Generator().manual_seed(0)
+    )  # five norms of 16 weights and 16 biases, all of one sign
+    exact = (g @ g.T).numpy()
+    draws = []
+    for seed in range(400):
+        rows = build_projection(norms, 8, seed).fold(g).numpy()
+        draws.append(rows @ rows.T)
+    error = np.std(draws, axis=0) / np.sqrt(len(draws))
+    assert np.all(np.abs(np.mean(draws, axis=0) - exact) < 4 * error)
+    assert error.max() < 0.05 * exact.max()
+
+
 def test_a_wide_projection_keeps_the_geometry_of_one_draw():
     lm = tiny_models.lm()
     encoded = encode_all(lm.tokenizer, EXAMPLES)
@@ -138,11 +153,21 @@ def test_these_architectures_are_covered_whole(kind):
     assert coverage(tiny_models.lm(kind)) == (1.0, [])
 
 
-def test_coverage_names_what_is_left_out():
-    class Odd(torch.nn.Linear):
-        def forward(self, x):
-            return super().forward(x).square()
+class Odd(torch.nn.Linear):
+    """A linear layer that is not one."""
 
+    def forward(self, x):
+        return super().forward(x).square()
+
+
+def test_a_matrix_shared_with_an_unknown_layer_is_left_out():
+    lm = tiny_models.lm("gpt2")
+    model = copy.deepcopy(lm.model)
+    model.lm_head.__class__ = Odd
+    assert coverage(replace(lm, model=model))[1] == ["transformer.wte.weight"]
+
+
+def test_coverage_names_what_is_left_out():
     lm = tiny_models.lm("llama")
     model = copy.deepcopy(lm.model)
     model.model.layers[0].mlp.up_proj.__class__ = Odd

@@ -13,11 +13,13 @@ HEAVY = {"torch", "ray", "transformers", "trl", "datasets", "peft", "accelerate"
     [
         "import whichpairs",
         "from whichpairs.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
-        "from whichpairs import select, import_pool, fit_labels, compute_features, solve, report",
+        "from whichpairs import select, import_pool, fit_labels, compute_features, solve",
     ],
 )
 def test_nothing_heavy_is_loaded(code: str) -> None:
-    probe = f"import sys\n{code}\nprint('LOADED', *(m for m in {sorted(HEAVY)} if m in sys.modules))"
+    probe = (
+        f"import sys\n{code}\nprint('LOADED', *(m for m in {sorted(HEAVY)} if m in sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("LOADED")
 
@@ -26,6 +28,6 @@ def test_every_public_name_exists() -> None:
     import whichpairs
 
     for name in whichpairs.__all__:
-        assert getattr(whichpairs, name) is not None
+        assert callable(getattr(whichpairs, name)), f"{name} is hidden by a module of that name"
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         whichpairs.nope  # noqa: B018

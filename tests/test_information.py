@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from pools import all_pairs, make_space, ragged_space
 
+from pools import all_pairs, make_space, ragged_space
 from whichpairs.design import Gap, PairWeights, information, policy_information, prior
 from whichpairs.design.information import random_second_moment
 
@@ -37,7 +37,9 @@ def test_policy_information_is_the_mean_covariance(theta) -> None:
         mass = weight[rows] * (1 if theta is None else np.exp(x @ theta))
         mass /= mass.sum()
         mean = mass @ x
-        covariances.append(sum(m * np.outer(v - mean, v - mean) for m, v in zip(mass, x, strict=True)))
+        covariances.append(
+            sum(m * np.outer(v - mean, v - mean) for m, v in zip(mass, x, strict=True))
+        )
     assert np.allclose(policy_information(space, weight, theta), np.mean(covariances, axis=0))
 
 

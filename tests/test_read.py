@@ -491,6 +491,7 @@ def test_hh_dialogues_that_part_early_are_an_error(tmp_path: Path) -> None:
         ("a.csv", b'prompt,completion\nP,"a\nb"\nP,"b\nc\nd', "line 4 of"),
         ("a.csv", b"prompt,prompt\nP,a\n", "'prompt' is there twice"),
         ("a.csv", b'prompt,completion\n"P\nP",a\nP,\n', "line 4 of"),
+        ("a.csv", b'prompt,completion\n"P\nP",\nP,a\n', "line 2 of"),
         ("a.parquet", b"PAR1 half a file", "Parquet files must be whole"),
         ("a.xlsx", b"x", "ends in '.xlsx'"),
         ("a", b"x", "ends in ''"),

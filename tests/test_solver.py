@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pools import all_pairs, make_space, ragged_space
 
+from pools import all_pairs, make_space, ragged_space
 from whichpairs.design import (
     DOptimal,
     FrankWolfe,
@@ -28,7 +28,9 @@ from whichpairs.errors import UserError
 EXACT = FrankWolfe(passes=60, tolerance=1e-5, inner=400)
 
 
-def problem_on(space: PairSpace, budget: int, *, ridge: float, criterion=None, theta=None) -> Problem:
+def problem_on(
+    space: PairSpace, budget: int, *, ridge: float, criterion=None, theta=None
+) -> Problem:
     weights = PairWeights(1.0) if theta is None else PairWeights.at(1.0, space, theta)
     scale = budget * np.trace(random_second_moment(space)) / 4 / space.dim
     base = ridge * scale * np.eye(space.dim)

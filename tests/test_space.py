@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pools import all_pairs, ragged_space
 
+from pools import all_pairs, ragged_space
 from whichpairs.design import PairSpace
 from whichpairs.errors import UserError
 
@@ -31,7 +31,9 @@ def test_unrank_is_exact_in_a_huge_prompt() -> None:
 @settings(deadline=None, max_examples=60)
 @given(sizes, st.data())
 def test_candidates_leave_out_the_held_out_and_the_excluded(sizes: list[int], data) -> None:
-    eligible = np.array(data.draw(st.lists(st.booleans(), min_size=len(sizes), max_size=len(sizes))))
+    eligible = np.array(
+        data.draw(st.lists(st.booleans(), min_size=len(sizes), max_size=len(sizes)))
+    )
     free = ragged_space(sizes, 2)
     pairs = all_pairs(free)
     chosen = data.draw(st.lists(st.integers(0, max(len(pairs) - 1, 0)), max_size=5))

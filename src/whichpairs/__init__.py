@@ -1,8 +1,9 @@
 """Which pairs of completions should I pay to have compared?
 
-The stages are functions of a run folder (`import_pool`, `features`, `select`, `label`, `fit`,
-`export`, `train`, `evaluate`, `report`, `status`); the mathematics is in `whichpairs.design`, on
-arrays alone. Nothing is imported before it is asked for.
+The stages are functions of a run folder: `import_pool` or `generate_pool`, `compute_features`,
+`select`, `label_simulated` or `label_from_file`, `fit_labels`, `export_labels`, `train_policy`,
+`evaluate_run`, `write_report`, `status`. The mathematics is in `whichpairs.design`, on arrays
+alone. Nothing is imported before it is asked for.
 """
 
 from importlib import import_module
@@ -13,36 +14,36 @@ from whichpairs.errors import MissingExtraError, UserError, WhichpairsError
 if TYPE_CHECKING:
     from whichpairs.design import FrankWolfe, Gap, PairSpace, PairWeights, Problem, solve
     from whichpairs.pool.read import Columns
-    from whichpairs.report.run_report import report
+    from whichpairs.report.run_report import report as write_report
     from whichpairs.workflow.collect import import_pool
-    from whichpairs.workflow.evaluate import EvaluateSettings, evaluate
-    from whichpairs.workflow.export import export
+    from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
+    from whichpairs.workflow.export import export_labels
     from whichpairs.workflow.features import FeatureSettings, compute_features
     from whichpairs.workflow.fit import fit_labels
-    from whichpairs.workflow.generate import GenerateSettings, generate
+    from whichpairs.workflow.generate import GenerateSettings, generate_pool
     from whichpairs.workflow.label import label_from_file, label_simulated
     from whichpairs.workflow.score import score_pool
     from whichpairs.workflow.select import SelectSettings, select
     from whichpairs.workflow.status import status
-    from whichpairs.workflow.train import train
+    from whichpairs.workflow.train import train_policy
 
 _HOME = {
     "whichpairs.design": ("FrankWolfe", "Gap", "PairSpace", "PairWeights", "Problem", "solve"),
     "whichpairs.pool.read": ("Columns",),
-    "whichpairs.report.run_report": ("report",),
     "whichpairs.workflow.collect": ("import_pool",),
-    "whichpairs.workflow.evaluate": ("EvaluateSettings", "evaluate"),
-    "whichpairs.workflow.export": ("export",),
+    "whichpairs.workflow.evaluate": ("EvaluateSettings", "evaluate_run"),
+    "whichpairs.workflow.export": ("export_labels",),
     "whichpairs.workflow.features": ("FeatureSettings", "compute_features"),
     "whichpairs.workflow.fit": ("fit_labels",),
-    "whichpairs.workflow.generate": ("GenerateSettings", "generate"),
+    "whichpairs.workflow.generate": ("GenerateSettings", "generate_pool"),
     "whichpairs.workflow.label": ("label_from_file", "label_simulated"),
     "whichpairs.workflow.score": ("score_pool",),
     "whichpairs.workflow.select": ("SelectSettings", "select"),
     "whichpairs.workflow.status": ("status",),
-    "whichpairs.workflow.train": ("train",),
+    "whichpairs.workflow.train": ("train_policy",),
 }
-_WHERE = {name: module for module, names in _HOME.items() for name in names}
+_WHERE = {name: (module, name) for module, names in _HOME.items() for name in names}
+_WHERE["write_report"] = ("whichpairs.report.run_report", "report")
 
 __all__ = [
     "Columns",
@@ -59,23 +60,24 @@ __all__ = [
     "UserError",
     "WhichpairsError",
     "compute_features",
-    "evaluate",
-    "export",
+    "evaluate_run",
+    "export_labels",
     "fit_labels",
-    "generate",
+    "generate_pool",
     "import_pool",
     "label_from_file",
     "label_simulated",
-    "report",
     "score_pool",
     "select",
     "solve",
     "status",
-    "train",
+    "train_policy",
+    "write_report",
 ]
 
 
 def __getattr__(name: str) -> object:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+    module, attribute = _WHERE[name]
+    return getattr(import_module(module), attribute)

@@ -37,7 +37,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Reward, KL and J = E r − β KL on held-out prompts, with intervals."""
-    from whichpairs.workflow.evaluate import EvaluateSettings, evaluate
+    from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
 
     settings = EvaluateSettings(
         score=score,
@@ -50,5 +50,5 @@ def command(
         device=device,
     )
     with Bars(quiet=json_) as bars:
-        outcome = evaluate(run, settings, beta=beta, progress=bars)
+        outcome = evaluate_run(run, settings, beta=beta, progress=bars)
     show(outcome, json_)

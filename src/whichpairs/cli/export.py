@@ -16,6 +16,6 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Write the labels as a preference set that TRL's DPOTrainer takes as it is."""
-    from whichpairs.workflow.export import export
+    from whichpairs.workflow.export import export_labels
 
-    show(export(run, out, to=to, beta=beta), json_)
+    show(export_labels(run, out, to=to, beta=beta), json_)

@@ -22,7 +22,7 @@ def command(
     method: Annotated[str, typer.Option(help="text, gradient, hidden or file.")],
     dim: Annotated[
         int | None,
-        typer.Option(help="Dimensions: 64 for text, 256 for gradient where not given."),
+        typer.Option(help="Dimensions: 32 for text, 256 for gradient where not given."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the set; else the method.")] = None,
     model: Annotated[str | None, typer.Option(help="Model, for gradient and hidden.")] = None,

@@ -27,7 +27,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Sample a pool from a model; a killed call goes on where it stopped."""
-    from whichpairs.workflow.generate import GenerateSettings, generate
+    from whichpairs.workflow.generate import GenerateSettings, generate_pool
 
     settings = GenerateSettings(
         model=model,
@@ -44,5 +44,5 @@ def command(
         device=device,
     )
     with Bars(quiet=json_) as bars:
-        outcome = generate(run, settings, beta=beta, progress=bars)
+        outcome = generate_pool(run, settings, beta=beta, progress=bars)
     show(outcome, json_)

@@ -29,10 +29,10 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Train a policy on the labels by DPO, through TRL."""
-    from whichpairs.workflow.train import train
+    from whichpairs.workflow.train import train_policy
 
     with Bars(quiet=json_) as bars:
-        outcome = train(
+        outcome = train_policy(
             run,
             model,
             learning_rate=learning_rate,

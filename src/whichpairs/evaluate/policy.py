@@ -5,16 +5,15 @@ drawn completion the two next-token distributions are compared exactly, and only
 is left to chance (Amini, Vieira and Cotterell 2025, arXiv:2504.10637).
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float64
-from scipy import stats
 
 from whichpairs.errors import UserError
+from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.lm.batch import check_context, pad, sorted_batches
 from whichpairs.lm.encode import Encoded, Prompt, decode, encode_prompt
 from whichpairs.lm.logprobs import completion_logits
@@ -31,16 +30,6 @@ if TYPE_CHECKING:
 RewardText = Literal["completion", "prompt+completion"]
 LOGITS_AT_ONCE = 1 << 24
 """Numbers of one model's logits held at a time when two models are compared."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over prompts, its standard error and 95 % t interval (nan for one prompt)."""
-
-    mean: float
-    standard_error: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -90,17 +79,6 @@ class PolicyEvaluation:
                 f"beta {self.beta} and {other.beta}",
             )
         return interval(self.objective - other.objective)
-
-
-def interval(values: Float64[np.ndarray, " n"]) -> Interval:
-    """Mean, standard error and 95 % interval of independent values (Student's t, n − 1)."""
-    n = len(values)
-    mean = float(np.mean(values))
-    if n < 2:
-        return Interval(mean, math.nan, math.nan, math.nan)
-    error = float(np.std(values, ddof=1) / math.sqrt(n))
-    half = float(stats.t.ppf(0.975, n - 1)) * error
-    return Interval(mean, error, mean - half, mean + half)
 
 
 def evaluate_policy(

@@ -103,6 +103,7 @@ class LinearTextReward:
         *,
         regularisation: float = 4.0,
         ngram_range: tuple[int, int] = (1, 2),
+        sparse: bool = False,
     ) -> LinearTextReward:
         """Fit the reward to labelled texts; deterministic.
 
@@ -112,6 +113,7 @@ class LinearTextReward:
             max_features: how many terms to keep, the most frequent first.
             regularisation: scikit-learn's C, the inverse strength of the ridge on the weights, positive.
             ngram_range: the shortest and the longest n-gram that are counted.
+            sparse: penalise the sum of absolute weights (lasso), which leaves most terms without one.
 
         Returns:
             The reward, its arrays rounded to float32, so that a saved copy scores exactly alike.
@@ -137,9 +139,13 @@ class LinearTextReward:
             token_pattern=TOKEN_PATTERN,
         )
         features = vectorizer.fit_transform(texts)
-        model = LogisticRegression(C=regularisation, max_iter=1000).fit(
-            features, target.astype(np.int64)
-        )
+        model = LogisticRegression(
+            C=regularisation,
+            l1_ratio=1.0 if sparse else 0.0,
+            solver="liblinear" if sparse else "lbfgs",
+            max_iter=1000,
+            random_state=0,
+        ).fit(features, target.astype(np.int64))
         return cls(
             vocabulary=tuple(str(term) for term in vectorizer.get_feature_names_out()),
             idf=vectorizer.idf_.astype(np.float32),

@@ -130,8 +130,6 @@ def create_run(root: Path, beta: float | None, seed: int) -> Run:
         run = open_run(root, beta if (root / "pool").is_dir() else None)
         if (root / "pool").is_dir():
             return run
-    if root.exists() and not root.is_dir():
-        raise UserError("--run must name a folder", f"{root} is a file")
     if root.is_dir() and any(p.name not in {".lock", "run.json"} for p in root.iterdir()):
         known = {"pool", "pool.partial"}
         if not any(p.name in known or p.name.startswith(".new-") for p in root.iterdir()):
@@ -196,6 +194,8 @@ def locked(root: Path) -> Iterator[None]:
         UserError: another process holds it, or the folder cannot be written to.
     """
     fresh = not root.exists()
+    if not fresh and not root.is_dir():
+        raise UserError("--run must name a folder", f"{root} is a file")
     with user_facing_os_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         handle = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)

@@ -52,7 +52,7 @@ class EvaluateSettings:
             )
 
 
-def evaluate(
+def evaluate_run(
     run: str | Path,
     settings: EvaluateSettings,
     *,

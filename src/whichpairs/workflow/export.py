@@ -11,7 +11,7 @@ from whichpairs.workflow.workspace import workspace
 TARGETS = ("trl",)
 
 
-def export(
+def export_labels(
     run: str | Path, out: str | Path, *, to: str = "trl", beta: float | None = None
 ) -> Outcome:
     """Write what `to` takes as it is to `out`, with ids and probabilities beside it.

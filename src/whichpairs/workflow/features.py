@@ -24,7 +24,7 @@ class FeatureSettings:
 
     Args:
         method: one of `METHODS`.
-        dim: d; None is 64 for text, 256 for gradient, the hidden size for hidden; the file's for file.
+        dim: d; None is 32 for text, 256 for gradient, the hidden size for hidden; the file's for file.
         name: of the feature set; None is the method.
         model: for gradient and hidden, a model folder or hub name.
         file: for file, a ``.npy`` with one row a completion in pool order.
@@ -130,7 +130,7 @@ def _source(space: Workspace, s: FeatureSettings, progress: Progress) -> _Source
     seed = space.run.seed if s.seed is None else s.seed
     common = {"method": s.method, "seed": seed, "dtype": s.dtype}
     if s.method == "text":
-        return _text(space, s.dim or 64, seed, common, progress)
+        return _text(space, s.dim or 32, seed, common, progress)
     if s.method == "file":
         return _file(space, s, common)
     return _model(space, s, seed, common, progress)
@@ -147,7 +147,7 @@ def _text(
         prompts = space.pool.prompts["prompt"].gather(space.pool.prompt_of).to_list()
         texts = space.pool.completions["completion"].to_list()
         raw = text_features(prompts, texts, dim=dim, seed=seed)
-        yield centre_and_clip(raw.astype(np.float64), space.pool.starts)
+        yield centre_and_clip(raw.astype(np.float64), space.pool.starts, standardise=False)
 
     return _Source({**common, "dim": dim}, {}, {}, make)
 

@@ -47,7 +47,7 @@ class GenerateSettings:
     device: str = "auto"
 
 
-def generate(
+def generate_pool(
     run: str | Path,
     settings: GenerateSettings,
     *,

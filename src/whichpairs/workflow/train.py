@@ -10,7 +10,7 @@ from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import workspace
 
 
-def train(
+def train_policy(
     run: str | Path,
     model: str | Path,
     *,

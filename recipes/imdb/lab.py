@@ -1,0 +1,116 @@
+"""What the demo and the tuning share: openings, a pool with its score and features, and one trial.
+
+A trial is select → label → train → evaluate in a run of its own, copied from the run that holds
+the pool, so that every method sees the same pool, the same answers and the same training.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whichpairs import (
+    EvaluateSettings,
+    FeatureSettings,
+    GenerateSettings,
+    SelectSettings,
+    compute_features,
+    evaluate_run,
+    generate_pool,
+    label_simulated,
+    score_pool,
+    select,
+)
+from whichpairs.types import SILENT, Progress
+
+HERE = Path(__file__).parent
+MODEL, REWARD, SCORE = HERE / "model", HERE / "reward", "sentiment"
+OPENING_TOKENS, COMPLETION_TOKENS, COMPLETIONS = 10, 24, 16
+SETTINGS = json.loads((HERE / "settings.json").read_text(encoding="utf-8"))
+"""β, budget, learning rate, epochs, batch size: chosen by tune.py, for random."""
+
+
+def write_openings(path: Path, count: int, seed: int, progress: Progress = SILENT) -> None:
+    """`count` different openings that the model itself writes, as a prompt file."""
+    from whichpairs.generate.transformers import Sampling, sample
+    from whichpairs.lm.model import load
+
+    drawn = sample(
+        load(MODEL),
+        [""],
+        Sampling(n=count * 3 // 2, max_new_tokens=OPENING_TOKENS),
+        seed=seed,
+        progress=progress,
+    )[0]
+    openings = dict.fromkeys(s.text for s in drawn if not s.finished and s.exact)
+    lines = [json.dumps({"prompt": text}) for text in list(openings)[:count]]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def make_pool(
+    run: Path, prompts: Path, *, holdout: float, beta: float, seed: int, say: Callable[[str], None]
+) -> None:
+    """Generate, score and featurise into `run`; what is finished is kept."""
+    settings = GenerateSettings(
+        model=str(MODEL),
+        prompts=str(prompts),
+        n=COMPLETIONS,
+        max_new_tokens=COMPLETION_TOKENS,
+        holdout=holdout,
+        seed=seed,
+    )
+    say(generate_pool(run, settings, beta=beta).message)
+    say(score_pool(run, REWARD, name=SCORE).message)
+    gradient = FeatureSettings("gradient", dim=SETTINGS["dim"], model=str(MODEL))
+    say(compute_features(run, gradient).message)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One method, one seed, one way of training."""
+
+    criterion: str
+    seed: int
+    budget: int
+    learning_rate: float
+    epochs: int
+    batch_size: int
+    samples: int
+
+
+def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
+    """Select, label, train and evaluate in `run`, a copy of `base`; one thread."""
+    import torch
+
+    from whichpairs import train_policy
+
+    torch.set_num_threads(1)
+    if not run.exists():
+        aside = run.with_name(run.name + ".copy")
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(base, aside, ignore=shutil.ignore_patterns(".lock"))
+        aside.rename(run)
+    chosen = select(
+        run, SelectSettings(trial.budget, trial.criterion, seed=trial.seed, tolerance=0.01)
+    )
+    label_simulated(run, SCORE, temperature=SETTINGS["temperature"], seed=trial.seed)
+    train_policy(
+        run,
+        MODEL,
+        learning_rate=trial.learning_rate,
+        epochs=trial.epochs,
+        batch_size=trial.batch_size,
+        seed=trial.seed,
+    )
+    found = evaluate_run(
+        run,
+        EvaluateSettings(
+            reward=str(REWARD),
+            samples=trial.samples,
+            max_new_tokens=COMPLETION_TOKENS,
+            seed=0,
+        ),
+    )
+    return {**vars(trial), "select": chosen.result, "evaluation": found.result, "run": str(run)}

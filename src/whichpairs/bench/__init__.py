@@ -1,0 +1,1 @@
+"""The experiments: what the theory predicts, set beside what is found."""

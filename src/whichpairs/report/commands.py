@@ -1,0 +1,139 @@
+"""The commands that made a run, from what its manifests say: to type it again, or to quote it.
+
+Only options that a command has and that were not left at their defaults are spelt out.
+"""
+
+import shlex
+from dataclasses import fields
+from typing import Any
+
+from whichpairs.pool.run import Record
+from whichpairs.workflow.workspace import IMPORTED, Workspace
+
+_RENAMED = {"n": "completions", "prompt": "prompt-column", "completion": "completion-column"}
+_NOT_OPTIONS = {"beta", "kind", "model_fingerprint", "prompts_fingerprint"}
+_NOT_OPTIONS |= {"warmup_ratio", "max_grad_norm"}
+_BEGIN = ("import", "generate")
+"""Stages that set the run's seed; the others take it from there."""
+
+
+def commands(space: Workspace) -> list[str]:
+    """One command a finished stage, in the order they were run."""
+    run = space.run
+    found: list[tuple[str, str]] = []
+    pool = run.record("pool")
+    if pool is not None:
+        found.append((pool.created, _pool_command(space, pool)))
+    for kind in ("scores", "features", "batches", "fits", "policies", "evaluations"):
+        for name in run.finished(kind):
+            record = run.record(kind, name)
+            if record is None:
+                continue
+            found.append((record.created, _stage_command(space, kind, name, record)))
+            if kind == "batches":
+                found += [(record.created, c) for c in _label_commands(space, name)]
+    return [text for _, text in sorted(found, key=lambda one: one[0])]
+
+
+def _line(space: Workspace, stage: str, *words: str) -> str:
+    return shlex.join(["whichpairs", stage, *words, "--run", str(space.run.root)])
+
+
+def _options(space: Workspace, stage: str, settings: dict[str, Any]) -> list[str]:
+    """``--name value`` for every setting that is not the command's default."""
+    usual = {**_defaults(stage), "seed": 0 if stage in _BEGIN else space.run.seed}
+    words = []
+    for name, value in settings.items():
+        if value is None or name in _NOT_OPTIONS or (name in usual and usual[name] == value):
+            continue
+        words += [f"--{_RENAMED.get(name, name).replace('_', '-')}", _value(value)]
+    return words
+
+
+def _defaults(stage: str) -> dict[str, Any]:
+    """What a command takes for an option that is left out."""
+    from whichpairs.train.settings import DPOSettings
+    from whichpairs.workflow.evaluate import EvaluateSettings
+    from whichpairs.workflow.features import FeatureSettings
+    from whichpairs.workflow.generate import GenerateSettings
+    from whichpairs.workflow.select import SelectSettings
+
+    kinds: dict[str, Any] = {
+        "generate": GenerateSettings,
+        "features": FeatureSettings,
+        "select": SelectSettings,
+        "train": DPOSettings,
+        "evaluate": EvaluateSettings,
+    }
+    if stage not in kinds:
+        return {"holdout": 0.0}
+    return {field.name: field.default for field in fields(kinds[stage])}
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def _pool_command(space: Workspace, record: Record) -> str:
+    beta = ["--beta", _value(space.run.beta)]
+    settings = dict(record.settings)
+    if record.stage == "generate":
+        words = ["--model", "MODEL", "--prompts", "FILE"]
+        return _line(space, "generate", *words, *_options(space, "generate", settings), *beta)
+    columns = settings.pop("columns", {})
+    source = str(settings.pop("source", "FILE"))
+    words = _column_options(columns)
+    return _line(space, "import", source, *words, *_options(space, "import", settings), *beta)
+
+
+def _column_options(columns: dict[str, Any]) -> list[str]:
+    usual = {"prompt": "prompt", "completion": "completion", "pair": ["chosen", "rejected"]}
+    words: list[str] = []
+    for name, value in columns.items():
+        if value is None or usual.get(name) == value:
+            continue
+        if name == "scores":
+            words += [w for column in value for w in ("--score-column", str(column))]
+        elif name == "pair":
+            words += ["--pair-columns", ",".join(value)]
+        else:
+            words += [f"--{name.replace('_', '-')}-column", str(value)]
+    return words
+
+
+def _stage_command(space: Workspace, kind: str, name: str, record: Record) -> str:
+    settings, stage = dict(record.settings), record.stage
+    words: list[str] = []
+    if kind == "scores" and name != "reward":
+        words = ["--name", name]
+    if kind == "features":
+        words = _feature_words(name, record)
+    if kind == "fits":
+        settings.pop("prior_spread", None)
+    if kind == "policies":
+        words = ["--model", str(record.result.get("reference", "MODEL"))]
+    return _line(space, stage, *words, *_options(space, stage, settings))
+
+
+def _feature_words(name: str, record: Record) -> list[str]:
+    method = record.settings.get("method")
+    words = ["--name", name] if name != method else []
+    if "model" in record.result:
+        words += ["--model", str(record.result["model"])]
+    return words + (["--file", "FILE"] if method == "file" else [])
+
+
+def _label_commands(space: Workspace, batch: str) -> list[str]:
+    """How the batch was labelled: one command a source."""
+    sources = space.store.sources()
+    who = {x.annotator for x in space.labels if x.batch == batch and x.batch != IMPORTED}
+    found = []
+    for annotator in sorted(who):
+        made = sources.get(annotator)
+        if made is None:
+            words = ["--from", "FILE"] + (["--annotator", annotator] if annotator != "file" else [])
+        else:
+            words = ["--simulate", made["column"], "--temperature", _value(made["temperature"])]
+            words += ["--seed", str(made["seed"])] if made["seed"] != space.run.seed else []
+        found.append(_line(space, "label", *words))
+    return found

@@ -1,0 +1,175 @@
+"""What the page draws from the design: how far random gets, how far any design could, and why the
+picked pairs were picked. The belief, the prior and the candidates are those of `workflow.select`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from whichpairs.design import FrankWolfe, Problem, information, solve
+from whichpairs.design.baselines import random_pairs
+from whichpairs.design.prediction import DRAWS
+from whichpairs.design.scores import exact_scores
+from whichpairs.errors import UserError
+from whichpairs.pool.run import Record
+from whichpairs.workflow.select import SelectSettings, _Desk
+from whichpairs.workflow.workspace import IMPORTED, Workspace
+
+POINTS = 8
+"""Budgets on random's curve; `SOLVED` of them on the best design's."""
+
+SOLVED = 4
+SOLVABLE = 3e8
+"""Candidate pairs × dimensions up to which the best design is solved for the page."""
+
+_WORK = 4e11
+"""Multiplications that random's curve may cost."""
+
+_QUICK = FrankWolfe(passes=6, tolerance=5e-3, inner=40, swaps=200)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Predicted gap against labels picked in this run.
+
+    Attributes:
+        random: rows (labels, mean, standard deviation over the drawn batches).
+        best: rows (labels, predicted gap of a solved batch, lower bound); empty where too dear.
+    """
+
+    random: list[tuple[int, float, float]]
+    best: list[tuple[int, float, float]]
+
+    def random_needs(self, gap: float) -> float | None:
+        """Labels at which random's curve reaches `gap`, interpolated; None outside the curve."""
+        labels = np.log([row[0] for row in self.random])
+        gaps = np.log([row[1] for row in self.random])
+        if len(gaps) == 0 or gap <= 0 or not gaps.min() <= np.log(gap) <= gaps.max():
+            return None
+        return float(np.exp(np.interp(-np.log(gap), -gaps, labels)))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The pairs of one batch beside as many random candidates.
+
+    Attributes:
+        pairs, others: rows of both, (n, 2), the second at least as many as the first.
+        scores, other_scores: what one such label teaches when the batch is done (w zᵀAz), in units
+            of a median random pair; empty where the features are no longer there.
+        value: of M after the batch: its predicted gap, recomputed; None likewise.
+    """
+
+    pairs: np.ndarray
+    others: np.ndarray
+    scores: np.ndarray
+    other_scores: np.ndarray
+    value: float | None
+
+
+class Beginning:
+    """The run as it stood before its first batch: only what came with the pool is known.
+
+    Args:
+        space: the run now.
+        features: a feature set's name; prior_spread: τ, in logits.
+
+    Raises:
+        UserError: there are no features, or they are of another pool.
+    """
+
+    def __init__(self, space: Workspace, features: str | None, prior_spread: float) -> None:
+        self.space = space
+        then = Workspace(space.run)
+        then.pool = space.pool
+        then.batches = {}
+        then.labels = [label for label in space.labels if label.batch == IMPORTED]
+        self.desk = _Desk(
+            then, SelectSettings(budget=1, features=features, prior_spread=prior_spread)
+        )
+        self._sums: dict[str, np.ndarray] = {}
+
+    @cached_property
+    def most(self) -> int:
+        """Candidate pairs."""
+        return self.desk.pairs.candidates
+
+    def gap(self, m: np.ndarray) -> float:
+        """(β/2) f(M), the predicted gap."""
+        return self.desk.beta / 2 * self.desk.gap.value(m)
+
+    def learned(self, batch: str) -> np.ndarray:
+        """M when `batch` and all before it are labelled."""
+        m = self.desk.base
+        for name in self.space.batches:
+            if name <= batch:
+                if name not in self._sums:
+                    rows = picked_rows(self.space, name)
+                    self._sums[name] = information(self.desk.pairs, rows, self.desk.weights)
+                m = m + self._sums[name]
+        return m
+
+    def curves(self, budgets: tuple[int, int], *, design: bool) -> Curves:
+        """Predicted gaps between two budgets; with `design`, those of the best batches too."""
+        low = min(max(budgets[0], 1), self.most)
+        dear = _WORK / (DRAWS * self.desk.pairs.dim**2)
+        high = max(min(budgets[1], self.most, int(dear)), low)
+        at = np.unique(np.geomspace(low, high, POINTS).round().astype(int)).tolist()
+        design = design and self.most * self.desk.pairs.dim < SOLVABLE
+        solved = np.unique(np.geomspace(low, high, SOLVED).round().astype(int)).tolist()
+        return Curves(self._random(at), [self._best(n) for n in solved] if design else [])
+
+    def _random(self, budgets: list[int]) -> list[tuple[int, float, float]]:
+        values = np.empty((DRAWS, len(budgets)))
+        for draw in range(DRAWS):
+            rng = np.random.default_rng([self.desk.seed, draw])
+            order = random_pairs(self.desk.pairs, budgets[-1], rng)
+            m, done = self.desk.base.copy(), 0
+            for k, n in enumerate(budgets):
+                m += information(self.desk.pairs, order[done:n], self.desk.weights)
+                values[draw, k], done = self.gap(m), n
+        mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
+        return list(zip(budgets, mean.tolist(), spread.tolist(), strict=True))
+
+    def _best(self, budget: int) -> tuple[int, float, float]:
+        desk = self.desk
+        found = solve(Problem(desk.pairs, desk.gap, desk.weights, desk.base, budget), _QUICK)
+        return budget, desk.beta / 2 * found.value, desk.beta / 2 * max(found.bound, 0.0)
+
+
+def picked_rows(space: Workspace, batch: str) -> np.ndarray:
+    """Rows of a batch's pairs in pool order, controls left out, (n, 2)."""
+    ids = [(row["id_a"], row["id_b"]) for row in space.batches[batch] if not row["control"]]
+    rows = [sorted(space.pool.rows(both)) for both in ids]
+    return np.array(rows, dtype=np.int64).reshape(-1, 2)
+
+
+def beginning(space: Workspace, record: Record | None) -> Beginning | None:
+    """Where the design of a batch (or of the first one to come) starts; None without its features."""
+    settings: dict[str, Any] = {} if record is None else record.settings
+    spread = settings.get("prior_spread", SelectSettings(budget=1).prior_spread)
+    try:
+        start = Beginning(space, settings.get("features"), spread)
+    except UserError:
+        return None
+    wanted = None if record is None else record.inputs.get("features")
+    return start if wanted in (None, start.desk.record.result["fingerprint"]) else None
+
+
+def choice(space: Workspace, batch: str, start: Beginning | None) -> Choice:
+    """A batch beside random candidates."""
+    pairs = picked_rows(space, batch)
+    none = np.empty(0)
+    if start is None:
+        return Choice(pairs, np.empty((0, 2), np.int64), none, none, None)
+    rng = np.random.default_rng([start.desk.seed, 5])
+    others = random_pairs(start.desk.pairs, min(max(len(pairs), 4000), start.most), rng)
+    m = start.learned(batch)
+    factor = start.desk.gap.score_factor(m)
+    mine, theirs = (
+        exact_scores(start.desk.pairs, rows, factor, start.desk.weights) for rows in (pairs, others)
+    )
+    unit = float(np.median(theirs)) or float(theirs.mean()) or 1.0
+    return Choice(pairs, others, mine / unit, theirs / unit, start.gap(m))

@@ -1,0 +1,111 @@
+"""Numbers and texts as the page says them: rounded sensibly, and safe to look at.
+
+Every text on the page comes from somewhere else and may be hostile. Escaping is the template's work
+(autoescape); here control characters become visible and long texts short. Every number carries its
+exact value in a ``<data value="…">`` element, so that a program can read what a person sees rounded.
+"""
+
+import math
+import unicodedata
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+LONGEST = 400
+"""Characters of a prompt or completion that are shown."""
+
+_LINES = 14
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_KEPT = "\n\t\u200c\u200d"  # line breaks; the joiners that some scripts are written with
+_THIN, _NARROW = "\u2009", "\u202f"
+
+
+def visible(text: str) -> str:
+    """`text` with characters that a browser would hide, or act upon, spelt out as escapes."""
+    return "".join(
+        c.encode("unicode_escape").decode()
+        if unicodedata.category(c) in _HIDDEN and c not in _KEPT
+        else c
+        for c in text
+    )
+
+
+def excerpt(text: str, start: int = 0) -> tuple[str, str]:
+    """At most `LONGEST` characters from `start`, and a note on what was left out."""
+    cut = text[start : start + LONGEST]
+    cut = "\n".join(line.rstrip() for line in cut.split("\n")[:_LINES])
+    before = f"{count(start)} characters the same in both, then: " if start else ""
+    left = len(text) - start - len(cut)
+    after = f"{count(left)} more characters" if left > 0 else ""
+    return ("…" if start else "") + cut + ("…" if left > 0 else ""), (before + after).removesuffix(
+        ", then: "
+    )
+
+
+def common_start(a: str, b: str) -> int:
+    """Where to begin an excerpt of two texts so that it shows a difference: 0 where the start does."""
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+    return same - 60 if same > LONGEST // 2 and same < max(len(a), len(b)) else 0
+
+
+def count(n: float) -> str:
+    """A whole number, its thousands apart: ``958 138``."""
+    return f"{round(n):,}".replace(",", _NARROW).replace("-", "−")
+
+
+def number(x: float, digits: int = 3) -> str:
+    """`x` to some significant digits, without an exponent where that can be avoided."""
+    if abs(x) < 1e-12:
+        return "0"
+    if not math.isfinite(x):
+        return "∞" if x > 0 else "−∞"
+    power = math.floor(math.log10(abs(float(f"{x:.{digits - 1}e}"))))
+    if power < -4 or power > 6:
+        mantissa = f"{x / 10.0**power:.{digits - 1}f}".replace("-", "−")
+        superscript = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"{mantissa}{_THIN}×{_THIN}10{superscript}"
+    return f"{x:,.{max(digits - 1 - power, 0)}f}".replace(",", _NARROW).replace("-", "−")
+
+
+def signed(x: float) -> str:
+    """`number` with its sign always shown."""
+    return ("+" if x > 1e-12 else "") + number(x)
+
+
+def percent(share: float) -> str:
+    """A share of one as per cent, to two digits."""
+    return f"{number(100.0 * share, 2)}{_THIN}%"
+
+
+_FORMS = {"count": count, "number": number, "signed": signed, "percent": percent}
+
+
+def data(value: float | None, form: str = "number") -> "Markup":
+    """``<data value="exact">rounded</data>``; a dash for None."""
+    from markupsafe import Markup
+
+    if value is None:
+        return Markup('<span class="none">unknown</span>')
+    return Markup('<data value="{}">{}</data>').format(repr(value), _FORMS[form](value))
+
+
+def say(sentence: str, **values: Any) -> "Markup":
+    """A sentence of our own with `values` put in: texts made visible and escaped, `data` as it is.
+
+    Args:
+        sentence: HTML, with ``{name}`` fields as in `str.format`.
+    """
+    from markupsafe import Markup
+
+    safe = {
+        name: visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v
+        for name, v in values.items()
+    }
+    return Markup(sentence).format(**safe)
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """``pair`` or ``pairs``."""
+    return one if n == 1 else many or one + "s"

@@ -1,0 +1,325 @@
+"""A user's mistake gets one line and exit code 2, and nothing is written."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cli import fails, ok, pool_rows, tree, write_jsonl
+from whichpairs.cli import main
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a pool, features and one labelled batch; copied by every test that needs it."""
+    folder = tmp_path_factory.mktemp("made")
+    source = write_jsonl(folder / "pool.jsonl", pool_rows())
+    for command in (
+        ["import", source, "--run", folder / "run", "--score-column", "score", "--holdout", "0.25"],
+        ["features", "--run", folder / "run", "--method", "file", "--file", _npy(folder)],
+        ["select", "--run", folder / "run", "--budget", "5"],
+        ["label", "--run", folder / "run", "--simulate", "score"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main([str(part) for part in command])
+        assert stop.value.code == 0
+    return folder
+
+
+def _npy(folder: Path, rows: int = 60, change=lambda x: x) -> Path:
+    x = np.random.default_rng(0).standard_normal((rows, 4)).astype(np.float32)
+    np.save(folder / "phi.npy", change(x))
+    return folder / "phi.npy"
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+BAD_FILES = {
+    "missing file": (None, "there is no"),
+    "empty file": ("", "row"),
+    "broken JSON": ('{"prompt": "a", "completion": "b"}\n{"prompt": \n', "line 2"),
+    "no object": ("3\n", "line 1"),
+    "wrong column": ('{"prompt": "a", "text": "b"}\n', "'completion'"),
+    "empty completion": ('{"prompt": "a", "completion": "  "}\n', "line 1"),
+    "completion that is no text": ('{"prompt": "a", "completion": 3}\n', "line 1"),
+    "prompt that is no text": ('{"prompt": null, "completion": "b"}\n', "line 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_files_that_are_no_pool(case: str, tmp_path: Path, capsys) -> None:
+    text, message = BAD_FILES[case]
+    path = tmp_path / "pool.jsonl"
+    if text is not None:
+        path.write_text(text)
+    before = tree(tmp_path)
+    assert message in fails(capsys, "import", path, "--run", tmp_path / "run")
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--score-column", "nope"], "nope"),
+        (["--prompt-column", "nope"], "nope"),
+        (["--holdout", "1.0"], "holdout must be at least 0 and below 1"),
+        (["--holdout", "-0.1"], "holdout must be at least 0 and below 1"),
+        (["--beta", "0"], "beta must be a finite number above 0"),
+        (["--pair-columns", "one"], "two names"),
+    ],
+)
+def test_import_options(options: list[str], message: str, tmp_path: Path, capsys) -> None:
+    path = write_jsonl(tmp_path / "pool.jsonl", pool_rows())
+    before = tree(tmp_path)
+    assert message in fails(capsys, "import", path, "--run", tmp_path / "run", *options)
+    assert tree(tmp_path) == before
+
+
+def test_a_prompt_with_one_completion_is_kept_counted_and_never_picked(tmp_path, capsys) -> None:
+    rows = [*pool_rows(3, 3), {"prompt": "alone", "completion": "only", "score": 1.0}]
+    path = write_jsonl(tmp_path / "pool.jsonl", rows)
+    found = ok(capsys, "import", path, "--run", tmp_path / "run")
+    assert found["prompts"] == 4
+    assert found["single_completion_prompts"] == 1
+    ok(
+        capsys,
+        "features",
+        "--run",
+        tmp_path / "run",
+        "--method",
+        "file",
+        "--file",
+        _npy(tmp_path, 10),
+    )
+    found = ok(capsys, "select", "--run", tmp_path / "run", "--budget", 9)
+    assert found["picked"] == found["candidate_pairs"] == 9
+
+
+CHANGES = {
+    "NaN": (lambda x: np.where(np.arange(4) == 2, np.nan, x), "column 2 (counted from 0) is nan"),
+    "infinite": (
+        lambda x: np.where(np.arange(4) == 1, np.inf, x),
+        "column 1 (counted from 0) is inf",
+    ),
+    "too few rows": (lambda x: x[:-1], "59"),
+    "too many rows": (lambda x: np.concatenate([x, x]), "120"),
+    "one-dimensional": (lambda x: x[:, 0], "(60,)"),
+    "whole numbers": (lambda x: x.astype(np.int64), "int64"),
+    "constant": (lambda x: np.ones_like(x), "constant"),
+    "constant within prompts": (lambda x: np.repeat(x[::5], 5, axis=0), "constant"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_features_that_cannot_be_used(case: str, run: Path, tmp_path: Path, capsys) -> None:
+    change, message = CHANGES[case]
+    path = _npy(tmp_path, change=change)
+    before = tree(tmp_path)
+    command = ["features", "--run", run, "--method", "file", "--file", path, "--name", "new"]
+    assert message in fails(capsys, *command)
+    assert tree(tmp_path) == before
+
+
+def test_a_half_written_npy(run: Path, tmp_path: Path, capsys) -> None:
+    path = _npy(tmp_path)
+    path.write_bytes(path.read_bytes()[:-100])
+    before = tree(tmp_path)
+    assert "phi.npy" in fails(
+        capsys, "features", "--run", run, "--method", "file", "--file", path, "--name", "new"
+    )
+    assert tree(tmp_path) == before
+
+
+def test_a_half_written_feature_file_in_the_run(run: Path, tmp_path: Path, capsys) -> None:
+    path = run / "features" / "file" / "features.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+    before = tree(tmp_path)
+    assert "the feature file must be whole" in fails(capsys, "select", "--run", run, "--budget", 3)
+    assert tree(tmp_path) == before
+
+
+def test_features_of_another_pool(run: Path, tmp_path: Path, capsys) -> None:
+    path = run / "features" / "file" / "manifest.json"
+    record = json.loads(path.read_text())
+    record["inputs"]["pool"] = "0123456789abcdef"
+    path.write_text(json.dumps(record))
+    before = tree(tmp_path)
+    message = fails(capsys, "select", "--run", run, "--budget", 3)
+    assert "features must be of this pool" in message
+    assert "0123456789abcdef" in message
+    assert tree(tmp_path) == before
+
+
+MISTAKES = {
+    "budget 0": (["select", "--budget", "0"], "budget must be a whole number of at least 1; got 0"),
+    "negative budget": (["select", "--budget", "-3"], "at least 1; got -3"),
+    "budget too large": (["select", "--budget", "10000"], "between 1 and the 85 candidate pairs; got 10000"),
+    "budget not whole": (["select", "--budget", "2.5"], "--budget"),
+    "unknown criterion": (["select", "--budget", "3", "--criterion", "best"], "criterion must be one of gap"),
+    "unknown features": (["select", "--budget", "3", "--features", "no"], "there is file"),
+    "controls without room": (["select", "--budget", "3", "--controls", "999"], "controls must be at most"),
+    "prior spread 0": (["select", "--budget", "3", "--prior-spread", "0"], "prior spread"),
+    "no fit to go by": (["select", "--budget", "3", "--criterion", "best-vs-worst"], "--score"),
+    "unknown score column": (["label", "--simulate", "nope"], "got 'nope'; there is score"),
+    "temperature 0": (["label", "--simulate", "score", "--temperature", "0"], "temperature must be"),
+    "temperature below 0": (["label", "--simulate", "score", "--temperature", "-1"], "got -1"),
+    "another temperature": (["label", "--simulate", "score", "--temperature", "2"], "never rewritten"),
+    "no source of labels": (["label"], "either --simulate COLUMN or --from FILE"),
+    "another beta": (["fit", "--beta", "0.2"], "this one has 0.1, got --beta 0.2"),
+    "fit strength 0": (["fit", "--strength", "0"], "prior strength"),
+    "unknown method": (["features", "--method", "magic"], "text, gradient, hidden, file"),
+    "gradient without model": (["features", "--method", "gradient"], "needs --model"),
+    "missing model folder": (
+        ["features", "--method", "gradient", "--model", "/nowhere/model"],
+        "/nowhere/model",
+    ),
+    "train without model folder": (["train", "--model", "/nowhere/model"], "/nowhere/model"),
+    "evaluate nothing": (["evaluate"], "either --score COLUMN"),
+    "unknown policy": (["evaluate", "--score", "score", "--policy", "7"], "got '7'"),
+    "features of other settings": (
+        ["features", "--method", "file", "--file", "{phi}", "--dtype", "float16"],
+        "dtype was 'float32', now 'float16'. Replacing it (--replace) loses the features that batches 001",
+    ),
+    "export suffix": (["export", "{out}.txt"], "OUT must end in .jsonl or .parquet"),
+    "export target": (["export", "{out}.jsonl", "--to", "x"], "--to must be one of trl"),
+    "no such command": (["pick"], "No such command"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_on_a_run(case: str, made: Path, run: Path, tmp_path: Path, capsys) -> None:
+    arguments, message = MISTAKES[case]
+    arguments = [a.format(phi=made / "phi.npy", out=tmp_path / "out") for a in arguments]
+    where = [] if case == "no such command" else ["--run", run]
+    before = tree(tmp_path)
+    assert message in fails(capsys, *arguments, *where)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"pair_id": "q0", "choice": "a"}', "must answer a pair of one of the run's batches"),
+        ('{"pair_id": "q0"}', "each line must be"),
+        ("{", "line 2"),
+        ('{"pair_id": PAIR, "choice": "A"}', 'choice must be "a", "b" or "tie"'),
+        ('{"pair_id": PAIR, "choice": "a", "id_a": "x"}', "id_a and id_b must be the pair's"),
+    ],
+)
+def test_label_files_are_accepted_whole_or_not_at_all(line, message, run, tmp_path, capsys) -> None:
+    rows = (run / "batches" / "001" / "pairs.jsonl").read_text().splitlines()
+    pairs = [json.loads(row)["pair_id"] for row in rows]
+    good = json.dumps({"pair_id": pairs[0], "choice": "tie", "annotator": "ann"})
+    bad = line.replace("PAIR", json.dumps(pairs[1]))
+    path = tmp_path / "labels.jsonl"
+    path.write_text(f"{good}\n{bad}\n")
+    before = tree(tmp_path)
+    assert message in fails(capsys, "label", "--run", run, "--from", path)
+    assert tree(tmp_path) == before
+
+
+def test_a_run_folder_that_is_none(tmp_path: Path, capsys) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("mine")
+    path = write_jsonl(tmp_path / "pool.jsonl", pool_rows())
+    before = tree(tmp_path)
+    assert "must name a run folder" in fails(capsys, "status", "--run", tmp_path / "notes")
+    assert "must name a run folder" in fails(
+        capsys, "select", "--run", tmp_path / "no", "--budget", 1
+    )
+    assert "holds other files" in fails(capsys, "import", path, "--run", tmp_path / "notes")
+    assert "is a file" in fails(capsys, "import", path, "--run", path)
+    assert tree(tmp_path) == before
+
+
+def test_another_pool_in_the_same_run(made: Path, run: Path, tmp_path: Path, capsys) -> None:
+    before = tree(tmp_path)
+    message = fails(capsys, "import", made / "pool.jsonl", "--run", run, "--holdout", "0.5")
+    assert "holdout was 0.25, now 0.5" in message
+    assert tree(tmp_path) == before
+
+
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    """Root may write anywhere, so the command runs without that capability."""
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv (util-linux) is not here")
+    path = write_jsonl(tmp_path / "pool.jsonl", pool_rows())
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0o555)
+    bare = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    if os.geteuid() != 0:
+        bare = []
+    command = [*bare, sys.executable, "-m", "whichpairs.cli", "import", path, "--run", closed / "r"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "must be writable" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(closed.iterdir()) == []
+
+
+def test_a_full_disk(run: Path, tmp_path: Path) -> None:
+    """No file may grow beyond 200 bytes: the features do not fit, and nothing of them is left."""
+    path = _npy(tmp_path)
+    before = tree(tmp_path)
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200));"
+        "from whichpairs.cli import main; import sys; main(sys.argv[1:])"
+    )
+    command = ["features", "--run", run, "--method", "file", "--file", path, "--name", "new"]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "room on its disk" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert tree(tmp_path) == before
+
+
+def test_two_processes_on_one_run(run: Path, tmp_path: Path, capsys) -> None:
+    before = tree(tmp_path)
+    with (run / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711\n")
+        lock.flush()
+        message = fails(capsys, "select", "--run", run, "--budget", 3)
+    assert "process 4711 is working on" in message
+    assert tree(tmp_path) == before
+    ok(capsys, "select", "--run", run, "--budget", 3)
+
+
+@pytest.mark.parametrize(
+    ("absent", "command", "extra"),
+    [
+        ("torch", ["features", "--method", "gradient", "--model", "."], "whichpairs[torch]"),
+        ("trl", ["train", "--model", "{model}"], "whichpairs[train]"),
+    ],
+)
+def test_a_missing_extra_names_the_pip_command(absent, command, extra, run, tmp_path) -> None:
+    model = Path(__file__).parents[1] / "recipes" / "imdb" / "model"
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] == {absent!r}: raise ModuleNotFoundError(name=name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "from whichpairs.cli import main; main(sys.argv[1:])"
+    )
+    before = tree(tmp_path)
+    command = [part.format(model=model) for part in command]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command, "--run", run], capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"pip install '{extra}'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert tree(tmp_path) == before
