@@ -43,9 +43,24 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
-WORDS = (
-    ["good", "bad", "fine", "awful", "great", "dull", "bright", "slow", "clever", "weak", "warm", "cold", "deep", "thin", "kind", "grim"]
-)
+WORDS = [
+    "good",
+    "bad",
+    "fine",
+    "awful",
+    "great",
+    "dull",
+    "bright",
+    "slow",
+    "clever",
+    "weak",
+    "warm",
+    "cold",
+    "deep",
+    "thin",
+    "kind",
+    "grim",
+]
 
 
 def pool_rows(prompts: int = 12, size: int = 5) -> list[dict[str, Any]]:

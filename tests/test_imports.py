@@ -31,3 +31,12 @@ def test_every_public_name_exists() -> None:
         assert callable(getattr(whichpairs, name)), f"{name} is hidden by a module of that name"
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         whichpairs.nope  # noqa: B018
+
+
+def test_errors_cross_process_borders() -> None:
+    import pickle
+
+    from whichpairs.errors import MissingExtraError, UserError
+
+    for error in (UserError("rule", "got 1", "do 2"), MissingExtraError("torch", "train")):
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -95,36 +95,6 @@ def inputs(tmp_path: Path) -> tuple[Path, Path]:
     return source, tmp_path / "phi.npy"
 
 
-@pytest.mark.parametrize("stage", ["import", "features", "select", "fit"])
-def test_a_kill_at_any_moment(stage: str, inputs, tmp_path: Path, monkeypatch) -> None:
-    todo = steps(*inputs)
-    begun = tmp_path / "begun"
-    for name, step in todo.items():
-        if name == stage:
-            break
-        step(begun)
-    whole = tmp_path / "whole"
-    if begun.exists():
-        shutil.copytree(begun, whole)
-    todo[stage](whole)
-    deaths = 0
-    for moment in range(1, 60):
-        run = tmp_path / "killed"
-        shutil.rmtree(run, ignore_errors=True)
-        if begun.exists():
-            shutil.copytree(begun, run)
-        try:
-            with killed_at(monkeypatch, moment):
-                todo[stage](run)
-        except Killed:
-            deaths += 1
-        else:
-            break
-        todo[stage](run)
-        assert without_times(run) == without_times(whole), f"killed at moment {moment}"
-    assert deaths >= 5
-
-
 @pytest.mark.parametrize("replacing", [False, True])
 def test_a_kill_while_features_are_replaced_loses_neither(
     replacing: bool, inputs, tmp_path: Path, monkeypatch
@@ -321,3 +291,270 @@ def test_the_order_shown_is_a_fair_coin_and_stored(tmp_path: Path) -> None:
     assert np.allclose(p, [x.probability for x in labels])
     wins = np.array([x.choice == "a" for x in labels])
     assert abs(np.sum(wins - p)) < 3.5 * np.sqrt(np.sum(p * (1 - p)))
+
+
+# --- processes that are really killed ---------------------------------------------------------------
+
+ZYGOTE = """
+import functools, gc, hashlib, json, os, shutil, signal, sqlite3, sys
+from pathlib import Path
+from whichpairs.cli import main
+from whichpairs.pool.run import versions
+from whichpairs.workflow import collect, features, fit, label, select
+
+
+def mortal(moment):
+    '''Die by SIGKILL before the `moment`-th call that changes or syncs the disk.'''
+    calls = 0
+
+    def tick():
+        nonlocal calls
+        calls += 1
+        if calls == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def wrap(real):
+        def call(*args, **kwargs):
+            tick()
+            return real(*args, **kwargs)
+        return call
+
+    class Connection(sqlite3.Connection):
+        execute = wrap(sqlite3.Connection.execute)
+        executescript = wrap(sqlite3.Connection.executescript)
+        __exit__ = wrap(sqlite3.Connection.__exit__)
+        close = wrap(sqlite3.Connection.close)
+
+    sqlite3.connect = functools.partial(sqlite3.connect, factory=Connection)
+    for module, names in ((os, ("replace", "fsync", "mkdir", "pwrite")), (shutil, ("rmtree",))):
+        for name in names:
+            setattr(module, name, wrap(getattr(module, name)))
+    return tick
+
+
+def run(command, moment=None):
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    code, tick = 99, mortal(moment) if moment else lambda: None
+    try:
+        main(command)
+    except SystemExit as stop:
+        code = stop.code
+        tick()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def scrub(value):
+    if isinstance(value, dict):
+        return {k: scrub(v) for k, v in value.items() if k not in ("created", "seconds")}
+    return [scrub(v) for v in value] if isinstance(value, list) else value
+
+
+def labels(path):
+    with sqlite3.connect(path) as db:
+        if not db.execute("SELECT * FROM sqlite_master WHERE name = 'sources'").fetchall():
+            return []
+        found = db.execute("SELECT pair_id, id_a, id_b, choice, annotator FROM labels").fetchall()
+        return [*found, *db.execute("SELECT * FROM sources").fetchall()]
+
+
+def content(path):
+    if path.is_dir():
+        return "folder"
+    if path.suffix == ".json":
+        return scrub(json.loads(path.read_text()))
+    return labels(path) if path.suffix == ".sqlite" else path.read_bytes()
+
+
+def tree(folder):
+    paths = [p for p in sorted(folder.rglob("*")) if p.name != ".lock"]
+    return {str(p.relative_to(folder)): content(p) for p in paths}
+
+
+def job(begun, work, command):
+    def fresh():
+        shutil.rmtree(work, ignore_errors=True)
+        if begun.exists():
+            shutil.copytree(begun, work)
+
+    fresh()
+    assert run(command) == 0
+    whole, moment, states = tree(work), 0, set()
+    before = content(begun / "labels.sqlite") if (begun / "labels.sqlite").exists() else []
+    while True:
+        moment += 1
+        fresh()
+        status = run(command, moment)
+        if status == 0:
+            return moment - 1, len(states)
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+        raw = [(str(p), p.is_file() and p.read_bytes()) for p in sorted(work.rglob("*"))]
+        state = hashlib.sha256(repr([x for x in raw if ".lock" not in x[0]]).encode()).digest()
+        if state in states:  # as an earlier kill left it
+            continue
+        states.add(state)
+        if (work / "labels.sqlite").exists():
+            shutil.rmtree(peek := work.with_name("peek"), ignore_errors=True)
+            shutil.copytree(work, peek)
+            kept = labels(peek / "labels.sqlite")
+            assert kept in (before, whole["labels.sqlite"]), (moment, kept)
+        assert run(command) == 0, moment
+        now = tree(work)
+        assert now == whole, (moment, [k for k in now | whole if now.get(k) != whole.get(k)])
+
+
+jobs = {k: (Path(b), Path(w), c) for k, (b, w, c) in json.load(sys.stdin).items()}
+for _, _, command in jobs.values():  # loads all that a child would load, and no thread of polars
+    try: main(["import", "/no.jsonl"] + command[2:] if command[0] == "import" else
+              [*command[:-1], "/nowhere"])
+    except SystemExit: pass
+versions()
+gc.collect(); gc.freeze()
+found = {}
+for name, (begun, work, command) in jobs.items():
+    try: found[name] = job(begun, work, command)
+    except AssertionError as error: found[name] = repr(error)
+print(json.dumps(found))
+"""
+
+KILLED = {
+    "import": (["import", "{pairs}"], 24),
+    "features": (["features", "--method", "file", "--file", "{phi}"], 8),
+    "features replaced": (
+        ["features", "--method", "file", "--file", "{phi}", "--dtype", "float16", "--replace"],
+        10,
+    ),
+    "select": (["select", "--budget", "3"], 10),
+    "label": (["label", "--from", "{answers}"], 12),
+}
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int] | str]:
+    """For every stage: kills, and different folders that they left; or what went wrong."""
+    folder = tmp_path_factory.mktemp("killed")
+    pairs = [{"prompt": f"p{k}", "chosen": f"good {k}", "rejected": f"bad {k}"} for k in range(3)]
+    names = {
+        "source": write_jsonl(folder / "pool.jsonl", pool_rows(6, 3)),
+        "pairs": write_jsonl(folder / "pairs.jsonl", pairs),
+        "phi": folder / "phi.npy",
+    }
+    np.save(names["phi"], np.random.default_rng(0).standard_normal((18, 3)))
+    run, begun = folder / "run", dict.fromkeys(KILLED, folder / "none")
+
+    def keep(*stages: str) -> None:
+        for stage in stages:
+            begun[stage] = folder / f"before {stage}"
+            shutil.copytree(run, begun[stage])
+
+    import_pool(names["source"], run, Columns(scores=("score",)), holdout=0.25)
+    keep("features")
+    compute_features(run, FeatureSettings("file", file=str(names["phi"])))
+    keep("features replaced")
+    select(run, SelectSettings(2))
+    label_simulated(run, "score")
+    keep("select")
+    batch = select(run, SelectSettings(3)).result["batch_file"]
+    ids = [json.loads(line)["pair_id"] for line in Path(batch).read_text().splitlines()]
+    answers = [{"pair_id": name, "choice": "a"} for name in ids]
+    names["answers"] = write_jsonl(folder / "answers.jsonl", answers)
+    keep("label")
+    jobs = {
+        stage: (
+            str(begun[stage]),
+            str(folder / "work"),
+            [part.format(**names) for part in command] + ["--run", str(folder / "work")],
+        )
+        for stage, (command, _least) in KILLED.items()
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ZYGOTE],
+        input=json.dumps(jobs),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("stage", KILLED)
+def test_a_process_killed_at_every_moment(stage: str, killed: dict[str, list[int] | str]) -> None:
+    """SIGKILL before every call that changes or syncs the disk: the same command again succeeds,
+    the folder is that of an unkilled run, and the labels are those of before or all of the new."""
+    found = killed[stage]
+    assert not isinstance(found, str), found
+    kills, folders = found
+    assert kills >= KILLED[stage][1]
+    assert folders >= 3  # the kills did come at different moments
+
+
+# --- small promises ---------------------------------------------------------------------------------
+
+
+def test_status_does_not_count_what_is_being_written(inputs, tmp_path: Path, capsys) -> None:
+    """Status takes no lock, so another process may be at work, or have died."""
+    todo, run = steps(*inputs), tmp_path / "run"
+    for name in ("import", "features", "select"):
+        todo[name](run)
+    shutil.copytree(run / "batches" / "001", run / "batches" / ".new-002")
+    shutil.copytree(run / "features" / "file", run / "features" / ".old-file")
+    found = ok(capsys, "status", "--run", run)
+    assert found["batches"] == ["001"]
+    assert found["features"] == ["file"]
+    assert found["waiting"] == 6
+
+
+def test_another_batch_with_the_same_settings_is_another_batch(inputs, tmp_path: Path) -> None:
+    todo, run = steps(*inputs), tmp_path / "run"
+    for name in ("import", "features", "select"):
+        todo[name](run)
+    second = select(run, SelectSettings(6), another=True)
+    assert not second.done_before
+    assert second.result["batch"] == "002"
+    picked = [
+        {json.loads(line)["pair_id"] for line in path.read_text().splitlines()}
+        for path in sorted(run.glob("batches/*/pairs.jsonl"))
+    ]
+    assert [len(p) for p in picked] == [6, 6]
+    assert not picked[0] & picked[1]
+    assert select(run, SelectSettings(6)).done_before
+
+
+def test_simulating_nothing_settles_nothing(inputs, tmp_path: Path) -> None:
+    """Where a file answered every pair, no simulation has been chosen yet."""
+    todo, run = steps(*inputs), tmp_path / "run"
+    for name in ("import", "features", "select"):
+        todo[name](run)
+    lines = (run / "batches/001/pairs.jsonl").read_text().splitlines()
+    answers = [{"pair_id": json.loads(line)["pair_id"], "choice": "tie"} for line in lines]
+    label_from_file(run, write_jsonl(tmp_path / "answers.jsonl", answers))
+    before = tree(run)
+    assert label_simulated(run, "score", temperature=3.0).done_before
+    assert tree(run) == before
+    select(run, SelectSettings(6))
+    assert label_simulated(run, "score", temperature=1.0).result["new"] == 6
+
+
+def test_a_failed_replacement_brings_the_old_back(inputs, tmp_path: Path, monkeypatch) -> None:
+    todo, run = steps(*inputs), tmp_path / "run"
+    for name in ("import", "features"):
+        todo[name](run)
+    before, real = tree(run), os.replace
+
+    def refuse(source, target) -> None:
+        if Path(source).name.startswith(".new-"):
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(UserError, match="No space left"):
+            compute_features(
+                run, FeatureSettings("file", file=str(inputs[1]), dtype="float16"), replace=True
+            )
+    assert tree(run) == before

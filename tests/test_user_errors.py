@@ -3,7 +3,9 @@
 import fcntl
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +166,15 @@ MISTAKES = {
     "budget 0": (["select", "--budget", "0"], "budget must be a whole number of at least 1; got 0"),
     "negative budget": (["select", "--budget", "-3"], "at least 1; got -3"),
     "budget too large": (["select", "--budget", "10000"], "between 1 and the 85 candidate pairs; got 10000"),
+    "passes 0": (["select", "--budget", "3", "--passes", "0"], "passes must be a whole number of at least 1"),
+    "threads 0": (["select", "--budget", "3", "--threads", "0"], "threads must be a whole number"),
+    "negative controls": (["select", "--budget", "3", "--controls", "-1"], "controls must be a whole number"),
+    "temperature nan": (["label", "--simulate", "score", "--temperature", "nan"], "temperature must be"),
+    "name that leads out": (["features", "--method", "text", "--name", ".."], "--name must be a plain"),
+    "hidden name": (["features", "--method", "text", "--name", ".new-x"], "--name must be a plain"),
+    "empty name": (["features", "--method", "text", "--name", ""], "--name must be a plain"),
+    "score name that leads out": (["score", "--reward", "x", "--name", ".."], "--name must be a plain"),
+    "too few text dimensions": (["features", "--method", "text", "--dim", "3"], "dim must be at least"),
     "budget not whole": (["select", "--budget", "2.5"], "--budget"),
     "unknown criterion": (["select", "--budget", "3", "--criterion", "best"], "criterion must be one of gap"),
     "unknown features": (["select", "--budget", "3", "--features", "no"], "there is file"),
@@ -214,6 +225,14 @@ def test_mistakes_on_a_run(case: str, made: Path, run: Path, tmp_path: Path, cap
         ("{", "line 2"),
         ('{"pair_id": PAIR, "choice": "A"}', 'choice must be "a", "b" or "tie"'),
         ('{"pair_id": PAIR, "choice": "a", "id_a": "x"}', "id_a and id_b must be the pair's"),
+        ('{"pair_id": PAIR, "choice": "a", "id_a": 3}', "id_a and id_b must be the pair's"),
+        ('{"pair_id": PAIR, "choice": "a", "id_b": ["x"]}', "id_a and id_b must be the pair's"),
+        ('{"pair_id": [PAIR], "choice": "a"}', "must answer a pair of one of the run's batches"),
+        ('{"pair_id": PAIR, "choice": ["a"]}', 'choice must be "a", "b" or "tie"'),
+        ('{"pair_id": PAIR, "choice": "a", "annotator": null}', "annotator must be a name"),
+        ('{"pair_id": PAIR, "choice": "a", "annotator": "\\ud800"}', "annotator must be a name"),
+        ("[" * 100_000, "line 2"),
+        ('"pair_id"', "line 2"),
     ],
 )
 def test_label_files_are_accepted_whole_or_not_at_all(line, message, run, tmp_path, capsys) -> None:
@@ -246,42 +265,6 @@ def test_another_pool_in_the_same_run(made: Path, run: Path, tmp_path: Path, cap
     before = tree(tmp_path)
     message = fails(capsys, "import", made / "pool.jsonl", "--run", run, "--holdout", "0.5")
     assert "holdout was 0.25, now 0.5" in message
-    assert tree(tmp_path) == before
-
-
-def test_a_read_only_folder(tmp_path: Path) -> None:
-    """Root may write anywhere, so the command runs without that capability."""
-    if shutil.which("setpriv") is None:
-        pytest.skip("setpriv (util-linux) is not here")
-    path = write_jsonl(tmp_path / "pool.jsonl", pool_rows())
-    closed = tmp_path / "closed"
-    closed.mkdir()
-    closed.chmod(0o555)
-    bare = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    if os.geteuid() != 0:
-        bare = []
-    command = [*bare, sys.executable, "-m", "whichpairs.cli", "import", path, "--run", closed / "r"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "must be writable" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert list(closed.iterdir()) == []
-
-
-def test_a_full_disk(run: Path, tmp_path: Path) -> None:
-    """No file may grow beyond 200 bytes: the features do not fit, and nothing of them is left."""
-    path = _npy(tmp_path)
-    before = tree(tmp_path)
-    code = (
-        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200));"
-        "from whichpairs.cli import main; import sys; main(sys.argv[1:])"
-    )
-    command = ["features", "--run", run, "--method", "file", "--file", path, "--name", "new"]
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    assert "room on its disk" in done.stderr
-    assert done.stderr.count("\n") == 1
     assert tree(tmp_path) == before
 
 
@@ -323,3 +306,278 @@ def test_a_missing_extra_names_the_pip_command(absent, command, extra, run, tmp_
     assert f"pip install '{extra}'" in done.stderr
     assert done.stderr.count("\n") == 1
     assert tree(tmp_path) == before
+
+
+# --- files of the run ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04 no zip", b"pickle me"])
+def test_a_feature_file_in_the_run_that_is_none(
+    content: bytes, run: Path, tmp_path, capsys
+) -> None:
+    (run / "features" / "file" / "features.npy").write_bytes(content)
+    before = tree(tmp_path)
+    assert "the feature file must be whole" in fails(capsys, "select", "--run", run, "--budget", 3)
+    assert tree(tmp_path) == before
+
+
+def test_a_half_written_fit(run: Path, tmp_path: Path, capsys) -> None:
+    ok(capsys, "fit", "--run", run)
+    path = run / "fits" / "001" / "theta.npy"
+    path.write_bytes(path.read_bytes()[:-8])
+    before = tree(tmp_path)
+    for command in (
+        ["evaluate", "--score", "score"],
+        ["select", "--budget", 3, "--criterion", "best-vs-worst"],
+    ):
+        assert "the run's files must be whole" in fails(capsys, *command, "--run", run)
+    assert tree(tmp_path) == before
+
+
+def test_a_fit_of_features_that_have_been_replaced_since(run: Path, tmp_path: Path, capsys) -> None:
+    ok(capsys, "fit", "--run", run)
+    command = ["features", "--run", run, "--method", "file", "--replace"]
+    ok(capsys, *command, "--file", _npy(tmp_path, change=lambda x: x[:, ::-1] + 1.0 * (x > 0)))
+    before = tree(tmp_path)
+    for command in (
+        ["evaluate", "--score", "score"],
+        ["select", "--budget", 3, "--criterion", "best-vs-worst"],
+    ):
+        assert "a fit must be of the features" in fails(capsys, *command, "--run", run)
+    assert tree(tmp_path) == before
+    ok(capsys, "fit", "--run", run)
+    ok(capsys, "evaluate", "--run", run, "--score", "score")
+
+
+@pytest.fixture
+def pool_only(made: Path, tmp_path: Path) -> Path:
+    """A run that has a pool and nothing else, so that a failure might leave a first folder."""
+    shutil.copytree(made / "run" / "pool", tmp_path / "bare" / "pool")
+    shutil.copy(made / "run" / "run.json", tmp_path / "bare")
+    return tmp_path / "bare"
+
+
+@pytest.mark.parametrize(
+    ("change", "dtype", "message"),
+    [
+        (lambda x: np.full_like(x, 3.0), "float32", "must differ within some prompt"),
+        (lambda x: np.full(x.shape, 1e9 / 7), "float32", "must differ within some prompt"),
+        (lambda x: x * 1e6, "float16", "centred features must fit float16"),
+        (lambda x: x.astype(np.float64) * 1e300, "float32", "centred features must fit float32"),
+    ],
+)
+def test_features_that_fail_while_they_are_written(
+    change, dtype, message, pool_only: Path, tmp_path: Path, capsys
+) -> None:
+    path = _npy(tmp_path, change=change)
+    before = tree(tmp_path)
+    command = ["features", "--run", pool_only, "--method", "file", "--file", path, "--dtype", dtype]
+    assert message in fails(capsys, *command)
+    assert tree(tmp_path) == before
+
+
+def test_tiny_features_are_features(pool_only: Path, tmp_path: Path, capsys) -> None:
+    path = _npy(tmp_path, change=lambda x: x * 1e-14)
+    ok(capsys, "features", "--run", pool_only, "--method", "file", "--file", path)
+
+
+def test_a_label_file_as_editors_write_it(run: Path, tmp_path: Path, capsys) -> None:
+    """A byte-order mark, Windows line ends, and a line separator within a text are no mistakes."""
+    ok(capsys, "select", "--run", run, "--budget", 3)
+    lines = (run / "batches" / "002" / "pairs.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    rows = [json.loads(line) | {"choice": "b", "note": "a\u2028b\x85c"} for line in lines]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows)
+    (tmp_path / "labels.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert ok(capsys, "label", "--run", run, "--from", tmp_path / "labels.jsonl")["new"] == 3
+
+
+# --- folders that are not ours ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["pool/notes.txt", ".old-x/notes.txt", ".new-x", "a/.new-x", "run"]
+)
+def test_a_users_own_folder_is_left_alone(name: str, tmp_path: Path, capsys) -> None:
+    path = write_jsonl(tmp_path / "pool.jsonl", pool_rows())
+    mine = tmp_path / "mine" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    before = tree(tmp_path)
+    assert "holds other files" in fails(capsys, "import", path, "--run", tmp_path / "mine")
+    assert tree(tmp_path) == before
+    assert not (tmp_path / "mine" / ".lock").exists()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_import_that_fails_late_leaves_no_folder(there: bool, tmp_path: Path, capsys) -> None:
+    path = write_jsonl(tmp_path / "pool.jsonl", pool_rows())
+    if there:
+        (tmp_path / "a" / "b").mkdir(parents=True)
+    before = tree(tmp_path)
+    assert "beta must be" in fails(
+        capsys, "import", path, "--run", tmp_path / "a" / "b", "--beta", "-1"
+    )
+    assert tree(tmp_path) == before
+    assert not list(tmp_path.rglob(".lock"))
+
+
+def test_a_changed_file_is_another_pool(made: Path, run: Path, tmp_path: Path, capsys) -> None:
+    source = made / "pool.jsonl"
+    options = ["--run", run, "--score-column", "score", "--holdout", "0.25"]
+    whole = source.read_text()
+    before = tree(tmp_path)
+    try:
+        write_jsonl(source, [row | {"score": row["score"] + 1} for row in pool_rows()])
+        message = fails(capsys, "import", source, *options)
+    finally:
+        source.write_text(whole)
+    assert "content was" in message
+    assert "start another run" in message
+    assert ok(capsys, "import", source, *options)["done_before"]
+    assert tree(tmp_path) == before
+
+
+def test_an_export_overwrites_nothing_of_others(run: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_text("mine")
+    before = tree(tmp_path)
+    message = fails(capsys, "export", out, "--run", run)
+    assert "does not overwrite" in message
+    assert "--replace" in message
+    assert tree(tmp_path) == before
+    assert not ok(capsys, "export", out, "--run", run, "--replace")["done_before"]
+    before = tree(tmp_path)
+    assert ok(capsys, "export", out, "--run", run)["done_before"]
+    assert tree(tmp_path) == before
+
+
+# --- the machine ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [0, 300])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["import", "{made}/pool.jsonl", "--run", "{new}/deep/run"],
+        ["features", "--run", "{bare}", "--method", "text", "--dim", "18"],
+        ["select", "--run", "{run}", "--budget", "4"],
+        ["label", "--run", "{waiting}", "--simulate", "score"],
+        ["fit", "--run", "{run}", "--strength", "1"],
+        ["export", "{new}/out.jsonl", "--run", "{run}"],
+        ["export", "{new}/out.parquet", "--run", "{run}"],
+        ["evaluate", "--run", "{run}", "--score", "score"],
+    ],
+    ids=lambda a: a[0] + Path(a[1]).suffix if isinstance(a, list) else str(a),
+)
+def test_a_full_disk_in_every_stage(
+    arguments: list[str], limit: int, made: Path, run: Path, pool_only: Path, tmp_path: Path, capsys
+) -> None:
+    """No file may grow beyond `limit` bytes."""
+    waiting = tmp_path / "waiting"
+    if arguments[0] == "label":
+        shutil.copytree(run, waiting)
+        ok(capsys, "select", "--run", waiting, "--budget", 4)
+    (tmp_path / "new").mkdir()
+    places = {
+        "made": made,
+        "run": run,
+        "bare": pool_only,
+        "new": tmp_path / "new",
+        "waiting": waiting,
+    }
+    before = tree(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        message = fails(capsys, *[part.format(**places) for part in arguments])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert "writable" in message
+    assert tree(tmp_path) == before
+    ok(capsys, *[part.format(**places) for part in arguments])
+
+
+def test_output_that_cannot_be_printed(run: Path) -> None:
+    """`/dev/full` is a disk with no room; a closed pipe is somebody who has read enough."""
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    command = [sys.executable, "-m", "whichpairs.cli", "status", "--run", run]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_read_only_run(made: Path, run: Path, tmp_path: Path) -> None:
+    """Every stage is refused; status reads only, and works."""
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv (util-linux) is not here")
+    out = tmp_path / "out"
+    out.mkdir()
+    commands = [
+        ["features", "--run", run, "--method", "text", "--dim", 18],
+        ["select", "--run", run, "--budget", 3],
+        ["label", "--run", run, "--simulate", "score"],
+        ["fit", "--run", run],
+        ["export", out / "x.jsonl", "--run", made / "run"],
+        ["import", made / "pool.jsonl", "--run", out / "deep" / "run"],
+        ["status", "--run", run],
+    ]
+    for path in (run, out, *run.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = tree(tmp_path)
+    code = (
+        "import contextlib, io, json, os, sys\n"
+        "from whichpairs.cli import main\n"
+        "found = [os.access(sys.argv[2], os.W_OK)]\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    err = io.StringIO()\n"
+        "    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):\n"
+        "        try: main(command)\n"
+        "        except SystemExit as stop: found.append((stop.code, err.getvalue()))\n"
+        "print(json.dumps(found))"
+    )
+    bare = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    listed = json.dumps([[str(part) for part in command] for command in commands])
+    done = subprocess.run(
+        [*bare, sys.executable, "-c", code, listed, run], capture_output=True, text=True
+    )
+    for path in (run, out, *run.rglob("*")):
+        path.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    may_write, *found, status = json.loads(done.stdout)
+    assert not may_write, "setpriv did not take the right to write anywhere"
+    for command, (exit_code, err) in zip(commands, found, strict=False):
+        assert exit_code == 2, (command, err)
+        assert "must be writable" in err, command
+        assert err.count("\n") == 1
+    assert status == [0, ""]
+    assert tree(tmp_path) == before
+
+
+def test_a_second_process_is_told_which_is_the_first(run: Path, tmp_path: Path, capsys) -> None:
+    code = (
+        "import sys; from pathlib import Path; from whichpairs.pool.run import locked\n"
+        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    before = tree(tmp_path)
+    command = [sys.executable, "-c", code, run]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        message = fails(capsys, "select", "--run", run, "--budget", 3)
+        ok(capsys, "status", "--run", run)
+        other.kill()
+    assert f"process {other.pid} is working on" in message
+    assert tree(tmp_path) == before
+    ok(capsys, "select", "--run", run, "--budget", 3)

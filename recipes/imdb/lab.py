@@ -53,6 +53,7 @@ def make_pool(
     run: Path, prompts: Path, *, holdout: float, beta: float, seed: int, say: Callable[[str], None]
 ) -> None:
     """Generate, score and featurise into `run`; what is finished is kept."""
+    one_thread()
     settings = GenerateSettings(
         model=str(MODEL),
         prompts=str(prompts),
@@ -65,6 +66,13 @@ def make_pool(
     say(score_pool(run, REWARD, name=SCORE).message)
     gradient = FeatureSettings("gradient", dim=SETTINGS["dim"], model=str(MODEL))
     say(compute_features(run, gradient).message)
+
+
+def one_thread() -> None:
+    """Small matrices gain nothing from a second thread, and lose much when a core is busy."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,9 @@ class Trial:
 
 def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
     """Select, label, train and evaluate in `run`, a copy of `base`; one thread."""
-    import torch
-
     from whichpairs import train_policy
 
-    torch.set_num_threads(1)
+    one_thread()
     if not run.exists():
         aside = run.with_name(run.name + ".copy")
         shutil.rmtree(aside, ignore_errors=True)

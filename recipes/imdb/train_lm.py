@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+DATA = Path(__file__).parents[3] / "shared" / "data" / "imdb.parquet"
 EOS = "<|endoftext|>"
 CONTEXT = 128
 OPENING = 36  # a prompt of up to 12 tokens and a completion of 24: the part of a review the recipe samples
@@ -142,6 +143,7 @@ def save(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     for file in sorted(partial.iterdir()):
+        file.chmod(0o644)  # safetensors writes for its owner alone
         os.replace(file, folder / file.name)
     shutil.rmtree(partial)
 
@@ -303,13 +305,13 @@ def work(
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("/work/shared/data/imdb.parquet"))
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument(
         "--out", type=Path, default=None, help="folder for the model; nothing is written without it"
     )
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--save-every", type=float, default=5.0, help="minutes between checkpoints")
-    parser.add_argument("--lr", type=float, default=4e-3, help="peak learning rate")
+    parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate")
     parser.add_argument(
         "--batch", type=int, default=16, help=f"sequences of {CONTEXT} tokens a step"
     )

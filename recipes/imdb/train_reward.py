@@ -25,6 +25,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from whichpairs.evaluate.reward import LinearTextReward
 
+DATA = Path(__file__).parents[3] / "shared" / "data" / "imdb.parquet"
 GRID = (0.25, 0.5, 1.0, 2.0)
 
 
@@ -79,7 +80,7 @@ def choose(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("/work/shared/data/imdb.parquet"))
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "reward")
     parser.add_argument("--max-features", type=int, default=15_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -3,6 +3,8 @@
 The command line prints `str(error)` and exits with code 2; nothing has been written by then.
 """
 
+from typing import Any
+
 
 class WhichpairsError(Exception):
     """The root of all errors that whichpairs raises on purpose."""
@@ -21,6 +23,10 @@ class UserError(WhichpairsError):
         self.rule, self.received, self.remedy = rule, received, remedy
         parts = [f"{rule}; {received}"] + ([remedy] if remedy else [])
         super().__init__(one_line(". ".join(parts)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross process borders whole."""
+        return UserError, (self.rule, self.received, self.remedy)
 
 
 class MissingExtraError(UserError):

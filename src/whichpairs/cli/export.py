@@ -5,17 +5,18 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import BetaOption, JsonOption, RunOption, show
+from whichpairs.cli.options import BetaOption, JsonOption, ReplaceOption, RunOption, show
 
 
 def command(
     out: Annotated[Path, typer.Argument(help="A .jsonl or .parquet file to write.")],
     run: RunOption,
     to: Annotated[str, typer.Option(help="What it is for: trl.")] = "trl",
+    replace: ReplaceOption = False,
     beta: BetaOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Write the labels as a preference set that TRL's DPOTrainer takes as it is."""
     from whichpairs.workflow.export import export_labels
 
-    show(export_labels(run, out, to=to, beta=beta), json_)
+    show(export_labels(run, out, to=to, replace=replace, beta=beta), json_)

@@ -1,7 +1,9 @@
 """`whichpairs`: finds the stage, and turns a user's mistake into one line and exit code 2."""
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
@@ -66,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(args=given or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
     except WhichpairsError as error:
         _fail(str(error))
     except typer.TyperException as error:
@@ -74,7 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (typer.Abort, KeyboardInterrupt):
         print("whichpairs: stopped; what was finished is kept", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:
+        _drop_output()
+        if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+            sys.exit(1)
+        _fail(one_line(f"what is read must be readable, and what is written writable; {error}"))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """What could not be printed is not tried again at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
 
 
 def _fail(message: str) -> None:

@@ -17,9 +17,7 @@ BetaOption = Annotated[
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed; else the run's.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-ReplaceOption = Annotated[
-    bool, typer.Option("--replace", help="Replace what another setting made.")
-]
+ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace what is there.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")]
 
 

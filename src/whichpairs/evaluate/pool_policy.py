@@ -32,5 +32,5 @@ def policy_values(
         log_pi -= np.logaddexp.reduce(log_pi)
         pi = np.exp(log_pi)
         rewards.append(float(pi @ reward[low:high]))
-        divergences.append(float(pi @ (log_pi - base)))
+        divergences.append(max(float(pi @ (log_pi - base)), 0.0))  # rounding can dip below 0
     return np.array(rewards), np.array(divergences)

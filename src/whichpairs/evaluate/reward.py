@@ -161,8 +161,6 @@ class LinearTextReward:
             UserError: if `texts` is one string instead of a sequence of strings.
         """
         _refuse_bare_string(texts)
-        if len(texts) == 0:
-            return np.empty(0)
         values = self._counter.transform(texts).astype(np.float64)
         values.data = (1.0 + np.log(values.data)) * self.idf[
             values.indices

@@ -24,23 +24,24 @@ def write_features(
         UserError: a value is not finite (its row and column are named), the rows do not match the
             pool, or no feature differs within any prompt.
     """
-    spread, dim, rows = 0.0, 0, 0
+    spread, scale, dim, rows = 0.0, 0.0, 0, 0
     with (folder / NAME).open("wb") as file:
-        for block in _by_prompt(blocks, starts):
+        for raw, block in _by_prompt(blocks, starts):
             if not dim:
                 dim = block.shape[1]
                 header = {"descr": np.dtype(dtype).str, "fortran_order": False}
                 np.lib.format.write_array_header_1_0(
                     file, {**header, "shape": (int(starts[-1]), dim)}
                 )
-            file.write(np.ascontiguousarray(block, dtype=dtype).tobytes())
+            file.write(_stored(block, dtype, rows).tobytes())
             spread = max(spread, float(np.abs(block).max(initial=0.0)))
+            scale = max(scale, float(np.abs(raw).max(initial=0.0)))
             rows += len(block)
     if rows != starts[-1]:
         raise UserError(
             f"features need one row a completion ({starts[-1]} of them)", f"got {rows} rows"
         )
-    if spread <= 1e-12:
+    if spread <= 1e-12 * scale:  # what is left of a constant is rounding
         raise UserError(
             "features must differ within some prompt",
             "all are constant there, so no pair teaches anything",
@@ -58,8 +59,8 @@ def open_features(folder: Path, rows: int) -> np.ndarray:
     path = folder / NAME
     remedy = f"delete {folder} and compute the features again"
     try:
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        features = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, OverflowError) as error:
         raise UserError("the feature file must be whole", f"{path}: {error}", remedy) from None
     if features.ndim != 2 or len(features) != rows:
         raise UserError(
@@ -68,8 +69,26 @@ def open_features(folder: Path, rows: int) -> np.ndarray:
     return np.asarray(features) if features.nbytes < 1 << 26 else features
 
 
-def _by_prompt(blocks: Iterable[np.ndarray], starts: np.ndarray) -> Iterator[np.ndarray]:
-    """The same rows, cut at prompt boundaries, checked and centred."""
+def _stored(block: np.ndarray, dtype: str, first: int) -> np.ndarray:
+    """The block in the precision of the file, which must have room for it."""
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(block, dtype=dtype)
+    bad = np.argwhere(~np.isfinite(stored))
+    if len(bad):
+        row, column = (int(v) for v in bad[0])
+        raise UserError(
+            f"centred features must fit {dtype} (at most {np.finfo(dtype).max:.3g})",
+            f"row {first + row}, column {column} is {block[row, column]:.3g}",
+            "scale them down"
+            + (", or store them with --dtype float32" if dtype == "float16" else ""),
+        )
+    return stored
+
+
+def _by_prompt(
+    blocks: Iterable[np.ndarray], starts: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The same rows, cut at prompt boundaries, checked; as they are, and centred."""
     held = np.empty((0, 0))
     first, prompt = 0, 0
     for block in blocks:
@@ -78,7 +97,7 @@ def _by_prompt(blocks: Iterable[np.ndarray], starts: np.ndarray) -> Iterator[np.
         last = int(np.searchsorted(starts, first + len(held), side="right")) - 1
         if last > prompt:
             size = int(starts[last]) - first
-            yield _centred(held[:size], np.diff(starts[prompt : last + 1]))
+            yield held[:size], _centred(held[:size], np.diff(starts[prompt : last + 1]))
             held, first, prompt = held[size:], int(starts[last]), last
     if len(held):
         raise UserError(

@@ -22,7 +22,7 @@ def read_labels(
         UserError: the line, and what is wrong with it.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError("the label file must be readable UTF-8", f"{path}: {error}") from None
     labels = [
@@ -39,11 +39,11 @@ def _label(line: str, where: str, known: dict[str, tuple[str, str, str]], annota
     try:
         row = json.loads(line)
         pair_id, choice = row["pair_id"], row["choice"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             'each line must be {"pair_id": …, "choice": "a" | "b" | "tie"}', f"{where}: {error!r}"
         ) from None
-    if pair_id not in known:
+    if not isinstance(pair_id, str) or pair_id not in known:
         raise UserError(
             "a label must answer a pair of one of the run's batches", f"{where}: {pair_id!r}"
         )
@@ -51,7 +51,9 @@ def _label(line: str, where: str, known: dict[str, tuple[str, str, str]], annota
         raise UserError('choice must be "a", "b" or "tie"', f"{where}: {choice!r}")
     batch, id_a, id_b = known[pair_id]
     ids = (row.get("id_a", id_a), row.get("id_b", id_b))
-    if sorted(ids) != sorted((id_a, id_b)):
+    if ids not in ((id_a, id_b), (id_b, id_a)):
         raise UserError("id_a and id_b must be the pair's completions", f"{where}: {ids!r}")
     who = row.get("annotator", annotator)
-    return Label(pair_id, ids[0], ids[1], choice, str(who), batch)
+    if not isinstance(who, str) or not who.isprintable() or not who:
+        raise UserError("annotator must be a name, in one line", f"{where}: {who!r}")
+    return Label(pair_id, ids[0], ids[1], choice, who, batch)

@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from whichpairs.errors import UserError
 
@@ -31,10 +33,11 @@ def user_facing_os_errors(path: Path) -> Iterator[None]:
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give a fresh folder to fill; on success it becomes `target` in one rename, else it vanishes.
 
-    A `target` that is already there is replaced, and comes back if the process dies in between
-    (`recover`).
+    A `target` that is already there is replaced, and comes back if the process fails or dies in
+    between (`recover`).
     """
     aside, old = target.parent / (ASIDE + target.name), target.parent / (OLD + target.name)
+    first = not target.parent.exists()
     with user_facing_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(aside, ignore_errors=True)
@@ -50,17 +53,22 @@ def whole_folder(target: Path) -> Iterator[Path]:
             _sync(target.parent)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
+            with suppress(OSError):
+                if old.exists() and not target.exists():
+                    os.replace(old, target)
+                if first:
+                    target.parent.rmdir()
             raise
         shutil.rmtree(old, ignore_errors=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write `text` to `path` so that it is the old content or the new, never a part."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write `content` to `path` so that it is the old content or the new, never a part."""
     aside = path.parent / (ASIDE + path.name)
     with user_facing_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            aside.write_text(text, encoding="utf-8")
+            aside.write_bytes(content.encode() if isinstance(content, str) else content)
             _sync(aside)
             os.replace(aside, path)
             _sync(path.parent)
@@ -70,18 +78,38 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def recover(root: Path) -> None:
-    """Clear what a killed process left below `root`, and restore what it had moved away."""
-    if not any(root.rglob(f"{ASIDE}*")) and not any(root.rglob(f"{OLD}*")):
-        return
+    """Clear what a killed process left in the run `root`, and restore what it had moved away.
+
+    Only there and in the folders of its stages: what lies deeper is never written in place.
+    """
     with user_facing_os_errors(root):
-        for old in list(root.rglob(f"{OLD}*")):
+        for old in [*root.glob(f"{OLD}*"), *root.glob(f"*/{OLD}*")]:
             target = old.parent / old.name.removeprefix(OLD)
             if target.exists():
                 shutil.rmtree(old)
             else:
                 os.replace(old, target)
-        for aside in list(root.rglob(f"{ASIDE}*")):
-            shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+        for aside in [*root.glob(f"{ASIDE}*"), *root.glob(f"*/{ASIDE}*")]:
+            if aside.is_dir():
+                shutil.rmtree(aside)
+            else:
+                aside.unlink(missing_ok=True)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """A ``.npy`` file of the run.
+
+    Raises:
+        UserError: it is missing or not whole.
+    """
+    try:
+        return np.array(np.lib.format.open_memmap(path, mode="r"))
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            "the run's files must be whole",
+            f"{path}: {error}",
+            f"delete {path.parent} and run its stage again",
+        ) from None
 
 
 def to_json(value: Any) -> str:

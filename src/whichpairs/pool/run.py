@@ -17,7 +17,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,8 @@ from whichpairs.pool.files import (
 
 FORMAT = 1
 DEFAULT_BETA = 0.1
+_OURS = {".lock", ".new-run.json"}
+"""What the first moments of a run leave behind."""
 _PACKAGES = (
     "whichpairs",
     "numpy",
@@ -97,7 +99,11 @@ class Run:
         folder = self.root / kind
         if not folder.is_dir():
             return []
-        return sorted(p.name for p in folder.iterdir() if (p / "manifest.json").is_file())
+        return sorted(
+            p.name
+            for p in folder.iterdir()
+            if not p.name.startswith(".") and (p / "manifest.json").is_file()
+        )
 
     def next_number(self, kind: str) -> str:
         """The next free name ``001``, ``002`` … of a kind."""
@@ -130,14 +136,13 @@ def create_run(root: Path, beta: float | None, seed: int) -> Run:
         run = open_run(root, beta if (root / "pool").is_dir() else None)
         if (root / "pool").is_dir():
             return run
-    if root.is_dir() and any(p.name not in {".lock", "run.json"} for p in root.iterdir()):
-        known = {"pool", "pool.partial"}
-        if not any(p.name in known or p.name.startswith(".new-") for p in root.iterdir()):
-            raise UserError(
-                "a new run needs an empty or missing folder",
-                f"{root} holds other files",
-                "choose another --run",
-            )
+    began = {"run.json", "pool.partial"} if (root / "run.json").is_file() else set()
+    if _names(root) - began - _OURS:
+        raise UserError(
+            "a new run needs an empty or missing folder",
+            f"{root} holds other files",
+            "choose another --run",
+        )
     run = Run(root, check_beta(DEFAULT_BETA if beta is None else beta), seed)
     settings = {"format": FORMAT, "beta": run.beta, "seed": seed, "created": now()}
     write_whole(root / "run.json", to_json({**settings, "versions": versions()}))
@@ -193,9 +198,10 @@ def locked(root: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or the folder cannot be written to.
     """
-    fresh = not root.exists()
-    if not fresh and not root.is_dir():
+    if root.exists() and not root.is_dir():
         raise UserError("--run must name a folder", f"{root} is a file")
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    before, mine = _names(root), False
     with user_facing_os_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         handle = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -209,17 +215,33 @@ def locked(root: Path) -> Iterator[None]:
                 f"process {holder} is working on {root}",
                 "wait for it, or stop it",
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        recover(root)
+        mine = True
+        with user_facing_os_errors(root):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        if (root / "run.json").is_file() or not _names(root) - _OURS:
+            recover(root)
         yield
     except BaseException:
-        if fresh and {p.name for p in root.iterdir()} <= {".lock"}:
-            (root / ".lock").unlink(missing_ok=True)
-            root.rmdir()
+        if mine:
+            _undo(root, _names(root) - before, missing)
         raise
     finally:
         os.close(handle)
+
+
+def _names(root: Path) -> set[str]:
+    return {p.name for p in root.iterdir()} if root.is_dir() else set()
+
+
+def _undo(root: Path, new: set[str], folders: list[Path]) -> None:
+    """Remove the beginning of a run that came to nothing, and the `folders` made for it."""
+    if new <= {".lock", "run.json"}:
+        with suppress(OSError):
+            for name in new:
+                (root / name).unlink(missing_ok=True)
+            for folder in folders:
+                folder.rmdir()
 
 
 def versions() -> dict[str, str]:

@@ -36,7 +36,7 @@ def commands(space: Workspace) -> list[str]:
 
 
 def _line(space: Workspace, stage: str, *words: str) -> str:
-    return shlex.join(["whichpairs", stage, *words, "--run", str(space.run.root)])
+    return shlex.join(["whichpairs", stage, "--run", str(space.run.root), *words])
 
 
 def _options(space: Workspace, stage: str, settings: dict[str, Any]) -> list[str]:

@@ -2,11 +2,13 @@
 picked pairs were picked. The belief, the prior and the candidates are those of `workflow.select`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from whichpairs.design import FrankWolfe, Problem, information, solve
 from whichpairs.design.baselines import random_pairs
@@ -27,7 +29,7 @@ SOLVABLE = 3e8
 _WORK = 4e11
 """Multiplications that random's curve may cost."""
 
-_QUICK = FrankWolfe(passes=6, tolerance=5e-3, inner=40, swaps=200)
+_QUICK = FrankWolfe(passes=5, tolerance=1e-2, inner=30, swaps=100)
 
 
 @dataclass(frozen=True)
@@ -111,15 +113,22 @@ class Beginning:
                 m = m + self._sums[name]
         return m
 
-    def curves(self, budgets: tuple[int, int], *, design: bool) -> Curves:
-        """Predicted gaps between two budgets; with `design`, those of the best batches too."""
+    def curves(self, budgets: tuple[int, int], marked: Sequence[int] = ()) -> Curves:
+        """Predicted gaps between two budgets: random's, and the best batches' where that is cheap.
+
+        Args:
+            marked: budgets at which the best batch must be among those solved, at most two.
+        """
         low = min(max(budgets[0], 1), self.most)
         dear = _WORK / (DRAWS * self.desk.pairs.dim**2)
         high = max(min(budgets[1], self.most, int(dear)), low)
         at = np.unique(np.geomspace(low, high, POINTS).round().astype(int)).tolist()
-        design = design and self.most * self.desk.pairs.dim < SOLVABLE
-        solved = np.unique(np.geomspace(low, high, SOLVED).round().astype(int)).tolist()
-        return Curves(self._random(at), [self._best(n) for n in solved] if design else [])
+        ends = {low, high, *(n for n in marked if low <= n <= high)}
+        design = self.most * self.desk.pairs.dim < SOLVABLE
+        with threadpool_limits(1):  # many small matrices: more threads only wait for one another
+            return Curves(
+                self._random(at), [self._best(n) for n in _filled(ends)] if design else []
+            )
 
     def _random(self, budgets: list[int]) -> list[tuple[int, float, float]]:
         values = np.empty((DRAWS, len(budgets)))
@@ -137,6 +146,17 @@ class Beginning:
         desk = self.desk
         found = solve(Problem(desk.pairs, desk.gap, desk.weights, desk.base, budget), _QUICK)
         return budget, desk.beta / 2 * found.value, desk.beta / 2 * max(found.bound, 0.0)
+
+
+def _filled(ends: set[int]) -> list[int]:
+    """`SOLVED` budgets: those given, and the geometric middles of the widest gaps between them."""
+    found = sorted(ends)
+    while len(found) < SOLVED:
+        k = max(range(len(found) - 1), key=lambda i: found[i + 1] / found[i], default=None)
+        if k is None or found[k + 1] - found[k] < 2:
+            break
+        found.insert(k + 1, round((found[k] * found[k + 1]) ** 0.5))
+    return found
 
 
 def picked_rows(space: Workspace, batch: str) -> np.ndarray:

@@ -7,6 +7,7 @@ exact value in a ``<data value="…">`` element, so that a program can read what
 
 import math
 import unicodedata
+from collections.abc import Callable
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,10 @@ def visible(text: str) -> str:
 
 
 def excerpt(text: str, start: int = 0) -> tuple[str, str]:
-    """At most `LONGEST` characters from `start`, and a note on what was left out."""
-    cut = text[start : start + LONGEST]
-    cut = "\n".join(line.rstrip() for line in cut.split("\n")[:_LINES])
+    """About `LONGEST` characters from `start`, and a note on what was left out."""
+    text = text.rstrip()
+    reach = len(text) if len(text) <= start + LONGEST + 40 else start + LONGEST
+    cut = "\n".join(text[start:reach].split("\n")[:_LINES]).rstrip()
     before = f"{count(start)} characters the same in both, then: " if start else ""
     left = len(text) - start - len(cut)
     after = f"{count(left)} more characters" if left > 0 else ""
@@ -74,12 +76,39 @@ def signed(x: float) -> str:
     return ("+" if x > 1e-12 else "") + number(x)
 
 
+def short(x: float) -> str:
+    """`number` to two digits: for what only says how sure another number is."""
+    return number(x, 2)
+
+
+def plain(x: float) -> str:
+    """A setting as it was typed: ``4``, ``0.1``."""
+    return f"{x:g}".replace("-", "−")
+
+
+def nearly(share: float) -> str:
+    """A share near one as per cent, never rounded up to all of it: ``99.88 %``."""
+    if not 0.9 <= share < 1.0:
+        return percent(share)
+    digits = max(1 - math.floor(math.log10(100.0 * (1.0 - share))), 0)
+    places = min(digits, 4)
+    return f"{math.floor(share * 100 * 10**places) / 10**places:.{places}f}{_THIN}%"
+
+
 def percent(share: float) -> str:
     """A share of one as per cent, to two digits."""
     return f"{number(100.0 * share, 2)}{_THIN}%"
 
 
-_FORMS = {"count": count, "number": number, "signed": signed, "percent": percent}
+_FORMS: dict[str, Callable[[float], str]] = {
+    "count": count,
+    "number": number,
+    "signed": signed,
+    "short": short,
+    "plain": plain,
+    "nearly": nearly,
+    "percent": percent,
+}
 
 
 def data(value: float | None, form: str = "number") -> "Markup":

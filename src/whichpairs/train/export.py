@@ -6,21 +6,28 @@ of the companion file stand in the same order.
 
 import json
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.files import user_facing_os_errors, write_whole
+from whichpairs.pool.files import write_whole
 from whichpairs.types import Example, Preference
 
 
-def export_trl(preferences: Sequence[Preference], out: Path) -> Path:
-    """Write `out` (``.jsonl`` or ``.parquet``) and ``<out>.ids.jsonl``; returns the latter.
+def export_trl(
+    preferences: Sequence[Preference], out: Path, *, replace: bool = False
+) -> tuple[Path, bool]:
+    """Write `out` (``.jsonl`` or ``.parquet``) and ``<out>.ids.jsonl``.
+
+    Returns:
+        The latter, and whether both were there already, just so.
 
     Raises:
-        UserError: another suffix, or nothing to write.
+        UserError: another suffix, nothing to write, or (unless `replace`) a file of that name with
+            other content.
     """
     if out.suffix not in {".jsonl", ".parquet"}:
         raise UserError("OUT must end in .jsonl or .parquet", f"got {out}")
@@ -29,15 +36,25 @@ def export_trl(preferences: Sequence[Preference], out: Path) -> Path:
     rows = [_row(p) for p in preferences]
     beside = out.with_name(out.name + ".ids.jsonl")
     ids = [{"pair_id": p.pair_id, "probability": p.probability} for p in preferences]
-    write_whole(beside, _lines(ids))
-    if out.suffix == ".jsonl":
-        write_whole(out, _lines(rows))
-    else:
-        aside = out.with_name(".new-" + out.name)
-        with user_facing_os_errors(out):
-            pl.DataFrame(rows).write_parquet(aside)
-            aside.replace(out)
-    return beside
+    content = {beside: _lines(ids), out: _lines(rows) if out.suffix == ".jsonl" else _parquet(rows)}
+    there = [path for path in content if path.exists()]
+    other = [path for path in there if not path.is_file() or path.read_bytes() != content[path]]
+    if other and not replace:
+        raise UserError(
+            "an export does not overwrite a file with other content",
+            f"{other[0]} is there",
+            "pass --replace to lose it, or choose another OUT",
+        )
+    if len(there) == len(content) and not other:
+        return beside, True
+    try:
+        for path, data in content.items():
+            write_whole(path, data)
+    except UserError:
+        if beside not in there:
+            beside.unlink(missing_ok=True)
+        raise
+    return beside, False
 
 
 def _row(preference: Preference) -> dict[str, Any]:
@@ -59,5 +76,11 @@ def _turn(example: Example) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": example.completion}]
 
 
-def _lines(rows: Sequence[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _lines(rows: Sequence[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    memory = BytesIO()
+    pl.DataFrame(rows).write_parquet(memory)
+    return memory.getvalue()

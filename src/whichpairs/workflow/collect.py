@@ -1,5 +1,7 @@
 """Stage import: what the user has becomes the pool of a run."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +67,23 @@ def add_pool(
         counts = {**tables.counts, "held_out_prompts": int(prompts["holdout"].sum())}
         return {**counts, "labels": len(answers), "beta": run.beta, "fingerprint": print_of}
 
+    content = {"content": _digest(prompts, tables)}
     old = run.record("pool")
     if old is not None and old.stage != stage:
         raise UserError(
             "a run has one pool", f"this one's came from {old.stage}", "start another run"
         )
-    return settle(run, ("pool",), stage, settings, {}, make)
+    return settle(run, ("pool",), stage, settings, content, make)
+
+
+def _digest(prompts: pl.DataFrame, tables: PoolTables) -> str:
+    """16 hex digits over all that was read: a changed file is another pool."""
+    digest = hashlib.sha256()
+    for frame in (prompts, tables.completions, tables.pairs, tables.ties):
+        digest.update(json.dumps(frame.columns).encode())
+        for row in frame.iter_rows():
+            digest.update(repr(row).encode(errors="replace"))
+    return digest.hexdigest()[:16]
 
 
 def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:

@@ -106,8 +106,8 @@ def _on_pool(space: Workspace, score: str, name: str, temperature: float) -> Val
         else:
             record = space.run.record("fits", fit)
             assert record is not None
-            _, _, phi = space.feature_set(record.settings["features"])
-            theta = np.load(space.run.root / "fits" / fit / "theta.npy", allow_pickle=False)
+            features, _, phi = space.feature_set(record.settings["features"])
+            theta = space.theta(fit, features)
         found[who] = policy_values(
             np.asarray(phi[keep]), starts, theta, reward[keep], space.pool.weight[keep]
         )

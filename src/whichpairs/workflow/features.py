@@ -11,7 +11,7 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.features.store import NAME, write_features
 from whichpairs.types import SILENT, Progress
-from whichpairs.workflow.stage import Outcome, settle
+from whichpairs.workflow.stage import Outcome, plain_name, settle
 from whichpairs.workflow.workspace import Workspace, workspace
 
 METHODS = ("text", "gradient", "hidden", "file")
@@ -56,8 +56,8 @@ class FeatureSettings:
         needs = {"gradient": "model", "hidden": "model", "file": "file"}.get(self.method)
         if needs and getattr(self, needs) is None:
             raise UserError(f"--method {self.method} needs --{needs}", "it was not given")
-        if self.name is not None and Path(self.name).name != self.name:
-            raise UserError("--name must be a plain folder name", f"got {self.name!r}")
+        if self.name is not None:
+            plain_name(self.name)
 
 
 def compute_features(

@@ -54,7 +54,8 @@ def label_simulated(
                 batch=batch,
                 seed=settings["seed"],
             )
-        new = space.store.add(labels, {f"simulated:{column}": settings})
+        sources = {f"simulated:{column}": settings} if labels else {}
+        new = space.store.add(labels, sources)
         return _outcome(space, new, f"simulated from {column} at T = {temperature:g}")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.evaluate.reward import load_reward
 from whichpairs.types import SILENT, Progress
-from whichpairs.workflow.stage import Outcome, settle
+from whichpairs.workflow.stage import Outcome, plain_name, settle
 from whichpairs.workflow.workspace import Workspace, workspace
 
 CHUNK = 2048
@@ -34,8 +34,7 @@ def score_pool(
     Raises:
         UserError: no such reward, or the name is taken by another.
     """
-    if Path(name).name != name:
-        raise UserError("--name must be a plain folder name", f"got {name!r}")
+    plain_name(name)
     scorer = load_reward(reward)
     with workspace(run, beta) as space:
         if name in space.pool.completions.columns:

@@ -98,7 +98,7 @@ def select(
     """Pick a batch of pairs and write it to the run.
 
     Args:
-        another: pick although pairs of earlier batches still wait for their labels.
+        another: pick one more batch, although pairs of earlier ones still wait for their labels.
         watch: told of every pass.
 
     Raises:
@@ -108,7 +108,7 @@ def select(
         desk = _Desk(space, settings)
         chosen, inputs = desk.recorded()
         before = find(space.run, "batches", "select", chosen, inputs)
-        if before is not None:
+        if before is not None and not another:
             name, record = before
             message = f"Batch {name} was picked with these settings; nothing changed."
             return Outcome(message, record.result, True, space.run.root / "batches" / name)
@@ -256,13 +256,7 @@ class _Desk:
                 "there is no fit yet, and no --score",
                 "pass --score COLUMN, or run: whichpairs fit",
             )
-        theta = np.load(self.space.run.root / "fits" / names[-1] / "theta.npy", allow_pickle=False)
-        if len(theta) != self.phi.shape[1]:
-            raise UserError(
-                "the fit must be of these features",
-                f"it has {len(theta)} dimensions, they have {self.phi.shape[1]}",
-                "run: whichpairs fit",
-            )
+        theta = self.space.theta(names[-1], self.name)
         return np.asarray(np.asarray(self.phi, np.float64) @ theta)
 
     def _certified(

@@ -58,6 +58,17 @@ def settle(
     return run.commit(parts, stage, settings, inputs, make), False
 
 
+def plain_name(name: str) -> str:
+    """A folder name that the user chose for something of the run.
+
+    Raises:
+        UserError: it is empty, hidden, or leads elsewhere.
+    """
+    if not name or name.startswith(".") or "/" in name or not name.isprintable():
+        raise UserError("--name must be a plain folder name", f"got {name!r}")
+    return name
+
+
 def find(
     run: Run, kind: str, stage: str, settings: dict[str, Any], inputs: dict[str, Any]
 ) -> tuple[str, Record] | None:

@@ -1,5 +1,6 @@
 """Stage status: where the run stands, and the next command to type."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ def _batch_line(space: Workspace, name: str) -> str:
 
 def _next(space: Workspace, facts: dict[str, Any]) -> str:
     run = shlex.quote(facts["run"])
+    if facts["unfinished_pool"]:
+        return f"whichpairs generate --run {run} --model PATH --prompts FILE{_begun(space)}"
     if facts["pool"] is None:
         return f"whichpairs import FILE --run {run}"
     if not facts["features"]:
@@ -82,7 +85,19 @@ def _next(space: Workspace, facts: dict[str, Any]) -> str:
     if not facts["fit_is_current"]:
         return f"whichpairs fit --run {run}"
     if not facts["policies"]:
-        return f"whichpairs train --run {run} --model PATH (or export --to trl OUT)"
-    if not facts["evaluations"]:
+        return f"whichpairs train --run {run} --model PATH (or: whichpairs export OUT --run {run})"
+    if not facts["evaluations"] and facts["pool"]["held_out_prompts"]:
         return f"whichpairs evaluate --run {run} --reward FOLDER"
     return f"whichpairs report --run {run}"
+
+
+def _begun(space: Workspace) -> str:
+    """The options that an unfinished generate must go on with."""
+    try:
+        text = (space.run.root / "pool.partial" / "settings.json").read_text(encoding="utf-8")
+        begun = {**json.loads(text), "beta": space.run.beta}
+    except (OSError, ValueError):
+        return ""
+    names = {name: "--" + name.replace("_", "-") for name in begun} | {"n": "-n"}
+    options = [(names[k], str(v)) for k, v in begun.items() if not k.endswith("_fingerprint")]
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in options)

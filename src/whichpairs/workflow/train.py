@@ -1,9 +1,10 @@
 """Stage train: DPO of the language model on the labels so far."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from whichpairs.errors import UserError
+from whichpairs.errors import MissingExtraError, UserError
 from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.preferences import preferences
 from whichpairs.workflow.stage import Outcome, find
@@ -31,8 +32,7 @@ def train_policy(
     Raises:
         UserError: no labels, no model; MissingExtraError: TRL is not installed.
     """
-    from whichpairs.lm.model import find_folder, fingerprint
-    from whichpairs.train.dpo import DPOSettings, train_dpo
+    from whichpairs.train.settings import DPOSettings
 
     with workspace(run, beta) as space:
         settings = DPOSettings(
@@ -51,6 +51,10 @@ def train_policy(
                 "there are none",
                 f"run: whichpairs select and whichpairs label --run {space.run.root}",
             )
+        if not _installed("trl"):  # said before the seconds that importing torch takes
+            raise MissingExtraError("trl", "train")
+        from whichpairs.lm.model import find_folder, fingerprint
+
         inputs = {"model": fingerprint(find_folder(model)), "labels": space.labels_fingerprint}
         before = find(space.run, "policies", "train", vars(settings), inputs)
         if before is not None:
@@ -60,6 +64,8 @@ def train_policy(
         name = space.run.next_number("policies")
 
         def make(folder: Path) -> dict[str, Any]:
+            from whichpairs.train.dpo import train_dpo
+
             done = train_dpo(
                 model, rows, settings, folder / "model", device=device, progress=progress
             )
@@ -73,3 +79,10 @@ def train_policy(
             f"{r['seconds']:.1f} s.\n{space.run.root / 'policies' / name / 'model'}"
         )
         return Outcome(message, r, False, space.run.root / "policies" / name)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -14,6 +14,7 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.features.store import open_features
 from whichpairs.label.store import LabelStore
+from whichpairs.pool.files import read_array
 from whichpairs.pool.pool import Pool, load_pool, pair_id
 from whichpairs.pool.run import Record, Run, locked, open_run
 from whichpairs.types import Choice, Label
@@ -168,10 +169,27 @@ class Workspace:
         """A score of every completion: from `whichpairs score`, or a column of the pool."""
         if self.run.record("scores", name) is None:
             return self.pool.numbers(name)
-        scores = np.load(self.run.root / "scores" / name / "scores.npy", allow_pickle=False)
+        scores = read_array(self.run.root / "scores" / name / "scores.npy")
         if len(scores) != len(self.pool.completions):
             raise UserError("scores must be of this pool", f"{name!r} has {len(scores)} rows")
-        return np.asarray(scores)
+        return scores
+
+    def theta(self, fit: str, features: str) -> np.ndarray:
+        """The θ of a fit, for a feature set that has not changed since.
+
+        Raises:
+            UserError: the fit was made from other features.
+        """
+        records = self.run.record("fits", fit), self.run.record("features", features)
+        made_from = records[0].inputs["features"] if records[0] else None
+        there = records[1].result["fingerprint"] if records[1] else None
+        if made_from != there:
+            raise UserError(
+                "a fit must be of the features that are used with it",
+                f"fit {fit} was made from {made_from}, features {features!r} are {there}",
+                f"run: whichpairs fit --run {self.run.root} --features {features}",
+            )
+        return read_array(self.run.root / "fits" / fit / "theta.npy")
 
 
 @contextmanager

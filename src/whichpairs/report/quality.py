@@ -1,0 +1,145 @@
+"""The sections on how the solve converged, and on how well the fit predicts."""
+
+import json
+import math
+import shlex
+from typing import Any
+
+from markupsafe import Markup
+
+from whichpairs.report import panels
+from whichpairs.report.facts import Facts
+from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
+from whichpairs.report.words import data, plural, say
+
+SHOWN = 6
+
+
+def convergence(facts: Facts) -> Section:
+    """Bound and batch value, pass by pass, of the latest batches."""
+    found: list[Figure] = []
+    for name, record in reversed(facts.batches):
+        path = facts.root / "batches" / name / "passes.json"
+        passes = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        if passes and len(found) < SHOWN:
+            found.append(_passes(name, record.result, passes))
+    if not found:
+        why = "No batch has been picked by a solver (criterion gap or d-optimal)."
+        command = f"whichpairs select --run {shlex.quote(str(facts.root))} --budget N"
+        if facts.batches or facts.next.startswith("whichpairs select"):
+            return Section("convergence", "Convergence", missing=Missing(why, command))
+        return Section("convergence", "Convergence", missing=Missing(why, facts.next))
+    lead = Markup(
+        "Each pass over all candidate pairs improves the batch and raises a bound that no batch of "
+        "its size can beat. Where they meet, there is nothing left to find."
+    )
+    return Section("convergence", "Convergence", [lead], found)
+
+
+def _passes(name: str, r: dict[str, Any], passes: list[dict[str, Any]]) -> Figure:
+    volume = r["criterion"] == "d-optimal"
+    unit = 1.0 if volume else r["beta"] / 2
+    rows = [
+        {
+            "number": row["number"],
+            "batch": unit * row["batch"],
+            "bound": None if row["bound"] is None else unit * row["bound"],
+        }
+        for row in passes
+    ]
+    caption = say(
+        "<b>Batch {name}: {passes} {word}, {seconds} s.</b> It ends {share}.",
+        name=name,
+        passes=data(len(passes), "count"),
+        word=plural(len(passes), "pass", "passes"),
+        seconds=data(passes[-1]["seconds"], "short"),
+        share=Markup("without a certificate")
+        if r["certificate"] is None
+        else say("at most {x} above the bound", x=data(r["certificate"], "percent"))
+        if not volume
+        else say("at most {x} from the best D-efficiency", x=data(r["certificate"], "percent")),
+    )
+    axis = "−log det M" if volume else "predicted gap"
+    final = None if volume else r["predicted_gap"]
+    label = f"{axis} and its lower bound by pass. " + str(caption.striptags())
+    return Figure(panels.convergence(f"passes-{name}", rows, final, axis, label), caption)
+
+
+def fit(facts: Facts) -> Section:
+    """Held-out accuracy, log loss and calibration of the fits."""
+    run = shlex.quote(str(facts.root))
+    if facts.fit is None:
+        command = f"whichpairs fit --run {run}" if facts.labels else facts.next
+        why = "Nothing has been fitted." if facts.labels else "There are no labels to fit."
+        return Section("fit", "Fit", missing=Missing(why, command))
+    name, record = facts.fit
+    tables = [_fit_table(facts)]
+    held = record.result["held_out"]
+    if held is None:
+        lead = say(
+            "How well fit {name} predicts answers on held-out prompts is <b>unknown</b>: none of "
+            "them has a label. Random control pairs give an honest answer: <code>whichpairs select "
+            "--run {run} --budget N --controls 200</code>, then label and fit."
+            + (
+                ""
+                if facts.result.get("held_out_prompts")
+                else " This pool has no held-out prompts: import it into a new run with "
+                "<code>--holdout 0.2</code>."
+            ),
+            name=name,
+            run=run,
+        )
+        return Section("fit", "Fit", [lead], tables=tables)
+    return Section("fit", "Fit", [_fit_lead(name, held)], [_calibration(held)], tables)
+
+
+def _fit_lead(name: str, held: dict[str, Any]) -> Markup:
+    accuracy = held["accuracy"]
+    decided = "" if accuracy is None else "names the preferred completion in {right} of them, "
+    return say(
+        "On {n} answers of held-out prompts, fit {name} " + decided + "with a log loss of {loss} "
+        "(a coin: {coin}).",
+        n=data(held["labels"], "count"),
+        name=name,
+        right=data(accuracy, "percent"),
+        loss=data(held["log_loss"]),
+        coin=data(math.log(2.0)),
+    )
+
+
+def _calibration(held: dict[str, Any]) -> Figure:
+    rows = held["calibration"]
+    lean = sum((share - p) * math.copysign(1.0, p - 0.5) * n for p, share, n in rows)
+    lean /= held["labels"]
+    noise = math.sqrt(sum(n * p * (1.0 - p) for p, _, n in rows)) / held["labels"]
+    word = "<b>Predictions and answers agree within noise.</b>"
+    if lean > 2 * noise:
+        word = "<b>The fit is too timid:</b> answers are more one-sided than it predicts."
+    elif lean < -2 * noise:
+        word = "<b>The fit is too sure:</b> answers are less one-sided than it predicts."
+    caption = say(
+        word + " Mean distance from the line: {error}. Whiskers are two standard errors; the size "
+        "of a dot is its number of answers.",
+        error=data(held["calibration_error"]),
+    )
+    label = "Calibration on held-out prompts. " + str(caption.striptags())
+    return Figure(panels.calibration(rows, label), caption)
+
+
+def _fit_table(facts: Facts) -> Table:
+    rows: list[list[Cell]] = []
+    for name, record in facts.fits:
+        r = record.result
+        rows.append(
+            [
+                say("{name}{old}", name=name, old=" (older labels)" if facts.stale(record) else ""),
+                data(r["labels"], "count"),
+                data(r["prior_strength"], "plain"),
+                data(r["cv_log_loss"]),
+                data(r["held_out_labels"], "count"),
+                data(r.get("held_out_accuracy"), "percent"),
+                data(r.get("held_out_log_loss")),
+            ]
+        )
+    head = ("Fit", "Labels", "Prior ×", "Log loss, cross-validated", "Held-out labels")
+    return Table((*head, "Accuracy", "Log loss"), rows)

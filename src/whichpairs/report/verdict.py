@@ -1,0 +1,232 @@
+"""The headline: what was picked, how good that is, what random would have needed, what it gained.
+
+A gain is claimed only from an evaluation on held-out prompts, and only where its interval is above 0.
+"""
+
+import shlex
+from typing import Any
+
+from markupsafe import Markup
+
+from whichpairs.report.facts import Facts
+from whichpairs.report.parts import Tile, Verdict
+from whichpairs.report.words import data, plural, say
+
+HOW = {
+    "gap": "the predicted gap of the final policy",
+    "random": "chance, uniformly over candidate pairs",
+    "uniform-prompts": "chance, a prompt first and then a pair",
+    "reference": "chance, both ends drawn from the reference policy",
+    "d-optimal": "D-optimality (the volume of θ’s uncertainty)",
+    "best-vs-worst": "score, best against worst",
+}
+NO_EVIDENCE = "no fitted or trained policy has been evaluated on held-out prompts"
+
+
+def verdict(facts: Facts) -> Verdict:
+    """The head of the page."""
+    sentences = [("Picked", _picked(facts))]
+    if facts.batches:
+        sentences += [("Certificate", _certificates(facts)), ("Random", _random(facts))]
+    sentences.append(("Gain", gain(facts)))
+    return Verdict(_headline(facts), _tiles(facts), sentences, _warnings(facts))
+
+
+def _headline(facts: Facts) -> Markup:
+    """The verdict in one line: a gain where one was measured, else what the picks are worth."""
+    if facts.pool is None:
+        return Markup("There is no pool yet")
+    if not facts.batches:
+        return Markup("Nothing is picked yet")
+    r = facts.batches[-1][1].result
+    values = {"n": data(facts.picked, "count"), "pairs": plural(facts.picked, "pair")}
+    needs = r["labels_random_would_need"]
+    if r["criterion"] == "random" or needs is None or needs <= r["picked"]:
+        return say("{n} {pairs} picked", **values)
+    values |= {
+        "of": r["picked"],
+        "needs": data(needs, "count"),
+        "these": data(r["picked"], "count"),
+    }
+    if len(facts.batches) == 1:
+        return say("{n} {pairs} picked to do the work of {needs} random ones", **values)
+    return say(
+        "{n} {pairs} picked; the latest {these} are predicted to do the work of {needs} random ones",
+        **values,
+    )
+
+
+def _tiles(facts: Facts) -> list[Tile]:
+    if not facts.batches:
+        return []
+    name, record = facts.batches[-1]
+    r = record.result
+    count = len(facts.batches)
+    where = say("in {n} batches", n=count) if count > 1 else Markup("in one batch")
+    tiles = [Tile(data(facts.picked, "count"), say("pairs picked, {where}", where=where))]
+    if r["certificate"] is not None:
+        best = "D-efficiency" if r["criterion"] == "d-optimal" else "batch"
+        words = say("at most, from the best possible {best} (batch {name})", best=best, name=name)
+        tiles.append(Tile(data(r["certificate"], "percent"), words))
+    else:
+        words = say("certificate of batch {name}", name=name)
+        tiles.append(Tile(Markup("none"), words, known=False))
+    needs = r["labels_random_would_need"]
+    if r["criterion"] != "random" and needs is not None:
+        ratio = say("{x} ×", x=data(needs / r["picked"], "short"))
+        words = say("the labels of batch {name}: what random would need", name=name)
+        tiles.append(Tile(ratio, words))
+    tiles.append(_gain_tile(facts))
+    return tiles
+
+
+def _gain_tile(facts: Facts) -> Tile:
+    if facts.judged is None:
+        return Tile(Markup("unknown"), Markup("gain: not evaluated"), known=False)
+    value = facts.judged[1].result["gain"]
+    words = Markup("in J over the reference, on held-out prompts")
+    shown = value["low"] is not None and (value["low"] > 0 or value["high"] < 0)
+    if shown:
+        return Tile(data(value["mean"], "signed"), words)
+    return Tile(Markup("not shown"), Markup("gain: the interval holds 0, or is not known"), False)
+
+
+def _picked(facts: Facts) -> Markup:
+    if not facts.batches:
+        return Markup("Nothing yet.")
+    kinds = list(dict.fromkeys(record.result["criterion"] for _, record in facts.batches))
+    controls = sum(record.result["controls"] for _, record in facts.batches)
+    sentence = "{n} {pairs} from {candidates} candidates, by {how}"
+    if controls:
+        sentence += ", and {controls} control {more} of held-out prompts, never fitted"
+    return say(
+        sentence + (". {labels} {answers} {are} in." if facts.labels else ". No label is in yet."),
+        n=data(facts.picked, "count"),
+        pairs=plural(facts.picked, "pair"),
+        candidates=data(facts.batches[0][1].result["candidate_pairs"], "count"),
+        how=" and ".join(HOW.get(kind, kind) for kind in kinds),
+        controls=data(controls, "count"),
+        more=plural(controls, "pair"),
+        labels=data(facts.labels, "count"),
+        answers=plural(facts.labels, "label"),
+        are="is" if facts.labels == 1 else "are",
+    )
+
+
+def _certificates(facts: Facts) -> Markup:
+    found = [_certificate(name, record.result) for name, record in facts.batches[-6:]]
+    return Markup(" ").join(found)
+
+
+def _certificate(name: str, r: dict[str, Any]) -> Markup:
+    if r["certificate"] is None:
+        why = (
+            "its lower bound is not above 0 yet (more --passes)"
+            if r["criterion"] == "gap"
+            else "this criterion has none"
+        )
+        return say("Batch {name} has none: {why}.", name=name, why=why)
+    of = (
+        "the best possible D-efficiency"
+        if r["criterion"] == "d-optimal"
+        else ("the best batch there can be of its size")
+    )
+    sentence = "Batch {name} is at most {share} from {of}"
+    regret = r["regret_share"]
+    if regret is not None:
+        sentence += ", and closes {rest} of the distance from a random batch to it"
+    rest = None if regret is None else data(1.0 - regret, "nearly")
+    share = data(r["certificate"], "percent")
+    return say(sentence + ".", name=name, share=share, of=of, rest=rest)
+
+
+def _random(facts: Facts) -> Markup:
+    return Markup(" ").join(_needs(name, record.result) for name, record in facts.batches[-6:])
+
+
+def _needs(name: str, r: dict[str, Any]) -> Markup:
+    if r["criterion"] == "random":
+        return say("Batch {name} is random itself.", name=name)
+    sentence = "For what batch {name} is predicted to reach with {n}, random needs {needs} labels."
+    if r["labels_random_would_need"] is None:
+        sentence = (
+            "What batch {name} is predicted to reach with {n} labels, random did not reach with "
+            "as many as were looked at."
+        )
+    needs = data(r["labels_random_would_need"], "count")
+    return say(sentence, name=name, n=data(r["picked"], "count"), needs=needs)
+
+
+def gain(facts: Facts) -> Markup:
+    """What evaluation says was gained; “unknown” and why, without one."""
+    if facts.judged is None:
+        reason = NO_EVIDENCE
+        if facts.pool and not facts.result.get("held_out_prompts"):
+            reason = "this pool has no held-out prompts to evaluate on"
+        return say("Unknown: {reason}.", reason=reason)
+    record = facts.judged[1]
+    r, value = record.result, record.result["gain"]
+    values: dict[str, Any] = {k: data(v) for k, v in value.items()}
+    values |= {"prompts": data(r["held_out_prompts"], "count"), "judge": judge(record.settings)}
+    values["by"] = data(abs(value["mean"]))
+    if value["low"] is None:
+        return say("Unknown: {prompts} held-out prompt gives no interval.", **values)
+    if value["low"] <= 0 <= value["high"]:
+        start = "None shown: the change in J is {mean}, and its 95 % interval, {low} to {high}, "
+        return say(start + "holds 0 ({prompts} held-out prompts, by {judge}).", **values)
+    verb = "rose" if value["low"] > 0 else "FELL"
+    return say(
+        "J = E r − β KL {verb} by {by} over the reference policy (95 % interval {low} to {high}, "
+        "{prompts} held-out prompts, by {judge}). What random pairs would have gained was not "
+        "measured here.",
+        verb=verb,
+        **values,
+    )
+
+
+def judge(settings: dict[str, Any]) -> Markup:
+    """What stood for the reward: ``score judge_logit ÷ 4``."""
+    kind = "score" if settings.get("score") is not None else "reward"
+    name, scale = str(settings.get(kind)), settings.get("temperature", 1.0)
+    if scale == 1.0:
+        return say("{kind} <code>{name}</code>", kind=kind, name=name)
+    return say(
+        "{kind} <code>{name}</code> ÷ {scale}", kind=kind, name=name, scale=data(scale, "plain")
+    )
+
+
+def _warnings(facts: Facts) -> list[Markup]:
+    run = shlex.quote(str(facts.root))
+    found = []
+    if facts.waiting:
+        found.append(
+            say(
+                "{n} picked {pairs} for a label; predictions count them as labelled.",
+                n=data(facts.waiting, "count"),
+                pairs="pair waits" if facts.waiting == 1 else "pairs wait",
+            )
+        )
+    made = judged_policy(facts)
+    if made is not None and facts.stale(made[1]):
+        found.append(
+            say(
+                "Labels came after {kind} {name} was made: its evaluation says nothing of them. "
+                "<code>whichpairs {stage} --run {run}</code>",
+                kind=made[2],
+                name=made[0],
+                stage="fit" if made[2] == "fit" else "train",
+                run=run,
+            )
+        )
+    return found
+
+
+def judged_policy(facts: Facts) -> tuple[str, Any, str] | None:
+    """Name, record and kind (fit or policy) of what the latest evaluation judged."""
+    if facts.judged is None:
+        return None
+    settings = facts.judged[1].settings
+    kind = "fits" if settings.get("score") is not None else "policies"
+    name = facts.judged[1].result["policy"]
+    record = dict(getattr(facts, kind)).get(name)
+    return None if record is None else (name, record, "fit" if kind == "fits" else "policy")

@@ -1,0 +1,413 @@
+"""The page tells what the manifests say, claims no gain without evidence, and trusts no text."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from whichpairs.cli import main
+from whichpairs.errors import UserError
+from whichpairs.pool.read import Columns
+from whichpairs.pool.run import create_run, open_run
+from whichpairs.report.commands import commands
+from whichpairs.report.compose import compose
+from whichpairs.report.facts import gather
+from whichpairs.report.outlook import Curves, beginning, choice
+from whichpairs.report.run_report import report
+from whichpairs.report.verdict import gain, verdict
+from whichpairs.report.words import common_start, excerpt, nearly, number, percent, visible
+from whichpairs.workflow.collect import import_pool
+from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
+from whichpairs.workflow.features import FeatureSettings, compute_features
+from whichpairs.workflow.fit import fit_labels
+from whichpairs.workflow.label import label_simulated
+from whichpairs.workflow.select import SelectSettings, select
+from whichpairs.workflow.workspace import Workspace
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "bell \x07 escape \x1b[31m override \u202e end {{ 7 * 7 }} {n} $x_1$",
+    "</p></section></style><iframe src='http://evil.example/'>",
+]
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """Elements, attributes, visible words and exact numbers of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.numbers: list[tuple[str, str]] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag == "data":
+            self.numbers.append((dict(attrs)["value"], ""))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "data":
+            self.numbers[-1] = (self.numbers[-1][0], self.numbers[-1][1] + data)
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def pool_file(tmp_path_factory):
+    """40 prompts of 5 completions; every text holds something hostile."""
+    rng = np.random.default_rng(0)
+    words = ["red", "green", "blue", "dawn", "salt", "iron", "moss", "reed", "tide", "wolf"]
+    path = tmp_path_factory.mktemp("pool") / "pool.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for p in range(40):
+            for c in range(5):
+                text = " ".join(rng.choice(words, 12)) + f" {c} " + HOSTILE[c % len(HOSTILE)]
+                row = {"prompt": f"{HOSTILE[p % 4]} question {p}", "completion": text}
+                file.write(json.dumps(row | {"score": float(rng.normal())}) + "\n")
+    return path
+
+
+def imported(pool_file: Path, run: Path) -> Path:
+    import_pool(pool_file, run, Columns(scores=("score",)), holdout=0.25, beta=0.5)
+    return run
+
+
+def picked(pool_file: Path, run: Path, **settings) -> Path:
+    imported(pool_file, run)
+    compute_features(run, FeatureSettings(method="text", dim=18))
+    select(run, SelectSettings(budget=20, **settings))
+    return run
+
+
+def read(page: Path) -> Reader:
+    return Reader(page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def whole_run(pool_file, tmp_path_factory):
+    """A run with two batches, the first labelled, fitted and evaluated."""
+    run = picked(pool_file, tmp_path_factory.mktemp("runs") / "whole", controls=10)
+    label_simulated(run, "score")
+    fit_labels(run)
+    evaluate_run(run, EvaluateSettings(score="score"))
+    select(run, SelectSettings(budget=15))
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole_page(whole_run):
+    outcome = report(whole_run)
+    assert outcome.result["file"] == str(whole_run / "report.html")
+    assert str(whole_run / "report.html") in outcome.message
+    assert not outcome.result["missing"]
+    return (whole_run / "report.html").read_text(encoding="utf-8")
+
+
+# --- safety ---------------------------------------------------------------------------------------
+
+
+def test_hostile_texts_stay_text(whole_page):
+    page = Reader(whole_page)
+    assert not page.open
+    assert not {"script", "img", "iframe", "link", "object", "base", "form"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert "alert(1)" in page.text
+    assert "{{ 7 * 7 }} {n}" in page.text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", whole_page)
+    assert r"\x1b[31m" in page.text
+
+
+def test_nothing_is_loaded(whole_page):
+    page = Reader(whole_page)
+    for name, value in page.attributes:
+        if name in {"src", "href", "xlink:href", "srcset", "action", "data", "poster"}:
+            assert value
+            assert value.startswith("#")
+    style = " ".join(re.findall(r"<style.*?</style>", whole_page, re.DOTALL))
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "default-src 'none'" in whole_page
+
+
+def test_a_hostile_run_folder_and_column_stay_text(pool_file, tmp_path):
+    hostile = tmp_path / "<img src=x>"
+    rows = [json.loads(line) for line in pool_file.read_text(encoding="utf-8").splitlines()]
+    source = tmp_path / "named.jsonl"
+    named = [{**row, "<b>s</b>{x}": row["score"]} for row in rows]
+    source.write_text("".join(json.dumps(row) + "\n" for row in named), encoding="utf-8")
+    import_pool(source, hostile, Columns(scores=("<b>s</b>{x}",)), holdout=0.25)
+    compute_features(hostile, FeatureSettings(method="text", dim=18))
+    select(hostile, SelectSettings(budget=4))
+    label_simulated(hostile, "<b>s</b>{x}")
+    fit_labels(hostile)
+    evaluate_run(hostile, EvaluateSettings(score="<b>s</b>{x}"))
+    report(hostile)
+    page = read(hostile / "report.html")
+    assert "img" not in page.tags
+    assert "<b>s</b>{x}" in page.text
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def test_figures_speak(whole_page):
+    page = Reader(whole_page)
+    figures = page.tags.count("figure")
+    assert figures == 1 + 2 * 3 + 2 + 1 + 4
+    assert page.tags.count("figcaption") == figures
+    pictures = whole_page.count('role="img" aria-label="')
+    assert pictures == page.tags.count("svg") == figures + 1  # the curve is drawn for phones too
+    assert page.tags.count("h1") == 1
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    for name in re.findall(r"url\(#([^)]+)\)", whole_page):
+        assert name in ids
+    assert "#0101" not in whole_page  # stand-in colours
+    assert "DejaVu" not in whole_page
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+def test_numbers_are_the_manifests(whole_run, whole_page):
+    page = Reader(whole_page)
+    shown = dict(page.numbers)
+    run = open_run(whole_run)
+    for name in run.finished("batches"):
+        r = run.record("batches", name).result
+        for key in ("predicted_gap", "random_predicted_gap", "lower_bound"):
+            assert shown[repr(r[key])] == number(r[key])
+        assert shown[repr(r["certificate"])] == percent(r["certificate"])
+        assert shown[repr(1.0 - r["regret_share"])] == nearly(1.0 - r["regret_share"])
+        assert shown[repr(r["labels_random_would_need"])] == str(r["labels_random_would_need"])
+    fit = run.record("fits", "001").result
+    for key in ("held_out_log_loss", "held_out_calibration_error"):
+        assert shown[repr(fit[key])] == number(fit[key])
+    gain = run.record("evaluations", "001").result["gain"]
+    for key in ("low", "high"):
+        assert shown[repr(gain[key])] == number(gain[key])
+    assert gain["mean"] in [float(value) for value, _ in page.numbers]
+
+
+def test_what_is_computed_anew_is_what_select_predicted(whole_run):
+    space = Workspace(open_run(whole_run))
+    first = space.run.record("batches", "001")
+    start = beginning(space, first)
+    for name in ("001", "002"):
+        value = choice(space, name, start).value
+        assert value == pytest.approx(space.run.record("batches", name).result["predicted_gap"])
+    curves = start.curves((5, 160), [20])
+    assert 20 in [n for n, _, _ in curves.best]
+    labels, means, _ = zip(*curves.random, strict=True)
+    at = np.exp(np.interp(np.log(20), np.log(labels), np.log(means)))
+    assert at == pytest.approx(first.result["random_predicted_gap"], rel=0.05)
+    assert np.all(np.diff(means) < 0)
+    for n, value, bound in curves.best:
+        assert bound <= value <= np.exp(np.interp(np.log(n), np.log(labels), np.log(means)))
+
+
+def test_scores_are_marginal_information(whole_run):
+    """The score of a pair is what a little more of it takes off f, in units of the random median."""
+    space = Workspace(open_run(whole_run))
+    start = beginning(space, space.run.record("batches", "002"))
+    found = choice(space, "002", start)
+    m, weight = start.learned("002"), 0.5**2 / 4
+    slopes = []
+    for rows in (found.pairs[:3], found.others[:400]):
+        z = start.desk.pairs.differences(rows)
+        step = [1e-6 * weight * np.outer(one, one) for one in z]
+        slopes.append([(start.gap(m - s) - start.gap(m + s)) / 2e-6 for s in step])
+    ratio = np.array(slopes[0]) / slopes[1][0]
+    assert found.scores[:3] / found.other_scores[0] == pytest.approx(ratio, rel=1e-4)
+    assert np.median(found.other_scores) == pytest.approx(1.0)
+
+
+def test_random_needs_is_read_off_the_curve():
+    curves = Curves([(10, 1.0, 0.0), (100, 0.1, 0.0)], [])
+    assert curves.random_needs(0.1**0.5) == pytest.approx(10**1.5)
+    assert curves.random_needs(2.0) is None
+    assert curves.random_needs(0.01) is None
+
+
+# --- honesty --------------------------------------------------------------------------------------
+
+
+def test_no_gain_is_claimed_without_an_evaluation(pool_file, tmp_path):
+    run = picked(pool_file, tmp_path / "run")
+    out = tmp_path / "other" / "page.html"
+    outcome = report(run, out)
+    text = read(out).text
+    assert "Unknown: no fitted or trained policy has been evaluated" in text
+    assert "rose by" not in text
+    assert set(outcome.result["missing"]) == {"fit", "gain"}
+    assert "whichpairs label" in outcome.result["missing"]["fit"]
+    assert not (run / "report.html").exists()
+    label_simulated(run, "score")
+    fit_labels(run)
+    evaluate_run(run, EvaluateSettings(score="score", policy="reference"))
+    report(run, out)
+    text = read(out).text
+    assert "Unknown: no fitted or trained policy has been evaluated" in text
+    assert "rose by" not in text
+    assert "is unknown: none of them has a label" in text
+    assert "--controls" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.1, 0.3, "rose by 0.2"), (-0.1, 0.3, "None shown"), (-0.3, -0.1, "FELL by 0.2"),
+     (None, None, "Unknown")],
+)  # fmt: skip
+def test_a_gain_is_as_sure_as_its_interval(whole_run, low, high, said):
+    facts = gather(whole_run, None)
+    name, record = facts.evaluations[0]
+    mean = 0.2 if low is None else (low + high) / 2
+    value = {"mean": mean, "standard_error": None, "low": low, "high": high}
+    facts.evaluations = [(name, replace(record, result={**record.result, "gain": value}))]
+    sentence = str(gain(facts).striptags())
+    assert said in sentence
+    assert ("rose by" in sentence) == (low == 0.1)
+
+
+def test_labels_after_the_evaluated_fit_are_told(pool_file, tmp_path):
+    run = picked(pool_file, tmp_path / "run")
+    label_simulated(run, "score")
+    fit_labels(run)
+    evaluate_run(run, EvaluateSettings(score="score"))
+    assert not verdict(gather(run, None)).warnings
+    select(run, SelectSettings(budget=5))
+    label_simulated(run, "score")
+    (warning,) = verdict(gather(run, None)).warnings
+    assert "Labels came after fit 001 was made" in warning
+
+
+def test_replaced_features_are_not_passed_off_as_those_of_the_batch(pool_file, tmp_path):
+    run = picked(pool_file, tmp_path / "run")
+    compute_features(run, FeatureSettings(method="text", dim=19), replace=True)
+    text = Reader(compose(run).html).text
+    assert "no longer there" in text
+    assert "teaches" not in text
+
+
+def test_other_criteria_have_no_borrowed_certificate(pool_file, tmp_path):
+    run = picked(pool_file, tmp_path / "run", criterion="random")
+    outcome = report(run)
+    text = read(run / "report.html").text
+    assert "Batch 001 is random itself" in text
+    assert "Batch 001 has none: this criterion has none" in text
+    assert "convergence" in outcome.result["missing"]
+    select(run, SelectSettings(budget=10, criterion="d-optimal"), another=True)
+    text = Reader(compose(run).html).text
+    assert "from the best possible D-efficiency" in text
+    assert "−log det M" in text
+
+
+# --- runs that have only begun --------------------------------------------------------------------
+
+
+def test_a_pool_alone_names_the_next_command(pool_file, tmp_path):
+    run = imported(pool_file, tmp_path / "run")
+    outcome = report(run)
+    text = read(run / "report.html").text
+    command = f"whichpairs features --run {run} --method text"
+    assert f"Next{command}" in text
+    assert outcome.result["sections"] == ["made"]
+    assert outcome.result["missing"]["budget"] == command
+    assert "Nothing is picked yet" in text
+    compute_features(run, FeatureSettings(method="text", dim=18))
+    outcome = report(run)
+    assert outcome.result["sections"] == ["budget", "made"]
+    text = read(run / "report.html").text
+    assert "well-chosen pairs are predicted to do the work of" in text
+    assert f"whichpairs select --run {run} --budget N" in text
+
+
+def test_a_run_without_a_pool_has_a_page(tmp_path):
+    create_run(tmp_path / "run", 0.1, 0)
+    assert report(tmp_path / "run").result["sections"] == ["made"]
+    assert "whichpairs import FILE" in read(tmp_path / "run" / "report.html").text
+
+
+def test_mistakes_are_named(tmp_path, whole_run):
+    with pytest.raises(UserError, match="run folder"):
+        report(tmp_path / "none")
+    with pytest.raises(UserError, match="one beta"):
+        report(whole_run, beta=0.1)
+    with pytest.raises(UserError, match="is a folder"):
+        report(whole_run, tmp_path)
+
+
+# --- the commands, and words ----------------------------------------------------------------------
+
+
+def test_the_commands_are_those_that_made_the_run(whole_run, capsys):
+    lines = commands(gather(whole_run, None).space)
+    stages = [shlex.split(line)[1] for line in lines]
+    expected = ["import", "features", "select", "label", "fit", "evaluate", "select"]
+    assert sorted(stages) == sorted(expected)
+    assert stages[:2] == expected[:2]
+    for line, stage in zip(lines, stages, strict=True):
+        if stage in {"import", "features", "fit", "evaluate"}:
+            with pytest.raises(SystemExit) as stopped:
+                main([*shlex.split(line)[1:], "--json"])
+            assert stopped.value.code == 0
+            assert json.loads(capsys.readouterr().out)["done_before"], line
+    assert "--budget 20" in lines[2]
+    assert "--controls 10" in lines[2]
+    assert f"whichpairs label --run {whole_run} --simulate score --temperature 1" in lines
+
+
+def test_importing_the_stage_is_light():
+    code = "import sys, whichpairs.report.run_report\n"
+    code += "print([m for m in ('matplotlib', 'jinja2', 'torch', 'scipy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_words_read_well():
+    assert [number(x) for x in (0.0103237, 3049.4, 0.0, -2.5, 8e-16, 0.0999951)] == [
+        "0.0103", "3\u202f049", "0", "−2.50", "0", "0.100",
+    ]  # fmt: skip
+    assert number(2.34e-7) == "2.34\u2009×\u200910⁻⁷"
+    assert percent(0.0021939) == "0.22\u2009%"
+    assert [nearly(x)[:-2] for x in (0.998826, 0.999999, 1.0, 0.5)] == [
+        "99.88", "99.9999", "100", "50",
+    ]  # fmt: skip
+    assert visible("a\x00b\ud800\u202e\nc") == "a\\x00b\\ud800\\u202e\nc"
+
+
+def test_excerpts_show_the_difference():
+    same = "x" * 900
+    start = common_start(same + "left", same + "right")
+    assert "left" in excerpt(same + "left", start)[0]
+    assert common_start("one", "two") == 0
+    text, note = excerpt("y" * 1000)
+    assert (len(text), note) == (401, "600 more characters")
+    assert excerpt("z" * 430 + "  ") == ("z" * 430, "")
