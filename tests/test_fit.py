@@ -186,7 +186,7 @@ def test_the_gradient_vanishes_at_the_fit() -> None:
     h0, beta = np.diag([0.3, 0.1, 2.0]), 0.7
     theta = fit_theta(z, wins, beta, h0)
     p = 1 / (1 + np.exp(-beta * z @ theta))
-    assert np.abs(beta * z.T @ (p - wins) + h0 @ theta).max() < 1e-6
+    assert np.abs(beta * z.T @ (p - wins) + h0 @ theta).max() < 1e-5
     assert np.abs(theta).max() > 0.1
 
 

@@ -1,16 +1,21 @@
 """The stages end to end on a small pool, through the command line."""
 
+import inspect
 import json
 import shlex
+import shutil
+from itertools import combinations
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 
-from cli import ok, pool_rows, write_jsonl
+from cli import fails, ok, pool_rows, write_jsonl
+from whichpairs.cli.main import STAGES, main
 from whichpairs.workflow.workspace import workspace
 
+RECIPES = Path(__file__).parents[1] / "recipes"
 KEYS = {
     "criterion", "budget", "picked", "candidate_pairs", "beta", "predicted_gap",
     "random_predicted_gap", "labels_random_would_need", "lower_bound", "certificate",
@@ -176,3 +181,180 @@ def test_conversations_come_in_and_go_out_as_conversations(tmp_path: Path, capsy
         "chosen": [turn("assistant", "because 0")],
         "rejected": [turn("assistant", "no idea 0")],
     }
+
+
+def plain_gap(run: Path, asked: list[tuple[str, str]]) -> float:
+    """(β/2) tr(I M⁻¹) by plain NumPy, with H₀ and the information of these pairs of completions."""
+    with workspace(run) as space:
+        _, _, phi = space.feature_set(None)
+        pool, beta, row_of = space.pool, space.run.beta, space.pool.row_of
+        phi = np.asarray(phi, float)
+    covariances, squares = [], []
+    for p in np.flatnonzero(~pool.holdout):
+        rows = range(pool.starts[p], pool.starts[p + 1])
+        x, w = phi[rows], pool.weight[rows] / pool.weight[rows].sum()
+        squares += [(a - b) @ (a - b) for a, b in combinations(x, 2)]
+        if len(rows) > 1:
+            covariances.append((x - w @ x).T @ np.diag(w) @ (x - w @ x))
+    m = np.eye(phi.shape[1]) * beta**2 * np.mean(squares) / 1.5**2
+    for a, b in asked:
+        if not pool.holdout[pool.prompt_of[row_of[a]]]:
+            z = phi[row_of[a]] - phi[row_of[b]]
+            m += beta**2 / 4 * np.outer(z, z)
+    return beta / 2 * np.trace(np.mean(covariances, axis=0) @ np.linalg.inv(m))
+
+
+def ends(found: dict) -> list[tuple[str, str]]:
+    return [(row["id_a"], row["id_b"]) for row in batch_rows(found)]
+
+
+def test_labels_and_waiting_pairs_both_count_in_the_next_prediction(run: Path, capsys) -> None:
+    first = ok(capsys, "select", "--run", run, "--budget", 10, "--controls", 4)
+    assert first["predicted_gap"] == pytest.approx(plain_gap(run, ends(first)), rel=1e-8)
+    ok(capsys, "label", "--run", run, "--simulate", "score")
+    second = ok(capsys, "select", "--run", run, "--budget", 7, "--criterion", "random")
+    third = ok(capsys, "select", "--run", run, "--budget", 5, "--another")
+    assert second["batch"], third["batch"] == ("002", "003")
+    plain = plain_gap(run, ends(first) + ends(second))
+    assert second["predicted_gap"] == pytest.approx(plain, rel=1e-8)
+    plain = plain_gap(run, ends(first) + ends(second) + ends(third))
+    assert third["predicted_gap"] == pytest.approx(plain, rel=1e-8)
+    assert third["lower_bound"] <= plain * (1 + 1e-9)
+    assert len({*map(frozenset, ends(first) + ends(second) + ends(third))}) == 26
+    train_pairs = 15 * 15
+    assert third["candidate_pairs"] == train_pairs - 10 - 7
+
+
+def test_imported_pairs_are_labels_with_their_information(tmp_path: Path, capsys) -> None:
+    rows = [
+        {"prompt": f"q{k % 8}", "chosen": f"a fine answer {k}", "rejected": f"bad one {k * 7 % 11}"}
+        for k in range(40)
+    ]
+    source = write_jsonl(tmp_path / "pairs.jsonl", rows)
+    ok(capsys, "import", source, "--run", tmp_path / "run", "--holdout", 0.25)
+    ok(capsys, "features", "--run", tmp_path / "run", "--method", "text", "--dim", 18)
+    found = ok(capsys, "select", "--run", tmp_path / "run", "--budget", 3)
+    with workspace(tmp_path / "run") as space:
+        came = list(space.pool.pairs.select("chosen_id", "rejected_id").iter_rows())
+        assert [x.batch for x in space.labels] == ["imported"] * 40
+        assert all(
+            (x.id_a if x.choice == "a" else x.id_b) in {w for w, _ in came} for x in space.labels
+        )
+    assert found["predicted_gap"] == pytest.approx(
+        plain_gap(tmp_path / "run", came + ends(found)), rel=1e-8
+    )
+    assert found["predicted_gap"] < 0.99 * plain_gap(tmp_path / "run", ends(found))
+    assert not {*map(frozenset, came)} & {*map(frozenset, ends(found))}
+
+
+def test_merged_duplicates_weigh_as_often_as_they_came(run: Path) -> None:
+    with workspace(run) as space:
+        pool = space.pool
+        texts = {r["completion"] for r in pool_rows(20, 6)[:9]}
+        for prompt, text, weight in zip(
+            pool.prompt_of, pool.completions["completion"], pool.weight, strict=True
+        ):
+            asked = pool.prompts["prompt"][int(prompt)]
+            twice = asked in {"Question 0?", "Question 1?"} and text in texts
+            assert weight == (2.0 if twice else 1.0), (asked, text)
+
+
+def test_every_command_can_speak_json() -> None:
+    for name, stage in STAGES.items():
+        assert "json_" in inspect.signature(stage.command).parameters, name
+
+
+def suggestion(found: dict, blanks: dict[str, str]) -> list[list[str]]:
+    """The command that status names, and its alternative in brackets, with the blanks filled."""
+    text = found["next"]
+    assert text.startswith("whichpairs ")
+    first, _, other = text.partition(" (or")
+    commands = [shlex.split(first)]
+    if other.startswith(":"):
+        commands.append(shlex.split(other[1:].rstrip(")")))
+    elif other:
+        blank = other.rstrip(")").split()
+        at = commands[0].index("--from")
+        commands.append(commands[0][:at] + blank + commands[0][at + 2 :])
+    return [[blanks.get(part, part) for part in command[1:]] for command in commands]
+
+
+def test_from_openings_to_a_report_by_the_commands_that_status_names(
+    tmp_path: Path, capsys
+) -> None:
+    """The whole pipeline on a random model of a few thousand parameters; each --json is one line."""
+    pytest.importorskip("trl")
+    import tiny_models
+
+    run = tmp_path / "a run"
+    words = ["The film", "I saw this movie", "It is not", "A café", "The cast", "I wish"]
+    prompts = write_jsonl(tmp_path / "openings.jsonl", [{"prompt": w} for w in words])
+    model = str(tiny_models.folder())
+    generate = ["generate", "--run", run, "--model", model, "--prompts", prompts, "-n", 4]
+    generate += ["--max-new-tokens", 6, "--holdout", 0.34, "--beta", 0.4, "--seed", 3]
+    blanks = {"PATH": model, "FILE": str(prompts), "N": "5", "OUT": str(tmp_path / "out.jsonl")}
+    blanks |= {"COLUMN": "reward", "FOLDER": str(RECIPES / "imdb" / "reward")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "whichpairs.workflow.generate.pool_from_samples", None
+        )  # dies before the pool
+        with pytest.raises(TypeError):
+            main([str(part) for part in generate])
+        capsys.readouterr()
+    found = ok(capsys, "status", "--run", run)
+    assert found["unfinished_pool"]
+    [command] = suggestion(found, blanks)
+    assert command[0] == "generate"
+    made = ok(capsys, *command)
+    assert (made["prompts"], made["held_out_prompts"], made["beta"]) == (6, 2, 0.4)
+    assert ok(capsys, *generate)["done_before"]
+
+    ok(capsys, "score", "--run", run, "--reward", blanks["FOLDER"])
+    gradient = ["features", "--run", run, "--method", "gradient", "--model", model, "--dim", 8]
+    ok(capsys, *gradient)
+    said = []
+    for _ in range(8):
+        found = ok(capsys, "status", "--run", run)
+        first, *others = suggestion(found, blanks)
+        said.append(first[0])
+        if first[0] == "label":
+            rows = (run / "batches" / "001" / "pairs.jsonl").read_text().splitlines()
+            some = [{"pair_id": json.loads(r)["pair_id"], "choice": "b"} for r in rows[:2]]
+            first[first.index("--from") + 1] = str(write_jsonl(tmp_path / "answers.jsonl", some))
+        for command in (first, *others):
+            ok(capsys, *command)
+        if first[0] == "report":
+            break
+    assert said == ["select", "label", "fit", "train", "evaluate", "report"]
+    assert (tmp_path / "out.jsonl").exists()
+    final = ok(capsys, "status", "--run", run)
+    assert (final["labels"], final["waiting"]) == (5, 0)
+    assert [len(final[k]) for k in ("scores", "features", "batches", "fits", "policies")] == [1] * 5
+    assert ok(capsys, "train", "--run", run, "--model", model)["done_before"]
+
+
+def test_the_first_command_is_named_too(tmp_path: Path, capsys) -> None:
+    run, source = tmp_path / "run", write_jsonl(tmp_path / "pool.jsonl", pool_rows(4, 3))
+    message = fails(capsys, "status", "--run", run)
+    command = shlex.split(message.partition("start one with: ")[2])
+    ok(capsys, *[str(source) if part == "FILE" else part for part in command[1:]])
+    [command] = suggestion(ok(capsys, "status", "--run", run), {})
+    ok(capsys, *command)
+    shutil.rmtree(run / "pool")  # as a kill between the two leaves it
+    shutil.rmtree(run / "features")
+    [command] = suggestion(ok(capsys, "status", "--run", run), {"FILE": str(source)})
+    assert command[0] == "import"
+    ok(capsys, *command)
+
+
+def test_evaluation_is_not_named_where_nothing_is_held_out(tmp_path: Path, capsys) -> None:
+    run, source = tmp_path / "run", write_jsonl(tmp_path / "pool.jsonl", pool_rows(6, 4))
+    ok(capsys, "import", source, "--run", run, "--score-column", "score")
+    ok(capsys, "features", "--run", run, "--method", "text", "--dim", 18)
+    ok(capsys, "select", "--run", run, "--budget", 6)
+    ok(capsys, "label", "--run", run, "--simulate", "score")
+    ok(capsys, "fit", "--run", run)
+    (run / "policies" / "001").mkdir(parents=True)
+    shutil.copy(run / "fits" / "001" / "manifest.json", run / "policies" / "001")
+    assert ok(capsys, "status", "--run", run)["next"].startswith("whichpairs report")
+    assert "held-out prompts" in fails(capsys, "evaluate", "--run", run, "--score", "score")

@@ -21,7 +21,7 @@ from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.pool.files import to_json, write_whole
 
 METHODS = ("random", "gap")
-PROMPTS, HOLDOUT, SAMPLES = 400, 0.25, 8
+PROMPTS, HOLDOUT, SAMPLES = 320, 0.3, 8
 
 
 class Clock:
