@@ -321,6 +321,8 @@ def test_from_openings_to_a_report_by_the_commands_that_status_names(
             rows = (run / "batches" / "001" / "pairs.jsonl").read_text().splitlines()
             some = [{"pair_id": json.loads(r)["pair_id"], "choice": "b"} for r in rows[:2]]
             first[first.index("--from") + 1] = str(write_jsonl(tmp_path / "answers.jsonl", some))
+        if first[0] == "evaluate":
+            first += ["--samples", "2", "--max-new-tokens", "6"]  # the model reads 64 tokens
         for command in (first, *others):
             ok(capsys, *command)
         if first[0] == "report":

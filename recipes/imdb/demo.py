@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lab import SETTINGS, Trial, make_pool, run_trial, write_openings
+from lab import SETTINGS, Trial, copy_run, make_pool, pick, run_trial, write_openings
 
 from whichpairs import write_report
 from whichpairs.evaluate.interval import Interval, interval
@@ -49,10 +49,11 @@ def main() -> None:
     write_openings(out / "prompts.jsonl", options.prompts, seed=0)
     beta = SETTINGS["beta"]
     make_pool(out / "pool", out / "prompts.jsonl", holdout=HOLDOUT, beta=beta, seed=0, say=say)
+    copy_run(out / "pool", out / "design")
+    show_selection(pick(out / "design", "gap", options.budget, seed=0), say)
     trials = [_trial(m, s, options.budget) for s in range(options.seeds) for m in METHODS]
-    say(f"{len(trials)} trials: select, label, DPO, evaluate; {options.budget} labels each")
+    say(f"{len(trials)} trials: label, DPO, evaluate; {options.budget} labels each")
     found = run_all(out, trials, say)
-    show_selection(found, say)
     print(table(found, beta))
     write_whole(out / "comparison.json", to_json(found))
     report = write_report(out / "gap-0").result["file"]
@@ -69,10 +70,10 @@ def _trial(method: str, seed: int, budget: int) -> Trial:
 def run_all(out: Path, trials: list[Trial], say: Clock) -> list[dict[str, Any]]:
     """Every trial in a process of its own, two at a time; one line as each ends."""
     spawn = multiprocessing.get_context("spawn")
-    found = []
+    bases, found = {"random": out / "pool", "gap": out / "design"}, []
     with ProcessPoolExecutor(min(2, multiprocessing.cpu_count()), mp_context=spawn) as pool:
         jobs = {
-            pool.submit(run_trial, out / "pool", out / f"{t.criterion}-{t.seed}", t): t
+            pool.submit(run_trial, bases[t.criterion], out / f"{t.criterion}-{t.seed}", t): t
             for t in trials
         }
         for job in as_completed(jobs):
@@ -83,9 +84,8 @@ def run_all(out: Path, trials: list[Trial], say: Clock) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (one["criterion"], one["seed"]))
 
 
-def show_selection(found: list[dict[str, Any]], say: Clock) -> None:
+def show_selection(picked: dict[str, Any], say: Clock) -> None:
     """What the design promises before a label is paid for."""
-    picked = next(one["select"] for one in found if one["criterion"] == "gap")
     needs = picked["labels_random_would_need"]
     say(
         f"the design: {picked['picked']} of {picked['candidate_pairs']} candidate pairs, at most "

@@ -68,6 +68,20 @@ def make_pool(
     say(compute_features(run, gradient).message)
 
 
+def copy_run(base: Path, run: Path) -> None:
+    """A run of its own that begins where `base` stands."""
+    aside = run.with_name(run.name + ".copy")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(base, aside, ignore=shutil.ignore_patterns(".lock"))
+    aside.rename(run)
+
+
+def pick(run: Path, criterion: str, budget: int, seed: int) -> dict[str, Any]:
+    """Select a batch; the design's does not depend on the seed."""
+    settings = SelectSettings(budget, criterion, seed=seed, tolerance=0.01)
+    return select(run, settings).result
+
+
 def one_thread() -> None:
     """Small matrices gain nothing from a second thread, and lose much when a core is busy."""
     import torch
@@ -89,18 +103,14 @@ class Trial:
 
 
 def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
-    """Select, label, train and evaluate in `run`, a copy of `base`; one thread."""
+    """Label, train and evaluate in `run`, a copy of `base`; select where that has no batch; one thread."""
     from whichpairs import train_policy
 
     one_thread()
     if not run.exists():
-        aside = run.with_name(run.name + ".copy")
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(base, aside, ignore=shutil.ignore_patterns(".lock"))
-        aside.rename(run)
-    chosen = select(
-        run, SelectSettings(trial.budget, trial.criterion, seed=trial.seed, tolerance=0.01)
-    )
+        copy_run(base, run)
+    if not (run / "batches").exists():
+        pick(run, trial.criterion, trial.budget, trial.seed)
     label_simulated(run, SCORE, temperature=SETTINGS["temperature"], seed=trial.seed)
     train_policy(
         run,
@@ -119,4 +129,4 @@ def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
             seed=0,
         ),
     )
-    return {**vars(trial), "select": chosen.result, "evaluation": found.result, "run": str(run)}
+    return {**vars(trial), "evaluation": found.result, "run": str(run)}
