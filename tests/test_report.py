@@ -216,6 +216,24 @@ def test_numbers_are_the_manifests(whole_run, whole_page):
     assert gain["mean"] in [float(value) for value, _ in page.numbers]
 
 
+def test_the_verdict_is_the_manifests(whole_run):
+    facts = gather(whole_run, None)
+    head = verdict(facts)
+    said = {word: dict(Reader(str(text)).numbers) for word, text in head.sentences}
+    tiles = [dict(Reader(str(tile.value)).numbers) for tile in head.tiles]
+    for _, record in facts.batches:
+        r = record.result
+        assert repr(r["certificate"]) in said["Certificate"]
+        assert repr(r["labels_random_would_need"]) in said["Random"]
+        assert repr(r["picked"]) in said["Random"]
+    assert said["Picked"] == {"35": "35", repr(300): "300", "10": "10", "30": "30"}
+    last = facts.batches[-1][1].result
+    assert tiles[0] == {"35": "35"}
+    assert tiles[1] == {repr(last["certificate"]): percent(last["certificate"])}
+    assert list(tiles[2]) == [repr(last["labels_random_would_need"] / 15)]
+    assert repr(facts.judged[1].result["gain"]["low"]) in said["Gain"]
+
+
 def test_what_is_computed_anew_is_what_select_predicted(whole_run):
     space = Workspace(open_run(whole_run))
     first = space.run.record("batches", "001")

@@ -173,10 +173,11 @@ class TestDamaged:
         "array",
         [
             np.ones((2, 4), dtype=np.float32),
+            np.ones((3, 3), dtype=np.float32),
             np.ones((2, 3)),
             np.full((2, 3), np.nan, dtype=np.float32),
         ],
-        ids=["shape", "float64", "nan"],
+        ids=["terms", "rows", "float64", "nan"],
     )
     def test_arrays(self, folder, array):
         np.save(folder / "reward.npy", array)
