@@ -31,18 +31,15 @@ def convergence(
     def paint(axes: Axes) -> None:
         axes.plot(at, bound, color=SOFT, marker="o", markersize=4)
         axes.plot(at, value, color=ACCENT, marker="o", markersize=5)
-        last = value[-1] if final is None else final
-        axes.plot(at[-1], last, "o", color=ACCENT, markersize=9, markeredgecolor=PAPER)
-        axes.annotate("batch", (at[0], value[0]), (9, 2), textcoords="offset points", color=ACCENT)
-        found = [k for k, b in enumerate(bound) if np.isfinite(b)]
-        if min(value) > 0:
-            axes.set_ylim(0, max(value) * 1.12)
-            found = [k for k in found if bound[k] > 0]
-        if found:
-            k = found[0]
-            axes.annotate(
-                "lower bound", (at[k], bound[k]), (4, -15), textcoords="offset points", color=SOFT
-            )
+        axes.plot(
+            at[-1],
+            value[-1] if final is None else final,
+            "o",
+            color=ACCENT,
+            markersize=9,
+            markeredgecolor=PAPER,
+        )
+        _name_lines(axes, at, value, bound)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlim(at[0] - 0.3, at[-1] + 0.4)
         axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -53,6 +50,18 @@ def convergence(
         axes.spines["left"].set_visible(False)
 
     return draw(name, PANEL, label, paint)
+
+
+def _name_lines(axes: Axes, at: list[int], value: list[float], bound: list[float]) -> None:
+    """Words beside both lines; a value that is a gap gets an axis from 0."""
+    axes.annotate("batch", (at[0], value[0]), (9, 2), textcoords="offset points", color=ACCENT)
+    found = [k for k, b in enumerate(bound) if np.isfinite(b)]
+    if min(value) > 0:
+        axes.set_ylim(0, max(value) * 1.12)
+        found = [k for k in found if bound[k] > 0]
+    if found:
+        where = (at[found[0]], bound[found[0]])
+        axes.annotate("lower bound", where, (4, -15), textcoords="offset points", color=SOFT)
 
 
 def calibration(rows: Sequence[Sequence[float]], label: str) -> Markup:
