@@ -146,7 +146,9 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
     base = found[0]["evaluation"]["reference_values"]["J"]["mean"]
     axes.axvline(base, color="0.6", lw=1)
-    axes.annotate("reference", (base, 1.42), color="0.4", ha="center", fontsize=9)
+    axes.annotate(
+        "reference", (base, 1.42), (4, 0), textcoords="offset points", color="0.4", fontsize=9
+    )
     for place, (method, name, colour) in enumerate(
         (("gap", "gap-optimal design", "#0b6e4f"), ("random", "random pairs", "0.35"))
     ):

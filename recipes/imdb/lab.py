@@ -23,6 +23,7 @@ from whichpairs import (
     score_pool,
     select,
 )
+from whichpairs.cli.progress import Bars
 from whichpairs.types import SILENT, Progress
 
 HERE = Path(__file__).parent
@@ -62,10 +63,11 @@ def make_pool(
         holdout=holdout,
         seed=seed,
     )
-    say(generate_pool(run, settings, beta=beta).message)
-    say(score_pool(run, REWARD, name=SCORE).message)
     gradient = FeatureSettings("gradient", dim=SETTINGS["dim"], model=str(MODEL))
-    say(compute_features(run, gradient).message)
+    with Bars() as bars:
+        say(generate_pool(run, settings, beta=beta, progress=bars).message)
+        say(score_pool(run, REWARD, name=SCORE, progress=bars).message)
+        say(compute_features(run, gradient, progress=bars).message)
 
 
 def copy_run(base: Path, run: Path) -> None:

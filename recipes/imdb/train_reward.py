@@ -2,7 +2,7 @@
 
     .venv/bin/python recipes/imdb/train_reward.py --data imdb.parquet --out recipes/imdb/reward
 
-The weights are sparse (lasso), about a thousand words, so that a million-parameter policy can learn from some hundred
+The weights are sparse (lasso), about two thousand words, so that a million-parameter policy can learn from some hundred
 labels what the reward likes; with a ridge the score of a short text is spread over thousands of tiny weights
 (docs/log.md has the figures). The strength is the one of a short list with the least log loss on a fifth of the train
 split: the reward's logits are what simulated labellers flip their coins with, so their calibration matters.
