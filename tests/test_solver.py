@@ -31,7 +31,7 @@ EXACT = FrankWolfe(passes=60, tolerance=1e-5, inner=400)
 def problem_on(
     space: PairSpace, budget: int, *, ridge: float, criterion=None, theta=None
 ) -> Problem:
-    weights = PairWeights(1.0) if theta is None else PairWeights.at(1.0, space, theta)
+    weights = PairWeights(1.0) if theta is None else PairWeights(1.0, theta)
     scale = budget * np.trace(random_second_moment(space)) / 4 / space.dim
     base = ridge * scale * np.eye(space.dim)
     return Problem(space, criterion or Gap(policy_information(space)), weights, base, budget)
@@ -85,7 +85,7 @@ def test_bound_agrees_with_cvxpy(seed: int, dim: int, budget: int, d_optimal: bo
 
 def cvxpy_optimum(problem: Problem, d_optimal: bool) -> float:
     pairs = all_pairs(problem.space)
-    z = problem.space.differences(pairs) * np.sqrt(problem.weights(pairs))[:, None]
+    z = problem.space.differences(pairs) * np.sqrt(problem.weights(problem.space.differences(pairs)))[:, None]
     u = cp.Variable(len(pairs))
     m = problem.base + z.T @ cp.diag(u) @ z
     limits = [u >= 0, u <= 1, cp.sum(u) == problem.budget]
@@ -146,7 +146,7 @@ def test_a_pass_finds_the_best_pairs(sizes, seed: int, keep: int, believing: boo
     if not len(pairs):
         return
     rng = np.random.default_rng(seed)
-    weights = PairWeights.at(0.8, space, rng.standard_normal(3)) if believing else PairWeights(0.8)
+    weights = PairWeights(0.8, rng.standard_normal(3)) if believing else PairWeights(0.8)
     factor = rng.standard_normal((3, 3))
     plain = exact_scores(space, pairs, factor, weights)
     order = np.lexsort((space.keys(pairs), -plain))[:keep]
@@ -174,7 +174,7 @@ def test_swapping_signs_or_order_of_completions_changes_no_value() -> None:
 def test_exchange_never_makes_a_batch_worse_and_mends_a_poor_one() -> None:
     problem = problem_on(ragged_space([6] * 20, 4, 3), 12, ridge=1e-3)
     pairs = all_pairs(problem.space)
-    z = problem.space.differences(pairs) * np.sqrt(problem.weights(pairs))[:, None]
+    z = problem.space.differences(pairs) * np.sqrt(problem.weights(problem.space.differences(pairs)))[:, None]
     start = np.random.default_rng(0).choice(len(pairs), 12, replace=False)
     end = exchange(z, start, problem.base, problem.criterion, swaps=200, goal=-np.inf)
     assert len(set(end.tolist())) == 12

@@ -37,7 +37,7 @@ class World:
     @cached_property
     def truth(self) -> Gap:
         """The gap criterion at θ*."""
-        return Gap(policy_information(self.space, theta=self.theta))
+        return Gap(policy_information(self.space, thetas=self.theta[None, :]))
 
     def objective(self, theta: np.ndarray) -> float:
         """J(π_θ), exact."""
@@ -48,7 +48,7 @@ class World:
 
     def predicted_gap(self, pairs: np.ndarray, prior: np.ndarray) -> float:
         """(β/2) tr(I(θ*) M⁻¹) with the labels' information at θ* (design.md, section 2, eq. 4)."""
-        weights = PairWeights.at(self.beta, self.space, self.theta)
+        weights = PairWeights(self.beta, self.theta)
         m = prior + information(self.space, pairs, weights)
         return self.beta / 2 * self.truth.value(m)
 

@@ -1,18 +1,21 @@
 """Which pairs to label: the mathematics of the paper on NumPy arrays, and nothing else.
 
 Read in this order: `space` (the candidate pairs), `information` (what a pair teaches and what the
-policy needs to know), `criterion` (what a design minimises), `scores` (one pass over all pairs),
+policy needs to know), `criterion` (what a design minimises), `belief` (what is
+known of θ), `scores` (one pass over all pairs),
 `solver` (Frank–Wolfe and its certificate), `exchange` (small budgets), `baselines` (random and its
 relatives), `prediction` (what a design will buy, and what random would need).
 """
 
 from whichpairs.design.criterion import Criterion, DOptimal, Gap
-from whichpairs.design.information import PairWeights, information, policy_information, prior
+from whichpairs.design.belief import Belief, PairWeights
+from whichpairs.design.information import information, policy_information, prior
 from whichpairs.design.prediction import RandomOutlook, random_outlook
 from whichpairs.design.solver import FrankWolfe, PassReport, Problem, Solution, solve
 from whichpairs.design.space import PairSpace
 
 __all__ = [
+    "Belief",
     "Criterion",
     "DOptimal",
     "FrankWolfe",

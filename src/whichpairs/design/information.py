@@ -5,11 +5,10 @@ I(θ) = E_x Cov_{y∼π_θ(·|x)}[φ(x, y)]                            `policy_i
 H₀   = λ 1,  λ = β² tr E_random[z zᵀ] / τ²                      `prior`
 """
 
-from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import expit
 
 from whichpairs.design.space import PairSpace, Rows
 
@@ -17,84 +16,71 @@ PRIOR_MARGIN_SPREAD = 1.5
 """τ: prior standard deviation, in logits, of a random pair's margin."""
 
 
-@dataclass(frozen=True)
-class PairWeights:
-    """w_p = β² σ′(β z_pᵀθ): what pair p's label teaches along z_p, at the belief θ.
+@runtime_checkable
+class Weights(Protocol):
+    """w_p of pairs with given feature differences (`whichpairs.design.belief.PairWeights`)."""
 
-    Args:
-        beta: KL weight β > 0.
-        margins: ``β φ θ``, one number a completion (logits); None is the plug-in θ = 0.
-    """
-
-    beta: float
-    margins: Float[np.ndarray, " rows"] | None = None
-
-    def __call__(self, pairs: Rows) -> Float[np.ndarray, " pairs"]:
-        """The weights of `pairs`."""
-        if self.margins is None:
-            return np.full(len(pairs), self.beta**2 / 4.0)
-        p = expit(self.margins[pairs[:, 0]] - self.margins[pairs[:, 1]])
-        return np.asarray(self.beta**2 * p * (1.0 - p))
-
-    @classmethod
-    def at(cls, beta: float, space: PairSpace, theta: Float[np.ndarray, " d"]) -> "PairWeights":
-        """The weights at a belief that is a point θ."""
-        return cls(beta, beta * (np.asarray(space.features, np.float64) @ theta))
+    def __call__(self, z: Float[np.ndarray, "pairs d"]) -> Float[np.ndarray, " pairs"]:
+        """The weights of pairs with feature differences `z`."""
 
 
 def information(
-    space: PairSpace, pairs: Rows, weights: PairWeights, chunk: int = 65536
+    space: PairSpace, pairs: Rows, weights: Weights, chunk: int = 65536
 ) -> Float[np.ndarray, "d d"]:
     """Σ_p w_p z_p z_pᵀ over `pairs`, in float64, summed in their order."""
     total = np.zeros((space.dim, space.dim))
     for at in range(0, len(pairs), chunk):
-        some = pairs[at : at + chunk]
-        z = space.differences(some)
-        total += z.T @ (z * weights(some)[:, None])
+        z = space.differences(pairs[at : at + chunk])
+        total += z.T @ (z * weights(z)[:, None])
     return total
 
 
 def policy_information(
     space: PairSpace,
     reference: Float[np.ndarray, " rows"] | None = None,
-    theta: Float[np.ndarray, " d"] | None = None,
+    thetas: Float[np.ndarray, "samples d"] | None = None,
 ) -> Float[np.ndarray, "d d"]:
     """I(θ) = E_x Cov_{π_θ}[φ], over eligible prompts with at least two completions.
 
     Args:
         reference: weights of the completions under π_ref (any scale a prompt), uniform when None.
-        theta: the policy's parameter; None is the reference policy itself.
+        thetas: the policy's parameters, over which I is averaged; None is π_ref itself.
 
     Source: Han, Goyal and Ma, arXiv:2606.19607; equation 2 of design.md, section 2.
     """
     total = np.zeros((space.dim, space.dim))
+    tilts = np.zeros((1, space.dim)) if thetas is None else np.asarray(thetas, np.float64)
     prompts = 0
     for first, last in space.blocks():
-        lo, hi = int(space.starts[first]), int(space.starts[last])
-        phi = np.asarray(space.features[lo:hi], dtype=np.float64)
-        sizes = np.diff(space.starts[first : last + 1])
-        owner = np.repeat(np.arange(last - first), sizes)
-        counts = (space.sizes[first:last] >= 2)[owner].astype(np.float64)
-        mass = counts * (1.0 if reference is None else reference[lo:hi])
-        if theta is not None:
-            tilt = phi @ theta
-            mass = mass * np.exp(tilt - _group_max(tilt, owner, last - first)[owner])
-        per_prompt = np.bincount(owner, mass, last - first)
-        share = mass / np.where(per_prompt > 0, per_prompt, 1.0)[owner]
-        mean = np.zeros((last - first, space.dim))
-        np.add.at(mean, owner, share[:, None] * phi)
-        centred = phi - mean[owner]
-        total += centred.T @ (share[:, None] * centred)
-        prompts += int(np.count_nonzero(per_prompt))
+        used = np.flatnonzero(space.sizes[first:last] >= 2) + first
+        if len(used) == 0:
+            continue
+        rows, starts, owner = _rows_of(space, used)
+        phi = np.asarray(space.features[rows], dtype=np.float64)
+        phi -= (np.add.reduceat(phi, starts) / np.diff([*starts, len(rows)])[:, None])[owner]
+        log_share = phi @ tilts.T
+        if reference is not None:
+            with np.errstate(divide="ignore"):
+                log_share += np.log(np.asarray(reference, np.float64)[rows])[:, None]
+        log_share -= np.maximum.reduceat(log_share, starts)[owner]
+        share = np.exp(log_share)
+        share /= np.add.reduceat(share, starts)[owner]
+        # Σ_x Cov = Σ π φ φᵀ − Σ_x φ̄ φ̄ᵀ; only the second needs one product a θ.
+        total += phi.T @ (share.mean(axis=1)[:, None] * phi)
+        for s in range(len(tilts)):
+            mean = np.add.reduceat(share[:, s, None] * phi, starts)
+            total -= mean.T @ mean / len(tilts)
+        prompts += len(used)
     return total / max(prompts, 1)
 
 
-def _group_max(
-    values: Float[np.ndarray, " rows"], owner: np.ndarray, groups: int
-) -> Float[np.ndarray, " groups"]:
-    top = np.full(groups, -np.inf)
-    np.maximum.at(top, owner, values)
-    return top
+def _rows_of(space: PairSpace, prompts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The prompts' rows one after another, where each begins among them, and whose each is."""
+    sizes = space.sizes[prompts]
+    starts = np.cumsum(sizes) - sizes
+    owner = np.repeat(np.arange(len(prompts)), sizes)
+    rows = space.starts[prompts][owner] + np.arange(len(owner)) - starts[owner]
+    return rows, starts, owner
 
 
 def random_second_moment(space: PairSpace) -> Float[np.ndarray, "d d"]:

@@ -11,7 +11,8 @@ from jaxtyping import Float
 
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.criterion import Criterion, Matrix
-from whichpairs.design.information import PairWeights, information
+from whichpairs.design.belief import PairWeights
+from whichpairs.design.information import information
 from whichpairs.design.space import PairSpace
 
 DRAWS = 20

@@ -12,9 +12,8 @@ from itertools import islice
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
-from scipy.special import expit
 
-from whichpairs.design.information import PairWeights
+from whichpairs.design.belief import PairWeights, expected_slope
 from whichpairs.design.space import PairSpace, Rows, is_member
 
 
@@ -74,8 +73,9 @@ def exact_scores(
     out = np.empty(len(pairs))
     for at in range(0, len(pairs), 65536):
         some = slice(at, at + 65536)
-        h = space.differences(pairs[some]) @ factor
-        out[some] = np.einsum("ij,ij->i", h, h) * weights(pairs[some])
+        z = space.differences(pairs[some])
+        h = z @ factor
+        out[some] = np.einsum("ij,ij->i", h, h) * weights(z)
     return out
 
 
@@ -119,18 +119,17 @@ def _score_block(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Keys and scores of the block's candidates that reach `floor`, and the largest w ‖h‖²."""
     lo, hi = int(space.starts[first]), int(space.starts[last])
-    h = np.asarray(space.features[lo:hi], dtype=np.float32) @ factor
+    phi = np.asarray(space.features[lo:hi], dtype=np.float32)
+    relative = _RelativeWeight(weights, phi, lo)
+    h = phi @ factor
     square = np.einsum("ij,ij->i", h, h)
     largest_weight = weights.beta**2 / 4.0
     keys, scores = [], []
     for begin, size in _same_size(space, first, last):
         rows = begin[:, None] + np.arange(size)
-        local = h[rows - lo]
-        norms = square[rows - lo]
         upper_i, upper_j = np.triu_indices(size, 1)
-        gram = np.matmul(local, local.transpose(0, 2, 1))[:, upper_i, upper_j]
-        s = np.maximum(norms[:, upper_i] + norms[:, upper_j] - 2.0 * gram, 0.0)
-        s *= np.float32(largest_weight) * _relative_weight(weights, rows, upper_i, upper_j)
+        s = _squared_distances(h, square, rows - lo, upper_i, upper_j)
+        s *= np.float32(largest_weight) * relative(rows, upper_i, upper_j)
         prompt, pair = np.nonzero(s >= floor)
         found = rows[prompt, upper_i[pair]] * space.rows + rows[prompt, upper_j[pair]]
         allowed = ~is_member(found, space.excluded)
@@ -140,14 +139,40 @@ def _score_block(
     return np.concatenate(keys), np.concatenate(scores), longest
 
 
-def _relative_weight(
-    weights: PairWeights, rows: np.ndarray, i: np.ndarray, j: np.ndarray
-) -> np.float32 | Float32[np.ndarray, "prompts pairs"]:
-    """4 σ′(margin), in (0, 1]."""
-    if weights.margins is None:
-        return np.float32(1.0)
-    p = expit(weights.margins[rows[:, i]] - weights.margins[rows[:, j]])
-    return np.asarray(4.0 * p * (1.0 - p), dtype=np.float32)
+def _squared_distances(
+    h: np.ndarray, square: np.ndarray, rows: np.ndarray, i: np.ndarray, j: np.ndarray
+) -> Float32[np.ndarray, "prompts pairs"]:
+    """‖h_i − h_j‖² of every pair of prompts of one size, by their Gram matrices."""
+    local, norms = h[rows], square[rows]
+    gram = np.matmul(local, local.transpose(0, 2, 1))[:, i, j]
+    return np.maximum(norms[:, i] + norms[:, j] - 2.0 * gram, 0.0)
+
+
+class _RelativeWeight:
+    """4 E σ′(margin), in (0, 1], of a block's pairs."""
+
+    def __init__(self, weights: PairWeights, phi: np.ndarray, first_row: int) -> None:
+        self.first_row, self.margins, self.spread = first_row, None, None
+        if weights.theta is not None:
+            # float64, or two threads' blocks could round a margin of hundreds differently
+            self.margins = weights.beta * (phi.astype(np.float64) @ weights.theta)
+        if weights.root is not None:
+            self.spread = phi @ np.asarray(weights.beta * weights.root, dtype=np.float32)
+            self.square = np.einsum("ij,ij->i", self.spread, self.spread)
+
+    def __call__(
+        self, rows: np.ndarray, i: np.ndarray, j: np.ndarray
+    ) -> np.float32 | Float32[np.ndarray, "prompts pairs"]:
+        at, variance = rows - self.first_row, 0.0
+        if self.spread is not None:
+            variance = _squared_distances(self.spread, self.square, at, i, j)
+        if self.margins is None:
+            mean = np.zeros((len(at), len(i)), np.float32) if self.spread is not None else None
+            if mean is None:
+                return np.float32(1.0)
+        else:
+            mean = np.asarray(self.margins[at[:, i]] - self.margins[at[:, j]], dtype=np.float32)
+        return np.asarray(4.0 * expected_slope(mean, variance), dtype=np.float32)
 
 
 def _same_size(space: PairSpace, first: int, last: int) -> Iterator[tuple[np.ndarray, int]]:

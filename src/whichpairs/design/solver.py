@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from whichpairs.design.criterion import Criterion, Matrix
 from whichpairs.design.exchange import exchange
-from whichpairs.design.information import PairWeights, random_second_moment
+from whichpairs.design.belief import PairWeights
+from whichpairs.design.information import random_second_moment
 from whichpairs.design.scores import Best, best_pairs
 from whichpairs.design.space import PairSpace, Rows
 from whichpairs.errors import UserError
@@ -191,8 +192,8 @@ class _Solve:
 
     def _gather(self, keys: np.ndarray) -> np.ndarray:
         pairs = self.problem.space.from_keys(keys)
-        root = np.sqrt(self.problem.weights(pairs))
-        return np.asarray(self.problem.space.differences(pairs) * root[:, None])
+        z = self.problem.space.differences(pairs)
+        return np.asarray(z * np.sqrt(self.problem.weights(z))[:, None])
 
     def _begin(self, best: Best) -> _Design:
         keys = np.sort(self.problem.space.keys(best.pairs))

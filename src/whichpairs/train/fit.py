@@ -12,6 +12,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit, log_expit
 
+from whichpairs.design.belief import Belief
+
 FOLDS = 5
 STRENGTHS = tuple(4.0**k for k in range(-5, 5))
 """Multiples of the default prior that cross-validation chooses from."""
@@ -52,15 +54,23 @@ class Quality:
 
 
 def fit_theta(
-    z: np.ndarray, wins: np.ndarray, beta: float, prior: np.ndarray, *, steps: int = 100
+    z: np.ndarray,
+    wins: np.ndarray,
+    beta: float,
+    prior: np.ndarray,
+    *,
+    start: np.ndarray | None = None,
+    tolerance: float = 1e-12,
+    steps: int = 100,
 ) -> np.ndarray:
     """The penalised maximum-likelihood θ, by damped Newton steps with Cholesky solves.
 
     Args:
         z: feature differences, (n, d); wins: P(first preferred) ∈ [0, 1], ½ for a tie, (n,).
         prior: H₀, positive definite (d, d).
+        start: θ to begin at (0 when None); tolerance: on the Newton decrement, relative to the loss.
     """
-    theta = np.zeros(z.shape[1])
+    theta = np.zeros(z.shape[1]) if start is None else start
     loss = _loss(z, wins, beta, prior, theta)
     for _ in range(steps):
         p = expit(beta * (z @ theta))
@@ -68,7 +78,7 @@ def fit_theta(
         hessian = beta**2 * (z.T @ (z * (p * (1.0 - p))[:, None])) + prior
         step = cho_solve(cho_factor(hessian, lower=True), gradient)
         decrement = float(gradient @ step)
-        if decrement <= 1e-12 * max(1.0, abs(loss)):
+        if decrement <= tolerance * max(1.0, abs(loss)):
             break
         size = 1.0
         while (after := _loss(z, wins, beta, prior, theta - size * step)) > (
@@ -106,8 +116,7 @@ def fit(
     """
     if strength is not None:
         return Fit(fit_theta(z, wins, beta, strength * prior), strength, {})
-    fold = _folds(prompts, seed)
-    losses = {s: _cv_loss(z, wins, beta, s * prior, fold) for s in STRENGTHS}
+    losses = _cv_losses(z, wins, beta, prior, _folds(prompts, seed))
     best = min(losses, key=lambda s: (losses[s], -s))
     return Fit(fit_theta(z, wins, beta, best * prior), best, losses)
 
@@ -118,16 +127,28 @@ def _folds(prompts: np.ndarray, seed: int) -> np.ndarray:
     return np.asarray(order[owner] % FOLDS)
 
 
-def _cv_loss(
+def _cv_losses(
     z: np.ndarray, wins: np.ndarray, beta: float, prior: np.ndarray, fold: np.ndarray
-) -> float:
-    total = 0.0
+) -> dict[float, float]:
+    """Mean log loss of left-out folds for every strength; from strong to weak, each fit begins at
+    the one before."""
+    totals = dict.fromkeys(STRENGTHS, 0.0)
     for k in range(FOLDS):
         out = fold == k
-        if out.any():
-            theta = fit_theta(z[~out], wins[~out], beta, prior)
-            total += _loss(z[out], wins[out], beta, 0.0 * prior, theta)
-    return total / len(z)
+        if not out.any():
+            continue
+        inside, answers, theta = z[~out], wins[~out], np.zeros(z.shape[1])
+        for strength in reversed(STRENGTHS):
+            theta = fit_theta(inside, answers, beta, strength * prior, start=theta, tolerance=1e-7)
+            totals[strength] += _loss(z[out], wins[out], beta, 0.0 * prior, theta)
+    return {strength: total / len(z) for strength, total in totals.items()}
+
+
+def posterior(fitted: Fit, z: np.ndarray, beta: float, prior: np.ndarray) -> Belief:
+    """The Laplace approximation: θ ~ N(θ̂, H⁻¹), H = s H₀ + Σ β² σ′(β zᵀθ̂) z zᵀ."""
+    p = expit(beta * (z @ fitted.theta))
+    h = fitted.strength * prior + beta**2 * (z.T @ (z * (p * (1.0 - p))[:, None]))
+    return Belief(fitted.theta, h)
 
 
 def quality(margins: np.ndarray, wins: np.ndarray, bins: int = 10) -> Quality:

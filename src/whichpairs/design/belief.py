@@ -1,0 +1,104 @@
+"""What is known of θ, and what it makes of a pair and of the policy (design.md, section 2).
+
+A belief is a Gaussian, θ ~ N(μ, C). Every design puts expectations over it in the place of θ:
+
+    v_p = E σ′(β z_pᵀθ)  `PairWeights`      Ī = E I(θ)  `Belief.policy_information`
+
+The paper's plug-in design is the point θ = 0; an oracle is the point θ*; the posterior after the
+labels so far makes the design adaptive.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import solve_triangular
+from scipy.special import expit
+
+from whichpairs.design.criterion import Matrix, lower_factor
+from whichpairs.design.information import policy_information
+from whichpairs.design.space import PairSpace
+
+SAMPLES = 16
+"""Draws of θ behind an expected policy information (antithetic: each with its mirror image)."""
+
+
+@dataclass(frozen=True)
+class PairWeights:
+    """w_p = β² E σ′(β z_pᵀθ): what pair p's label teaches along z_p, by a belief θ ~ N(μ, C).
+
+    Args:
+        beta: KL weight β > 0.
+        theta: μ; None is the plug-in μ = 0.
+        root: R with C = R Rᵀ; None is a point (C = 0).
+
+    The expectation is κ σ′(κ μ_p) with κ = (1 + π s_p²/8)^−½ for a margin of mean μ_p and variance
+    s_p² (MacKay, Neural Computation 4, 1992): within 7 % where s_p ≤ 3 and |μ_p| ≤ 4.
+    """
+
+    beta: float
+    theta: Float[np.ndarray, " d"] | None = None
+    root: Float[np.ndarray, "d r"] | None = None
+
+    def __call__(self, z: Float[np.ndarray, "pairs d"]) -> Float[np.ndarray, " pairs"]:
+        """The weights of pairs with these feature differences."""
+        margin = np.zeros(len(z)) if self.theta is None else self.beta * (z @ self.theta)
+        if self.root is None:
+            return np.asarray(self.beta**2 * expected_slope(margin, 0.0))
+        spread = self.beta * (z @ self.root)
+        return np.asarray(
+            self.beta**2 * expected_slope(margin, np.einsum("ij,ij->i", spread, spread))
+        )
+
+
+def expected_slope(
+    mean: Float[np.ndarray, "..."], variance: Float[np.ndarray, "..."] | float
+) -> Float[np.ndarray, "..."]:
+    """E σ′(η) for η ~ N(mean, variance), in the precision of its arguments: at most 1/4."""
+    kappa = 1.0 / np.sqrt(1.0 + (np.pi / 8.0) * variance)
+    p = expit(kappa * mean)
+    return np.asarray(kappa * p * (1.0 - p))
+
+
+@dataclass(frozen=True)
+class Belief:
+    """θ ~ N(theta, C), C by the precision matrix C⁻¹.
+
+    Args:
+        theta: μ, (d,).
+        precision: C⁻¹, positive definite d × d; None is a point.
+    """
+
+    theta: Float[np.ndarray, " d"]
+    precision: Matrix | None = None
+
+    def root(self) -> Float[np.ndarray, "d d"] | None:
+        """R with R Rᵀ = C; None for a point."""
+        if self.precision is None:
+            return None
+        c = lower_factor(self.precision)
+        return np.asarray(solve_triangular(c, np.eye(len(c)), lower=True, trans="T"))
+
+    def weights(self, beta: float) -> PairWeights:
+        """What each pair's label teaches by this belief."""
+        return PairWeights(beta, self.theta, self.root())
+
+    def samples(self, count: int, seed: int) -> Float[np.ndarray, "samples d"]:
+        """Draws of θ, each with its mirror image about μ (one, μ itself, for a point)."""
+        root = self.root()
+        if root is None:
+            return self.theta[None, :]
+        noise = np.random.default_rng([seed, 5]).standard_normal(((count + 1) // 2, len(root)))
+        steps = noise @ root.T
+        return np.concatenate([self.theta + steps, self.theta - steps])
+
+    def policy_information(
+        self,
+        space: PairSpace,
+        reference: Float[np.ndarray, " rows"] | None = None,
+        *,
+        samples: int = SAMPLES,
+        seed: int = 0,
+    ) -> Matrix:
+        """Ī = E I(θ), by `samples` draws of θ."""
+        return policy_information(space, reference, self.samples(samples, seed))
