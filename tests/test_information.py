@@ -40,7 +40,15 @@ def test_policy_information_is_the_mean_covariance(theta) -> None:
         covariances.append(
             sum(m * np.outer(v - mean, v - mean) for m, v in zip(mass, x, strict=True))
         )
-    assert np.allclose(policy_information(space, weight, theta[None, :]), np.mean(covariances, axis=0))
+    thetas = None if theta is None else theta[None, :]
+    assert np.allclose(policy_information(space, weight, thetas), np.mean(covariances, axis=0))
+
+
+def test_policy_information_of_several_parameters_is_their_mean() -> None:
+    space = ragged_space([3, 4, 5], 2)
+    thetas = np.array([[1.0, -2.0], [0.5, 3.0]])
+    one_by_one = [policy_information(space, None, theta[None, :]) for theta in thetas]
+    assert np.allclose(policy_information(space, None, thetas), np.mean(one_by_one, axis=0))
 
 
 def test_random_second_moment_is_the_mean_over_pairs() -> None:

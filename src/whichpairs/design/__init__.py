@@ -7,8 +7,8 @@ known of θ), `scores` (one pass over all pairs),
 relatives), `prediction` (what a design will buy, and what random would need).
 """
 
-from whichpairs.design.criterion import Criterion, DOptimal, Gap
 from whichpairs.design.belief import Belief, PairWeights
+from whichpairs.design.criterion import Criterion, DOptimal, Gap
 from whichpairs.design.information import information, policy_information, prior
 from whichpairs.design.prediction import RandomOutlook, random_outlook
 from whichpairs.design.solver import FrankWolfe, PassReport, Problem, Solution, solve

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from whichpairs.design.baselines import random_pairs
-from whichpairs.design.criterion import Criterion, Matrix
 from whichpairs.design.belief import PairWeights
+from whichpairs.design.criterion import Criterion, Matrix
 from whichpairs.design.information import information
 from whichpairs.design.space import PairSpace
 

@@ -163,7 +163,8 @@ class _RelativeWeight:
     def __call__(
         self, rows: np.ndarray, i: np.ndarray, j: np.ndarray
     ) -> np.float32 | Float32[np.ndarray, "prompts pairs"]:
-        at, variance = rows - self.first_row, 0.0
+        at = rows - self.first_row
+        variance: float | np.ndarray = 0.0
         if self.spread is not None:
             variance = _squared_distances(self.spread, self.square, at, i, j)
         if self.margins is None:

@@ -19,9 +19,9 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 from threadpoolctl import threadpool_limits
 
+from whichpairs.design.belief import PairWeights
 from whichpairs.design.criterion import Criterion, Matrix
 from whichpairs.design.exchange import exchange
-from whichpairs.design.belief import PairWeights
 from whichpairs.design.information import random_second_moment
 from whichpairs.design.scores import Best, best_pairs
 from whichpairs.design.space import PairSpace, Rows
