@@ -11,7 +11,8 @@ import numpy as np
 from whichpairs.bench.world import World
 from whichpairs.design import PairSpace
 from whichpairs.label.simulate import check_temperature
-from whichpairs.workflow.workspace import workspace
+from whichpairs.pool.run import open_run
+from whichpairs.workflow.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,14 @@ def real_pool(run: str | Path, score: str, features: str | None = None) -> RealP
     Raises:
         UserError: no such score or features, or no held-out prompts.
     """
-    with workspace(run) as space:
-        _, _, phi = space.feature_set(features)
-        pool = space.pool
-        return RealPool(
-            Path(run).name,
-            np.array(phi, dtype=np.float32),
-            pool.starts,
-            space.score(score),
-            pool.weight,
-            pool.holdout,
-        )
+    space = Workspace(open_run(Path(run)))  # reads only: another process may be at work
+    _, _, phi = space.feature_set(features)
+    pool = space.pool
+    return RealPool(
+        Path(run).name,
+        np.array(phi, dtype=np.float32),
+        pool.starts,
+        space.score(score),
+        pool.weight,
+        pool.holdout,
+    )

@@ -3,13 +3,16 @@
     minimise  Σ_i −y_i log σ(η_i) − (1 − y_i) log σ(−η_i) + ½ θᵀ H₀ θ,   η_i = β z_iᵀ θ
 
 (design.md, section 2, equation 3). The strength of H₀ is chosen by five-fold log loss over prompts:
-a fixed weak ridge is bad for every design at few labels (design.md, section 4).
+a fixed weak ridge is bad for every design at few labels (design.md, section 4). A ridge that predicts
+well shrinks the policy too much, so θ is then scaled by √(a b): a makes the left-out answers likeliest
+(near 1), b the fitted ones (the scale of maximum likelihood). Tuned on random pairs (docs/log.md).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit
 
 from whichpairs.design.belief import Belief
@@ -17,6 +20,7 @@ from whichpairs.design.belief import Belief
 FOLDS = 5
 STRENGTHS = tuple(4.0**k for k in range(-5, 5))
 """Multiples of the default prior that cross-validation chooses from."""
+SCALE_LIMIT = float(np.log(4.0))
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,13 @@ class Fit:
         strength: multiple of the prior that was used.
         cv_log_loss: mean log loss a label over left-out prompts, one for every strength tried
             (empty where the strength was given).
+        scale: factor by which θ was drawn out again after the ridge had shrunk it.
     """
 
     theta: np.ndarray
     strength: float
     cv_log_loss: dict[float, float]
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -116,9 +122,28 @@ def fit(
     """
     if strength is not None:
         return Fit(fit_theta(z, wins, beta, strength * prior), strength, {})
-    losses = _cv_losses(z, wins, beta, prior, _folds(prompts, seed))
+    margins = _left_out_margins(z, wins, beta, prior, _folds(prompts, seed))
+    losses = {s: log_loss(m, wins) for s, m in margins.items()}
     best = min(losses, key=lambda s: (losses[s], -s))
-    return Fit(fit_theta(z, wins, beta, best * prior), best, losses)
+    theta = fit_theta(z, wins, beta, best * prior)
+    scale = float(np.sqrt(best_scale(margins[best], wins) * best_scale(beta * (z @ theta), wins)))
+    return Fit(scale * theta, best, losses, scale)
+
+
+def best_scale(margins: np.ndarray, wins: np.ndarray) -> float:
+    """The factor of `margins` (logits) under which the answers are likeliest, within 1/4 and 4."""
+    found = minimize_scalar(
+        lambda log_c: log_loss(np.exp(log_c) * margins, wins),
+        bounds=(-SCALE_LIMIT, SCALE_LIMIT),
+        method="bounded",
+        options={"xatol": 1e-4},
+    )
+    return float(np.exp(found.x))
+
+
+def log_loss(margins: np.ndarray, wins: np.ndarray) -> float:
+    """Mean −log-likelihood of the answers, nats."""
+    return float(-np.mean(wins * log_expit(margins) + (1.0 - wins) * log_expit(-margins)))
 
 
 def _folds(prompts: np.ndarray, seed: int) -> np.ndarray:
@@ -127,12 +152,12 @@ def _folds(prompts: np.ndarray, seed: int) -> np.ndarray:
     return np.asarray(order[owner] % FOLDS)
 
 
-def _cv_losses(
+def _left_out_margins(
     z: np.ndarray, wins: np.ndarray, beta: float, prior: np.ndarray, fold: np.ndarray
-) -> dict[float, float]:
-    """Mean log loss of left-out folds for every strength; from strong to weak, each fit begins at
-    the one before."""
-    totals = dict.fromkeys(STRENGTHS, 0.0)
+) -> dict[float, np.ndarray]:
+    """β zᵀθ of every label, θ fitted without its fold, for every strength; from strong to weak,
+    each fit begins at the one before."""
+    margins = {strength: np.zeros(len(z)) for strength in STRENGTHS}
     for k in range(FOLDS):
         out = fold == k
         if not out.any():
@@ -140,8 +165,8 @@ def _cv_losses(
         inside, answers, theta = z[~out], wins[~out], np.zeros(z.shape[1])
         for strength in reversed(STRENGTHS):
             theta = fit_theta(inside, answers, beta, strength * prior, start=theta, tolerance=1e-7)
-            totals[strength] += _loss(z[out], wins[out], beta, 0.0 * prior, theta)
-    return {strength: total / len(z) for strength, total in totals.items()}
+            margins[strength][out] = beta * (z[out] @ theta)
+    return margins
 
 
 def posterior(fitted: Fit, z: np.ndarray, beta: float, prior: np.ndarray) -> Belief:
@@ -154,7 +179,7 @@ def posterior(fitted: Fit, z: np.ndarray, beta: float, prior: np.ndarray) -> Bel
 def quality(margins: np.ndarray, wins: np.ndarray, bins: int = 10) -> Quality:
     """Accuracy, log loss and calibration of P(first preferred) = σ(margin)."""
     p = expit(margins)
-    loss = -np.mean(wins * log_expit(margins) + (1.0 - wins) * log_expit(-margins))
+    loss = log_loss(margins, wins)
     decided = wins != 0.5
     right = np.where(margins == 0.0, 0.5, (margins > 0) == (wins > 0.5))
     at = np.minimum((p * bins).astype(int), bins - 1)
@@ -165,4 +190,4 @@ def quality(margins: np.ndarray, wins: np.ndarray, bins: int = 10) -> Quality:
     ]
     error = sum(abs(mean - share) * count for mean, share, count in table) / len(wins)
     accuracy = float(right[decided].mean()) if decided.any() else None
-    return Quality(len(wins), accuracy, float(loss), float(error), table)
+    return Quality(len(wins), accuracy, loss, float(error), table)
