@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test check format bench-theory docs
+.PHONY: setup demo test check format bench-theory bench-robust docs
 
 setup: $(STAMP)
 
@@ -44,3 +44,9 @@ docs: setup
 
 bench-theory: setup
 	@$(BIN)/python -m whichpairs.bench.theory
+
+# Resumable: rows are kept in build/robust. QUICK=--quick for a few cells in under five minutes.
+ALPACA := ../shared/data/alpaca_eval_core.parquet
+bench-robust: setup
+	@$(BIN)/whichpairs bench build/robust $(QUICK) --results $(if $(QUICK),build/robust,docs/results) \
+	  $(if $(wildcard $(ALPACA)),--alpaca $(ALPACA))

@@ -85,7 +85,10 @@ def test_bound_agrees_with_cvxpy(seed: int, dim: int, budget: int, d_optimal: bo
 
 def cvxpy_optimum(problem: Problem, d_optimal: bool) -> float:
     pairs = all_pairs(problem.space)
-    z = problem.space.differences(pairs) * np.sqrt(problem.weights(problem.space.differences(pairs)))[:, None]
+    z = (
+        problem.space.differences(pairs)
+        * np.sqrt(problem.weights(problem.space.differences(pairs)))[:, None]
+    )
     u = cp.Variable(len(pairs))
     m = problem.base + z.T @ cp.diag(u) @ z
     limits = [u >= 0, u <= 1, cp.sum(u) == problem.budget]
@@ -174,7 +177,10 @@ def test_swapping_signs_or_order_of_completions_changes_no_value() -> None:
 def test_exchange_never_makes_a_batch_worse_and_mends_a_poor_one() -> None:
     problem = problem_on(ragged_space([6] * 20, 4, 3), 12, ridge=1e-3)
     pairs = all_pairs(problem.space)
-    z = problem.space.differences(pairs) * np.sqrt(problem.weights(problem.space.differences(pairs)))[:, None]
+    z = (
+        problem.space.differences(pairs)
+        * np.sqrt(problem.weights(problem.space.differences(pairs)))[:, None]
+    )
     start = np.random.default_rng(0).choice(len(pairs), 12, replace=False)
     end = exchange(z, start, problem.base, problem.criterion, swaps=200, goal=-np.inf)
     assert len(set(end.tolist())) == 12

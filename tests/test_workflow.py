@@ -2,8 +2,10 @@
 
 import inspect
 import json
+import os
 import shlex
 import shutil
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -13,18 +15,30 @@ import pytest
 
 from cli import fails, ok, pool_rows, write_jsonl
 from whichpairs.cli.main import STAGES, main
+from whichpairs.design.baselines import random_pairs
+from whichpairs.pool.pool import pair_id
+from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.workspace import workspace
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 KEYS = {
     "criterion", "budget", "picked", "candidate_pairs", "beta", "predicted_gap",
     "random_predicted_gap", "labels_random_would_need", "lower_bound", "certificate",
-    "regret_share", "passes", "seconds", "batch_file",
+    "regret_share", "passes", "seconds", "batch_file", "predicted_gap_before", "random_picked",
+    "share", "chance_of_linear",
 }  # fmt: skip
 ROW = {
     "pair_id", "prompt_id", "prompt", "completion_a", "completion_b", "id_a", "id_b", "weight",
 }  # fmt: skip
-CRITERIA = ["gap", "random", "uniform-prompts", "reference", "d-optimal", "best-vs-worst"]
+CRITERIA = [
+    "adaptive",
+    "gap",
+    "random",
+    "uniform-prompts",
+    "reference",
+    "d-optimal",
+    "best-vs-worst",
+]
 
 
 @pytest.fixture
@@ -65,14 +79,18 @@ def test_batches_hold_only_what_may_be_picked(criterion: str, run: Path, capsys)
         assert not ids & seen
         seen |= ids
         ok(capsys, "label", "--run", run, "--simulate", "score")
-    certified = criterion in {"gap", "d-optimal"}
+    certified = criterion in {"adaptive", "gap", "d-optimal"}
     assert (found["certificate"] is not None) == certified
     assert (found["passes"] > 0) == certified
-    assert (found["lower_bound"] is not None) == (criterion == "gap")
+    assert (found["lower_bound"] is not None) == (criterion in {"adaptive", "gap"})
+    if found["lower_bound"] is not None:
+        assert found["lower_bound"] <= found["predicted_gap"] < found["predicted_gap_before"]
+        ratio = found["predicted_gap"] / found["lower_bound"]
+        assert found["certificate"] == pytest.approx(ratio - 1, abs=1e-9)
 
 
 def test_predicted_gap_is_the_plain_formula(run: Path, capsys) -> None:
-    found = ok(capsys, "select", "--run", run, "--budget", 30)
+    found = ok(capsys, "select", "--run", run, "--budget", 30, "--criterion", "gap")
     with workspace(run) as space:
         _, _, phi = space.feature_set(None)
         pool, beta = space.pool, space.run.beta
@@ -109,7 +127,8 @@ def test_labels_that_came_with_the_pool_count(tmp_path: Path, capsys) -> None:
         found = ok(capsys, "import", source, "--run", tmp_path / name, "--holdout", 0.2)
         assert found["labels"] == len(pool)
         ok(capsys, "features", "--run", tmp_path / name, "--method", "text", "--dim", 18)
-        gaps.append(ok(capsys, "select", "--run", tmp_path / name, "--budget", 1)["predicted_gap"])
+        command = ["--run", tmp_path / name, "--budget", 1, "--criterion", "gap"]
+        gaps.append(ok(capsys, "select", *command)["predicted_gap"])
         fitted = ok(capsys, "fit", "--run", tmp_path / name)
         assert fitted["labels"] + fitted["held_out_labels"] == len(pool)
     assert gaps[1] < gaps[0]
@@ -209,12 +228,13 @@ def ends(found: dict) -> list[tuple[str, str]]:
 
 
 def test_labels_and_waiting_pairs_both_count_in_the_next_prediction(run: Path, capsys) -> None:
-    first = ok(capsys, "select", "--run", run, "--budget", 10, "--controls", 4)
+    gap = ["--criterion", "gap"]
+    first = ok(capsys, "select", "--run", run, "--budget", 10, "--controls", 4, *gap)
     assert first["predicted_gap"] == pytest.approx(plain_gap(run, ends(first)), rel=1e-8)
     ok(capsys, "label", "--run", run, "--simulate", "score")
     second = ok(capsys, "select", "--run", run, "--budget", 7, "--criterion", "random")
-    third = ok(capsys, "select", "--run", run, "--budget", 5, "--another")
-    assert second["batch"], third["batch"] == ("002", "003")
+    third = ok(capsys, "select", "--run", run, "--budget", 5, "--another", *gap)
+    assert (second["batch"], third["batch"]) == ("002", "003")
     plain = plain_gap(run, ends(first) + ends(second))
     assert second["predicted_gap"] == pytest.approx(plain, rel=1e-8)
     plain = plain_gap(run, ends(first) + ends(second) + ends(third))
@@ -233,7 +253,8 @@ def test_imported_pairs_are_labels_with_their_information(tmp_path: Path, capsys
     source = write_jsonl(tmp_path / "pairs.jsonl", rows)
     ok(capsys, "import", source, "--run", tmp_path / "run", "--holdout", 0.25)
     ok(capsys, "features", "--run", tmp_path / "run", "--method", "text", "--dim", 18)
-    found = ok(capsys, "select", "--run", tmp_path / "run", "--budget", 3)
+    command = ["--run", tmp_path / "run", "--budget", 3, "--criterion", "gap"]
+    found = ok(capsys, "select", *command)
     with workspace(tmp_path / "run") as space:
         came = list(space.pool.pairs.select("chosen_id", "rejected_id").iter_rows())
         assert [x.batch for x in space.labels] == ["imported"] * 40
@@ -360,3 +381,117 @@ def test_evaluation_is_not_named_where_nothing_is_held_out(tmp_path: Path, capsy
     shutil.copy(run / "fits" / "001" / "manifest.json", run / "policies" / "001")
     assert ok(capsys, "status", "--run", run)["next"].startswith("whichpairs report")
     assert "held-out prompts" in fails(capsys, "evaluate", "--run", run, "--score", "score")
+
+
+# --- adaptive, the default ----------------------------------------------------------------------------
+
+
+def picked(found: dict) -> set[str]:
+    return {row["pair_id"] for row in batch_rows(found)}
+
+
+def answer(run: Path, tmp_path: Path, capsys, say: Callable[[dict], str], part: int = 1) -> None:
+    """Label every `part`-th pair of the latest batch."""
+    rows = (run / "batches" / max(os.listdir(run / "batches")) / "pairs.jsonl").read_text()
+    lines = [json.loads(line) for line in rows.splitlines()][::part]
+    said = [{"pair_id": row["pair_id"], "choice": say(row)} for row in lines]
+    ok(capsys, "label", "--run", run, "--from", write_jsonl(tmp_path / "said.jsonl", said))
+
+
+def coin(row: dict) -> str:
+    return "ab"[sum(row["pair_id"].encode()) % 2]
+
+
+def longer(row: dict) -> str:
+    return "a" if len(row["completion_a"]) > len(row["completion_b"]) else "b"
+
+
+@pytest.mark.parametrize(("budget", "random"), [(50, 50), (80, 80), (100, 80)])
+def test_the_first_labels_are_random(budget: int, random: int, run: Path, capsys) -> None:
+    with workspace(run) as space:
+        pairs = Desk(space, SelectSettings(budget=1)).pairs
+        assert 4 * pairs.dim == 80
+        drawn = random_pairs(pairs, random, np.random.default_rng([space.run.seed, 3, 0]))
+        ids = space.pool.ids
+        expected = {pair_id(ids[i], ids[j]) for i, j in drawn.tolist()}
+    found = ok(capsys, "select", "--run", run, "--budget", budget)
+    assert (found["criterion"], found["random_picked"]) == ("adaptive", random)
+    assert (found["share"] is None) == (budget == random)
+    assert (picked(found) == expected) == (budget == random)
+    assert picked(found) >= expected
+
+
+def test_a_random_start_goes_on_where_it_stopped(run: Path, tmp_path: Path, capsys) -> None:
+    first = ok(capsys, "select", "--run", run, "--budget", 50)
+    answer(run, tmp_path, capsys, coin)
+    found = ok(capsys, "select", "--run", run, "--budget", 50)
+    assert found["random_picked"] == 30
+    assert not picked(first) & picked(found)
+    answer(run, tmp_path, capsys, coin)
+    assert ok(capsys, "select", "--run", run, "--budget", 10)["random_picked"] == 0
+
+
+def test_before_labels_the_belief_is_the_prior(run: Path, capsys) -> None:
+    found = ok(capsys, "select", "--run", run, "--budget", 40)
+    with workspace(run) as space:
+        row_of, beta = space.pool.row_of, space.run.beta
+        phi = np.asarray(space.feature_set(None)[2], float)
+        space.batches = {}
+        desk = Desk(space, SelectSettings(budget=1))
+        prior, policy = desk.prior, desk.gap.policy_information
+    m, plain = prior.copy(), np.linalg.inv(prior)
+    before = beta / 2 * np.trace(policy @ plain)
+    for row in batch_rows(found):
+        z = phi[row_of[row["id_a"]]] - phi[row_of[row["id_b"]]]
+        kappa = (1 + np.pi / 8 * beta**2 * z @ plain @ z) ** -0.5
+        m += beta**2 * kappa / 4 * np.outer(z, z)
+    assert found["chance_of_linear"] == 0.5
+    assert found["predicted_gap_before"] == pytest.approx(before, rel=1e-8)
+    gap = beta / 2 * np.trace(policy @ np.linalg.inv(m))
+    assert found["predicted_gap"] == pytest.approx(gap, rel=1e-8)
+
+
+def test_the_next_round_uses_the_answers(run: Path, tmp_path: Path, capsys) -> None:
+    ok(capsys, "select", "--run", run, "--budget", 80)
+    batches = []
+    for name, say in (("coin", coin), ("again", coin), ("longer", longer)):
+        other = shutil.copytree(run, tmp_path / name)
+        answer(other, tmp_path, capsys, say)
+        found = ok(capsys, "select", "--run", other, "--budget", 10)
+        assert found["random_picked"] == 0
+        batches.append((picked(found), found["predicted_gap_before"]))
+    assert batches[0] == batches[1]
+    assert batches[0][0] != batches[2][0]
+    assert batches[0][1] != batches[2][1]
+
+
+def test_waiting_pairs_are_never_picked_again(run: Path, tmp_path: Path, capsys) -> None:
+    first = ok(capsys, "select", "--run", run, "--budget", 90)
+    answer(run, tmp_path, capsys, coin, part=2)
+    assert ok(capsys, "status", "--run", run)["waiting"] == 45
+    seen = picked(first)
+    gap = None
+    for budget in (30, 40, 65):  # the last takes every pair that is left
+        found = ok(capsys, "select", "--run", run, "--budget", budget, "--another")
+        assert found["random_picked"] == 0
+        assert len(picked(found)) == budget
+        assert not picked(found) & seen
+        if gap is not None:  # what waits counts, as if it were labelled
+            assert found["predicted_gap_before"] == pytest.approx(gap, rel=1e-9)
+        seen, gap = seen | picked(found), found["predicted_gap"]
+    assert len(seen) == 225
+
+
+@pytest.mark.parametrize("budget", [10, 60])  # from a part of the pool, and from all of it
+def test_an_adaptive_batch_does_not_depend_on_threads(budget, run, tmp_path, capsys) -> None:
+    ok(capsys, "select", "--run", run, "--budget", 80)
+    answer(run, tmp_path, capsys, longer)
+    found = []
+    for threads in (1, 3):
+        other = shutil.copytree(run, tmp_path / f"{threads}")
+        command = ["--run", other, "--budget", budget, "--threads", threads]
+        found.append(ok(capsys, "select", *command))
+    assert (found[0]["share"] == 0.0) == (budget == 60)
+    assert batch_rows(found[0]) == batch_rows(found[1])
+    for key in ("predicted_gap", "lower_bound", "certificate", "random_predicted_gap"):
+        assert found[0][key] == found[1][key]

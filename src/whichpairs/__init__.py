@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from whichpairs.workflow.fit import fit_labels
     from whichpairs.workflow.generate import GenerateSettings, generate_pool
     from whichpairs.workflow.label import label_from_file, label_simulated
+    from whichpairs.workflow.rounds import LoopSettings, loop
     from whichpairs.workflow.score import score_pool
     from whichpairs.workflow.select import SelectSettings, select
     from whichpairs.workflow.status import status
@@ -37,6 +38,7 @@ _HOME = {
     "whichpairs.workflow.fit": ("fit_labels",),
     "whichpairs.workflow.generate": ("GenerateSettings", "generate_pool"),
     "whichpairs.workflow.label": ("label_from_file", "label_simulated"),
+    "whichpairs.workflow.rounds": ("LoopSettings", "loop"),
     "whichpairs.workflow.score": ("score_pool",),
     "whichpairs.workflow.select": ("SelectSettings", "select"),
     "whichpairs.workflow.status": ("status",),
@@ -52,6 +54,7 @@ __all__ = [
     "FrankWolfe",
     "Gap",
     "GenerateSettings",
+    "LoopSettings",
     "MissingExtraError",
     "PairSpace",
     "PairWeights",
@@ -67,6 +70,7 @@ __all__ = [
     "import_pool",
     "label_from_file",
     "label_simulated",
+    "loop",
     "score_pool",
     "select",
     "solve",

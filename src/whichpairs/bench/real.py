@@ -3,13 +3,14 @@
 r = s / T,   P(i ≻ j) = σ((s_i − s_j) / T)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from whichpairs.bench.world import World
 from whichpairs.design import PairSpace
+from whichpairs.errors import UserError
 from whichpairs.label.simulate import check_temperature
 from whichpairs.pool.run import open_run
 from whichpairs.workflow.workspace import Workspace
@@ -22,6 +23,7 @@ class RealPool:
     Args:
         phi: features, (rows, d); starts: (prompts + 1,); score: s, (rows,).
         reference: π_ref's weights, (rows,); held_out: (prompts,), where J is measured.
+        beta: the run's β.
     """
 
     name: str
@@ -30,13 +32,15 @@ class RealPool:
     score: np.ndarray
     reference: np.ndarray
     held_out: np.ndarray
+    beta: float = 1.0
 
-    def world(self, temperature: float, beta: float, label: str = "") -> World:
+    def world(self, temperature: float, beta: float | None = None, label: str = "") -> World:
         """The pool at a labeller's temperature T > 0, in units of the score.
 
         Raises:
             UserError: T is not above 0.
         """
+        beta = self.beta if beta is None else beta
         check_temperature(temperature)
         space = PairSpace(self.phi, self.starts, ~self.held_out)
         name = f"{self.name}, T = {temperature:g}" + (f", {label}" if label else "")
@@ -47,7 +51,7 @@ class RealPool:
         """The same pool less some feature columns."""
         keep = np.setdiff1d(np.arange(self.phi.shape[1]), columns)
         phi = np.ascontiguousarray(self.phi[:, keep])
-        return RealPool(self.name, phi, self.starts, self.score, self.reference, self.held_out)
+        return replace(self, phi=phi)
 
 
 def real_pool(run: str | Path, score: str, features: str | None = None) -> RealPool:
@@ -62,6 +66,12 @@ def real_pool(run: str | Path, score: str, features: str | None = None) -> RealP
     space = Workspace(open_run(Path(run)))  # reads only: another process may be at work
     _, _, phi = space.feature_set(features)
     pool = space.pool
+    if not pool.holdout.any():
+        raise UserError(
+            "regret is measured on held-out prompts",
+            f"{run} has none",
+            "import with --holdout 0.2",
+        )
     return RealPool(
         Path(run).name,
         np.array(phi, dtype=np.float32),
@@ -69,4 +79,5 @@ def real_pool(run: str | Path, score: str, features: str | None = None) -> RealP
         space.score(score),
         pool.weight,
         pool.holdout,
+        space.run.beta,
     )

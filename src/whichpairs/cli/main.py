@@ -8,6 +8,7 @@ from contextlib import suppress
 import typer
 
 from whichpairs.cli import (
+    bench,
     evaluate,
     export,
     features,
@@ -15,6 +16,8 @@ from whichpairs.cli import (
     generate,
     import_,
     label,
+    loop,
+    plan,
     report,
     score,
     select,
@@ -35,14 +38,17 @@ STAGES = {
     "generate": generate,
     "score": score,
     "features": features,
+    "plan": plan,
     "select": select,
     "label": label,
     "fit": fit,
+    "loop": loop,
     "export": export,
     "train": train,
     "evaluate": evaluate,
     "report": report,
     "status": status,
+    "bench": bench,
 }
 for _name, _stage in STAGES.items():
     app.command(_name)(_stage.command)

@@ -16,8 +16,11 @@ def command(
     budget: Annotated[int, typer.Option(help="Pairs to pick.")],
     criterion: Annotated[
         str,
-        typer.Option(help="gap, random, uniform-prompts, reference, d-optimal or best-vs-worst."),
-    ] = "gap",
+        typer.Option(
+            help="adaptive, gap (plug-in), random, uniform-prompts, reference, d-optimal "
+            "or best-vs-worst."
+        ),
+    ] = "adaptive",
     features: Annotated[str | None, typer.Option(help="Feature set; else the latest.")] = None,
     score: Annotated[
         str | None, typer.Option(help="For best-vs-worst: a score; else the latest fit.")

@@ -5,6 +5,7 @@ I(θ) = E_x Cov_{y∼π_θ(·|x)}[φ(x, y)]                            `policy_i
 H₀   = λ 1,  λ = β² tr E_random[z zᵀ] / τ²                      `prior`
 """
 
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -49,8 +50,29 @@ def policy_information(
     Source: Han, Goyal and Ma, arXiv:2606.19607; equation 2 of design.md, section 2.
     """
     total = np.zeros((space.dim, space.dim))
-    tilts = np.zeros((1, space.dim)) if thetas is None else np.asarray(thetas, np.float64)
     prompts = 0
+    for phi, share, starts, _ in policy_shares(space, reference, thetas):
+        # Σ_x Cov = Σ π φ φᵀ − Σ_x φ̄ φ̄ᵀ; only the second needs one product a θ.
+        total += phi.T @ (share.mean(axis=1)[:, None] * phi)
+        for s in range(share.shape[1]):
+            mean = np.add.reduceat(share[:, s, None] * phi, starts)
+            total -= mean.T @ mean / share.shape[1]
+        prompts += len(starts)
+    return total / max(prompts, 1)
+
+
+def policy_shares(
+    space: PairSpace,
+    reference: Float[np.ndarray, " rows"] | None = None,
+    thetas: Float[np.ndarray, "samples d"] | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Block by block, the completions of eligible prompts that have two or more.
+
+    Yields:
+        φ less its mean over the prompt's completions, (rows, d); π_θ of every row, (rows, samples);
+        where each prompt begins, (prompts,); whose each row is, (rows,).
+    """
+    tilts = np.zeros((1, space.dim)) if thetas is None else np.asarray(thetas, np.float64)
     for first, last in space.blocks():
         used = np.flatnonzero(space.sizes[first:last] >= 2) + first
         if len(used) == 0:
@@ -58,20 +80,13 @@ def policy_information(
         rows, starts, owner = _rows_of(space, used)
         phi = np.asarray(space.features[rows], dtype=np.float64)
         phi -= (np.add.reduceat(phi, starts) / np.diff([*starts, len(rows)])[:, None])[owner]
-        log_share = phi @ tilts.T
+        share = phi @ tilts.T
         if reference is not None:
             with np.errstate(divide="ignore"):
-                log_share += np.log(np.asarray(reference, np.float64)[rows])[:, None]
-        log_share -= np.maximum.reduceat(log_share, starts)[owner]
-        share = np.exp(log_share)
+                share += np.log(np.asarray(reference, np.float64)[rows])[:, None]
+        share = np.exp(share - np.maximum.reduceat(share, starts)[owner])
         share /= np.add.reduceat(share, starts)[owner]
-        # Σ_x Cov = Σ π φ φᵀ − Σ_x φ̄ φ̄ᵀ; only the second needs one product a θ.
-        total += phi.T @ (share.mean(axis=1)[:, None] * phi)
-        for s in range(len(tilts)):
-            mean = np.add.reduceat(share[:, s, None] * phi, starts)
-            total -= mean.T @ mean / len(tilts)
-        prompts += len(used)
-    return total / max(prompts, 1)
+        yield phi, share, starts, owner
 
 
 def _rows_of(space: PairSpace, prompts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

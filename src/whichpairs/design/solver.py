@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from scipy.optimize import brentq
 from threadpoolctl import threadpool_limits
 
@@ -226,44 +226,16 @@ class _Solve:
         at = np.searchsorted(keys, self.problem.space.keys(best.pairs[: self.problem.budget]))
         self._offer(self.design, np.sort(at))
 
-    def _step(self) -> float:
-        """One Frank–Wolfe step on the working set; returns its gap there."""
-        assert self.design is not None
-        design, criterion, n = self.design, self.problem.criterion, self.problem.budget
-        h = design.z @ criterion.score_factor(design.m)
-        scores = np.einsum("ij,ij->i", h, h)
-        vertex = np.sort(np.lexsort((design.keys, -scores))[:n])
-        gap = float(scores[vertex].sum() - design.u @ scores)
-        if gap <= 0.0:
-            return 0.0
-        to = design.matrix(vertex)
-        design.move(vertex, to, _line_search(criterion.slope_along(design.m, to)))
-        return gap
-
     def _improve(self) -> None:
         assert self.design is not None
-        for _ in range(self.method.inner):
-            gap = self._step()
-            if gap <= 0.1 * self.method.tolerance * abs(
-                self.problem.criterion.value(self.design.m)
-            ):
-                break
-        self.design.m = self.problem.base + self.design.z.T @ (
-            self.design.z * self.design.u[:, None]
-        )
+        problem, method = self.problem, self.method
+        _improve(self.design, problem.criterion, problem.budget, method.inner, method.tolerance)
 
     def _offer_rounded(self) -> None:
         """The batch of the n largest counts, ties by score."""
         assert self.design is not None
-        design = self.design
-        h = design.z @ self.problem.criterion.score_factor(design.m)
-        scores = np.einsum("ij,ij->i", h, h)
-        n = self.problem.budget
-        for order in (
-            np.lexsort((design.keys, -scores)),
-            np.lexsort((design.keys, -scores, -np.round(design.u, 6))),
-        ):
-            self._offer(design, np.sort(order[:n]))
+        for members in _roundings(self.design, self.problem.criterion, self.problem.budget):
+            self._offer(self.design, members)
 
     def _offer(self, design: _Design, members: np.ndarray) -> None:
         value = self.problem.criterion.value(design.matrix(members))
@@ -299,6 +271,67 @@ class _Solve:
             reports=tuple(self.reports),
             scores=np.einsum("ij,ij->i", h, h),
         )
+
+
+def solve_among(
+    problem: Problem,
+    pairs: Int64[np.ndarray, "candidates 2"],
+    *,
+    inner: int = 60,
+    tolerance: float = 1e-3,
+) -> Int64[np.ndarray, "batch 2"]:
+    """A good batch out of these candidates, however many others there are: no pass, no bound.
+
+    Args:
+        pairs: distinct candidates, at least the budget, in any order.
+    """
+    keys = np.sort(problem.space.keys(pairs))
+    z = problem.space.differences(problem.space.from_keys(keys))
+    z *= np.sqrt(problem.weights(z))[:, None]
+    design = _Design(
+        keys, z, np.full(len(keys), problem.budget / len(keys)), problem.base, problem.base
+    )
+    with threadpool_limits(1):
+        design.m = problem.base + (problem.budget / len(keys)) * (z.T @ z)
+        _improve(design, problem.criterion, problem.budget, inner, tolerance)
+        found = _roundings(design, problem.criterion, problem.budget)
+        best = min(found, key=lambda members: problem.criterion.value(design.matrix(members)))
+    return problem.space.from_keys(keys[best])
+
+
+def _step(design: _Design, criterion: Criterion, n: int) -> float:
+    """One Frank–Wolfe step on the working set; returns its gap there."""
+    scores = _scores(design, criterion)
+    vertex = np.sort(np.lexsort((design.keys, -scores))[:n])
+    gap = float(scores[vertex].sum() - design.u @ scores)
+    if gap <= 0.0:
+        return 0.0
+    to = design.matrix(vertex)
+    design.move(vertex, to, _line_search(criterion.slope_along(design.m, to)))
+    return gap
+
+
+def _improve(design: _Design, criterion: Criterion, n: int, inner: int, tolerance: float) -> None:
+    """Steps on the working set until its gap is a tenth of the tolerance."""
+    for _ in range(inner):
+        if _step(design, criterion, n) <= 0.1 * tolerance * abs(criterion.value(design.m)):
+            break
+    design.m = design.base + design.z.T @ (design.z * design.u[:, None])
+
+
+def _roundings(design: _Design, criterion: Criterion, n: int) -> list[np.ndarray]:
+    """Two integral batches: the n best scores, and the n largest counts with ties by score."""
+    scores = _scores(design, criterion)
+    orders = (
+        np.lexsort((design.keys, -scores)),
+        np.lexsort((design.keys, -scores, -np.round(design.u, 6))),
+    )
+    return [np.sort(order[:n]) for order in orders]
+
+
+def _scores(design: _Design, criterion: Criterion) -> np.ndarray:
+    h = design.z @ criterion.score_factor(design.m)
+    return np.asarray(np.einsum("ij,ij->i", h, h))
 
 
 def _line_search(slope: Callable[[float], float]) -> float:

@@ -96,6 +96,33 @@ class PairSpace:
         left -= self.features[pairs[:, 1]]
         return left
 
+    def prompt_means(self, rows: Int64[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+        """The mean of φ over the completions of each row's prompt, float64."""
+        owner = np.searchsorted(self.starts, rows, side="right") - 1
+        prompts, back = np.unique(owner, return_inverse=True)
+        means = np.stack(
+            [
+                np.asarray(self.features[lo:hi], np.float64).mean(axis=0)
+                for lo, hi in zip(self.starts[prompts], self.starts[prompts + 1], strict=True)
+            ]
+        )
+        return np.asarray(means[back])
+
+    def some_prompts(self, count: int, seed: int) -> "PairSpace":
+        """This space with `count` of its prompts that have pairs, drawn at random (all, if fewer)."""
+        usable = np.flatnonzero(self.sizes >= 2)
+        if len(usable) <= count:
+            return self
+        kept = np.random.default_rng([seed, 6]).choice(usable, count, replace=False)
+        eligible = np.zeros(len(self.sizes), dtype=bool)
+        eligible[kept] = True
+        return PairSpace(self.features, self.starts, eligible, self.excluded)
+
+    def without(self, pairs: Rows) -> "PairSpace":
+        """This space less some pairs."""
+        keys = np.concatenate([self.excluded, self.keys(pairs)])
+        return PairSpace(self.features, self.starts, self.eligible, keys)
+
     def unrank(self, ranks: Int64[np.ndarray, " pairs"]) -> Rows:
         """The pairs at these places (0 to `all_pairs` − 1) in the order of prompts and rows."""
         prompt = np.searchsorted(self._pairs_before, ranks, side="right") - 1

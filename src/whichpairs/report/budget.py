@@ -64,13 +64,15 @@ def _on_curve(facts: Facts, start: Beginning) -> list[dict[str, Any]]:
         mine = (record.inputs.get("features"), record.settings.get("prior_spread"))
         if mine != (latest[0][1].inputs.get("features"), latest[0][1].settings.get("prior_spread")):
             continue
+        # An adaptive batch was predicted by another belief than the curve's: value it anew.
+        anew = r["criterion"] == "adaptive"
         found.append(
             {
                 "name": name,
                 "labels": total,
-                "gap": r["predicted_gap"],
-                "bound": r["lower_bound"],
-                "random": None if r["criterion"] == "random" else r["random_predicted_gap"],
+                "gap": start.gap(start.learned(name)) if anew else r["predicted_gap"],
+                "bound": None if anew else r["lower_bound"],
+                "random": None if anew or r["criterion"] == "random" else r["random_predicted_gap"],
             }
         )
     return found

@@ -16,7 +16,7 @@ from whichpairs.design.prediction import DRAWS
 from whichpairs.design.scores import exact_scores
 from whichpairs.errors import UserError
 from whichpairs.pool.run import Record
-from whichpairs.workflow.select import SelectSettings, _Desk
+from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.workspace import IMPORTED, Workspace
 
 POINTS = 8
@@ -88,9 +88,11 @@ class Beginning:
         then.pool = space.pool
         then.batches = {}
         then.labels = [label for label in space.labels if label.batch == IMPORTED]
-        self.desk = _Desk(
-            then, SelectSettings(budget=1, features=features, prior_spread=prior_spread)
+        # Every batch on one scale: the plug-in belief, whatever was believed when it was picked.
+        plug_in = SelectSettings(
+            budget=1, criterion="gap", features=features, prior_spread=prior_spread
         )
+        self.desk = Desk(then, plug_in)
         self._sums: dict[str, np.ndarray] = {}
 
     @cached_property

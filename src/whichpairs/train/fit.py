@@ -122,7 +122,7 @@ def fit(
     """
     if strength is not None:
         return Fit(fit_theta(z, wins, beta, strength * prior), strength, {})
-    margins = _left_out_margins(z, wins, beta, prior, _folds(prompts, seed))
+    margins = _left_out_margins(z, wins, beta, prior, folds(prompts, seed))
     losses = {s: log_loss(m, wins) for s, m in margins.items()}
     best = min(losses, key=lambda s: (losses[s], -s))
     theta = fit_theta(z, wins, beta, best * prior)
@@ -146,7 +146,8 @@ def log_loss(margins: np.ndarray, wins: np.ndarray) -> float:
     return float(-np.mean(wins * log_expit(margins) + (1.0 - wins) * log_expit(-margins)))
 
 
-def _folds(prompts: np.ndarray, seed: int) -> np.ndarray:
+def folds(prompts: np.ndarray, seed: int) -> np.ndarray:
+    """A fold, 0 to `FOLDS` − 1, for every label: a prompt is in one fold only."""
     unique, owner = np.unique(prompts, return_inverse=True)
     order = np.random.default_rng([seed, 2]).permutation(len(unique))
     return np.asarray(order[owner] % FOLDS)

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, log_expit
 
-from whichpairs.design import PairSpace, prior
+from whichpairs.design import Belief, PairSpace, prior
 from whichpairs.design.information import PRIOR_MARGIN_SPREAD
 from whichpairs.errors import UserError
-from whichpairs.train.fit import Fit, fit, quality
+from whichpairs.train.fit import Fit, fit, posterior, quality
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Votes, Workspace, workspace
 
@@ -25,7 +26,8 @@ def fit_labels(
     """Fit θ to the labels of prompts that are not held out.
 
     Held-out accuracy, log loss and calibration come from labels of held-out prompts (imported
-    ones, or controls); without any they are unknown, and the result says null.
+    ones, or controls); without any they are unknown, and the result says null. So is what the
+    posterior foretold of them (`foretold`), by which `plan` judges its predictions.
 
     Args:
         strength: multiple of the default prior; None chooses it by five-fold log loss.
@@ -61,19 +63,25 @@ def fit_labels(
         if before is not None:
             message = f"Fit {before[0]} is of these labels and settings; nothing changed."
             return Outcome(message, before[1].result, True, space.run.root / "fits" / before[0])
-        fitted = _fit(space, phi, votes, strength, seed)
-        result = _result(space, phi, votes, fitted)
+        fitted, belief = _fit(space, phi, votes, strength, seed)
+        result = _result(space, phi, votes, fitted, belief)
         return _write(space, fitted, settings, inputs, result)
 
 
-def _fit(space: Workspace, phi: np.ndarray, votes: Votes, strength: float | None, seed: int) -> Fit:
+def _fit(
+    space: Workspace, phi: np.ndarray, votes: Votes, strength: float | None, seed: int
+) -> tuple[Fit, Belief]:
     pairs = PairSpace(phi, space.pool.starts, ~space.pool.holdout)
     h0 = prior(pairs, space.run.beta)
     z = pairs.differences(votes.pairs)
-    return fit(z, votes.wins, space.run.beta, h0, votes.prompts, strength=strength, seed=seed)
+    beta = space.run.beta
+    fitted = fit(z, votes.wins, beta, h0, votes.prompts, strength=strength, seed=seed)
+    return fitted, posterior(fitted, z, beta, h0)
 
 
-def _result(space: Workspace, phi: np.ndarray, votes: Votes, fitted: Fit) -> dict[str, Any]:
+def _result(
+    space: Workspace, phi: np.ndarray, votes: Votes, fitted: Fit, belief: Belief
+) -> dict[str, Any]:
     held = space.votes(held_out=True)
     result: dict[str, Any] = {
         "labels": len(votes.wins),
@@ -81,15 +89,46 @@ def _result(space: Workspace, phi: np.ndarray, votes: Votes, fitted: Fit) -> dic
         "cv_log_loss": min(fitted.cv_log_loss.values()) if fitted.cv_log_loss else None,
         "held_out_labels": len(held.wins),
         "held_out": None,
+        "foretold_held_out": None,
     }
     if len(held.wins):
-        pairs = PairSpace(phi, space.pool.starts)
-        margins = space.run.beta * (pairs.differences(held.pairs) @ fitted.theta)
+        z = PairSpace(phi, space.pool.starts).differences(held.pairs)
+        margins = space.run.beta * (z @ fitted.theta)
         found = asdict(quality(margins, held.wins))
         result["held_out"] = found
         for key in ("accuracy", "log_loss", "calibration_error"):
             result[f"held_out_{key}"] = found[key]
+        result["foretold_held_out"] = foretold(belief, space.run.beta, z, held.wins, held.prompts)
     return result
+
+
+def foretold(
+    belief: Belief, beta: float, z: np.ndarray, wins: np.ndarray, prompts: np.ndarray
+) -> dict[str, Any]:
+    """The log loss that a belief foretells of answers that it has not seen, and theirs, in nats.
+
+    By P(first preferred) = E σ(η) for a margin η ~ N(m, s²), as σ(κ m) with κ = (1 + π s²/8)^−½
+    (MacKay 1992). `standard_error` is of the log loss found, by prompts; None for a single prompt.
+
+    Args:
+        z: feature differences, (n, d); wins: 1, 0 or ½ for a tie, (n,); prompts: of each, (n,).
+    """
+    root = belief.root()
+    spread = np.zeros((len(z), 1)) if root is None else beta * (z @ root)
+    kappa = 1.0 / np.sqrt(1.0 + (np.pi / 8.0) * np.sum(spread**2, axis=1))
+    margins = kappa * beta * (z @ belief.theta)
+    p, yes, no = expit(margins), log_expit(margins), log_expit(-margins)
+    losses = -(wins * yes + (1.0 - wins) * no)
+    left = losses - losses.mean()
+    sums = np.bincount(np.unique(prompts, return_inverse=True)[1], weights=left)
+    g = len(sums)
+    error = float(np.sqrt(g / (g - 1) * (sums @ sums))) / len(wins) if g > 1 else None
+    return {
+        "controls": len(wins),
+        "predicted": float(-np.mean(p * yes + (1.0 - p) * no)),
+        "found": float(losses.mean()),
+        "standard_error": error,
+    }
 
 
 def _write(

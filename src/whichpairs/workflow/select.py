@@ -1,10 +1,9 @@
 """Stage select: the batch to label next, its certificate, and what random would need instead."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from whichpairs.design import (
+    Belief,
     Criterion,
     DOptimal,
     FrankWolfe,
@@ -36,11 +36,21 @@ from whichpairs.design.baselines import (
 from whichpairs.design.information import PRIOR_MARGIN_SPREAD
 from whichpairs.design.solver import check_budget
 from whichpairs.errors import UserError
-from whichpairs.pool.pool import pair_id
+from whichpairs.train.fit import fit
+from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
+from whichpairs.workflow.batch import batch_rows
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace, workspace
 
-CRITERIA = ("gap", "random", "uniform-prompts", "reference", "d-optimal", "best-vs-worst")
+CRITERIA = (
+    "adaptive",
+    "gap",
+    "random",
+    "uniform-prompts",
+    "reference",
+    "d-optimal",
+    "best-vs-worst",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,8 @@ class SelectSettings:
 
     Args:
         budget: pairs to pick for training, at least 1.
-        criterion: one of `CRITERIA`.
+        criterion: one of `CRITERIA`; adaptive looks at the labels so far and is wary of a wrong
+            model (`workflow.adaptive`); gap is the paper's plug-in design.
         features: name of the feature set; None is the latest.
         score: for best-vs-worst, the column it goes by; None is the latest fit.
         controls: random pairs of held-out prompts to label beside the budget, never fitted.
@@ -59,7 +70,7 @@ class SelectSettings:
     """
 
     budget: int
-    criterion: str = "gap"
+    criterion: str = "adaptive"
     features: str | None = None
     score: str | None = None
     controls: int = 0
@@ -105,7 +116,7 @@ def select(
         UserError: the budget does not fit the candidates, no features, pairs still waiting …
     """
     with workspace(run, beta) as space:
-        desk = _Desk(space, settings)
+        desk = Desk(space, settings)
         chosen, inputs = desk.recorded()
         before = find(space.run, "batches", "select", chosen, inputs)
         if before is not None and not another:
@@ -133,7 +144,7 @@ def _check_waiting(space: Workspace, chosen: dict[str, Any], another: bool) -> N
     )
 
 
-class _Desk:
+class Desk:
     """One selection: the problem, its answer, and the files."""
 
     def __init__(self, space: Workspace, settings: SelectSettings) -> None:
@@ -169,33 +180,65 @@ class _Desk:
         return PairSpace(self.phi, self.space.pool.starts, eligible, blank.keys(known))
 
     @cached_property
-    def weights(self) -> PairWeights:
-        """The plug-in belief θ = 0 (design.md, section 2, equation 5)."""
-        return PairWeights(self.beta)
-
-    @cached_property
-    def gap(self) -> Gap:
-        """The gap criterion at the reference policy."""
-        return Gap(policy_information(self.pairs, self.space.pool.weight))
-
-    @cached_property
-    def base(self) -> np.ndarray:
-        """H₀, the information of labels already there, and of picked pairs that wait for theirs."""
+    def evidence(self) -> Evidence:
+        """The labels of prompts that are not held out, their fit, and pairs that wait."""
         votes = self.space.votes(held_out=False)
         waiting = [
             self.space.pool.rows(self.space.known_pairs[k][1:]) for k in self.space.pending()
         ]
-        rows = np.concatenate([votes.pairs, np.array(waiting, dtype=np.int64).reshape(-1, 2)])
-        known = rows[~self.space.pool.holdout[self.space.pool.prompt_of[rows[:, 0]]]]
-        spread = self.settings.prior_spread
-        return prior(self.pairs, self.beta, spread) + information(self.pairs, known, self.weights)
+        pending = np.array(waiting, dtype=np.int64).reshape(-1, 2)
+        pending = pending[~self.space.pool.holdout[self.space.pool.prompt_of[pending[:, 0]]]]
+        if len(votes.wins) == 0:
+            return replace(Evidence.none(self.pairs.dim), pending=pending)
+        z = self.pairs.differences(votes.pairs)
+        fitted = fit(z, votes.wins, self.beta, self.prior, votes.prompts, seed=self.seed)
+        return Evidence(votes.pairs, votes.wins, votes.prompts, fitted, pending)
+
+    @cached_property
+    def prior(self) -> np.ndarray:
+        """H₀."""
+        return prior(self.pairs, self.beta, self.settings.prior_spread)
+
+    @cached_property
+    def view(self) -> View:
+        """What is believed: from the labels for adaptive, else the plug-in θ = 0
+        (design.md, section 2, equation 5)."""
+        if self.settings.criterion == "adaptive":
+            return look(
+                self.pairs,
+                self.beta,
+                self.prior,
+                self.space.pool.weight,
+                self.evidence,
+                seed=self.seed,
+            )
+        belief = Belief(np.zeros(self.pairs.dim))
+        weights = belief.weights(self.beta)
+        known = information(self.pairs, self.evidence.known, weights)
+        gap = Gap(policy_information(self.pairs, self.space.pool.weight))
+        return View(belief, self.prior + known, gap, len(self.evidence.known))
+
+    @cached_property
+    def weights(self) -> PairWeights:
+        """What each pair's label teaches by the belief."""
+        return self.view.belief.weights(self.beta)
+
+    @property
+    def gap(self) -> Gap:
+        """The gap criterion at the belief."""
+        return self.view.gap
+
+    @property
+    def base(self) -> np.ndarray:
+        """H₀ and the information of the pairs already asked."""
+        return self.view.base
 
     def pick(self, watch: Callable[[PassReport], None]) -> Outcome:
         """Choose, predict, write."""
         started = time.perf_counter()
         check_budget(self.settings.budget, self.pairs.candidates)
         controls = self._controls()
-        picked, solution = self._choose(watch)
+        picked, solution, how = self._choose(watch)
         value = self.gap.value(self.base + information(self.pairs, picked, self.weights))
         outlook = random_outlook(
             self.pairs, self.gap, self.weights, self.base, len(picked), value, seed=self.seed
@@ -208,10 +251,12 @@ class _Desk:
             "candidate_pairs": self.pairs.candidates,
             "beta": self.beta,
             "features": self.name,
+            "predicted_gap_before": self.beta / 2 * self.gap.value(self.base),
             "predicted_gap": self.beta / 2 * value,
             "random_predicted_gap": self.beta / 2 * outlook.value,
             "labels_random_would_need": outlook.labels_needed,
             **self._certified(value, outlook.value, solution),
+            **how,
             "seconds": round(time.perf_counter() - started, 3),
         }
         return self._write(picked, controls, result, solution)
@@ -229,22 +274,43 @@ class _Desk:
             )
         return random_pairs(held_out, count, np.random.default_rng([self.seed, 4]))
 
-    def _choose(self, watch: Callable[[PassReport], None]) -> tuple[np.ndarray, Solution | None]:
+    def _choose(
+        self, watch: Callable[[PassReport], None]
+    ) -> tuple[np.ndarray, Solution | None, dict[str, Any]]:
+        """The pairs, the solve that bounds them, and what else adaptive has to say."""
         s, rng = self.settings, np.random.default_rng([self.seed, 3])
+        how: dict[str, Any] = {"random_picked": None, "looked_at": None, "too_far": None}
         match s.criterion:
             case "random":
-                return random_pairs(self.pairs, s.budget, rng), None
+                return random_pairs(self.pairs, s.budget, rng), None, how
             case "uniform-prompts":
-                return uniform_prompts(self.pairs, s.budget, rng), None
+                return uniform_prompts(self.pairs, s.budget, rng), None, how
             case "reference":
-                return reference_pairs(self.pairs, s.budget, rng, self.space.pool.weight), None
+                return reference_pairs(self.pairs, s.budget, rng, self.space.pool.weight), None, how
             case "best-vs-worst":
-                return best_versus_worst(self.pairs, s.budget, rng, self._score()), None
+                return best_versus_worst(self.pairs, s.budget, rng, self._score()), None, how
+        method = FrankWolfe(passes=s.passes, tolerance=s.tolerance, threads=s.threads)
+        if s.criterion == "adaptive":
+            batch = next_batch(
+                self.pairs,
+                self.beta,
+                self.view,
+                s.budget,
+                np.random.default_rng([self.seed, 3, self.view.known]),
+                method=method,
+                certify=True,
+                watch=watch,
+            )
+            how = {
+                "random_picked": batch.random,
+                "looked_at": batch.looked_at,
+                "too_far": batch.too_far,
+            }
+            return batch.pairs, batch.solution, how
         criterion: Criterion = self.gap if s.criterion == "gap" else DOptimal()
         problem = Problem(self.pairs, criterion, self.weights, self.base, s.budget)
-        method = FrankWolfe(passes=s.passes, tolerance=s.tolerance, threads=s.threads)
         solution = solve(problem, method, watch)
-        return solution.pairs, solution
+        return solution.pairs, solution, how
 
     def _score(self) -> np.ndarray:
         if self.settings.score is not None:
@@ -291,7 +357,9 @@ class _Desk:
         name = run.next_number("batches")
         path = run.root / "batches" / name / "pairs.jsonl"
         result = {**result, "batch": name, "batch_file": str(path)}
-        rows = self._rows(np.sort(picked, axis=1), False) + self._rows(controls, True)
+        pool = self.space.pool
+        rows = batch_rows(pool, picked, control=False, seed=self.seed)
+        rows += batch_rows(pool, controls, control=True, seed=self.seed)
 
         def make(folder: Path) -> dict[str, Any]:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -305,31 +373,6 @@ class _Desk:
         run.commit(("batches", name), "select", *self.recorded(), make)
         return Outcome(_message(result), result, False, run.root / "batches" / name)
 
-    def _rows(self, pairs: np.ndarray, control: bool) -> list[dict[str, Any]]:
-        """Pairs as batch rows; which completion stands as A is a coin of seed and pair."""
-        pool = self.space.pool
-        texts = pool.completions["completion"]
-        rows = []
-        for i, j in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist():
-            key = pair_id(pool.ids[i], pool.ids[j])
-            coin = hashlib.sha256(f"{self.seed}:{key}".encode()).digest()[0] & 1
-            a, b = (j, i) if coin else (i, j)
-            prompt = int(pool.prompt_of[i])
-            rows.append(
-                {
-                    "pair_id": key,
-                    "prompt_id": pool.prompts["prompt_id"][prompt],
-                    "prompt": pool.messages(prompt),
-                    "completion_a": texts[a],
-                    "completion_b": texts[b],
-                    "id_a": pool.ids[a],
-                    "id_b": pool.ids[b],
-                    "weight": 1.0,
-                    "control": control,
-                }
-            )
-        return rows
-
 
 def _finite(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """−∞ (no bound yet) is null in JSON."""
@@ -339,9 +382,22 @@ def _finite(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def _how(r: dict[str, Any]) -> str:
+    """``, 128 of them at random …`` for adaptive."""
+    if r["random_picked"] is None:
+        return ""
+    if not r["looked_at"]:
+        return ", all at random (the first labels say how large the rewards are)"
+    return (
+        f", {r['random_picked']} of them at random, the others the best of {r['looked_at']} "
+        f"candidates drawn ({r['too_far']} of which are too far apart to trust the model with)"
+    )
+
+
 def _message(r: dict[str, Any]) -> str:
     text = f"{r['picked']} of {r['candidate_pairs']} candidate pairs picked by {r['criterion']}"
     text += f" (and {r['controls']} control pairs)" if r["controls"] else ""
+    text += _how(r)
     text += f"; predicted gap {r['predicted_gap']:.4g}, random's {r['random_predicted_gap']:.4g}"
     needs = r["labels_random_would_need"]
     if r["criterion"] != "random":

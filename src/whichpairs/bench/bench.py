@@ -1,0 +1,134 @@
+"""`whichpairs bench` and `make bench-robust`: run a grid, write its tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whichpairs.bench.figures import RANDOM
+from whichpairs.bench.grid import Grid, load_grid, user_cells
+from whichpairs.bench.methods import METHODS
+from whichpairs.bench.robustness import write_results
+from whichpairs.bench.runner import run_grid
+from whichpairs.errors import UserError
+from whichpairs.pool.read import Columns
+from whichpairs.types import SILENT, Progress
+from whichpairs.workflow.collect import import_pool
+from whichpairs.workflow.features import FeatureSettings, compute_features
+from whichpairs.workflow.stage import Outcome
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """What the user chose.
+
+    Args:
+        out: folder of the rows; results: folder of the tables (`out` when None).
+        grid: a TOML file like ``whichpairs/bench/grid.toml``; None is the committed one.
+        alpaca: the AlpacaEval parquet file; None leaves its cells out.
+        run, score, temperatures, beta, budgets: a pool of one's own instead of the grid's.
+        methods: names; None is all.
+        seeds: for every method; None is the grid's.
+        quick: few cells, seeds and budgets.
+        processes: how many.
+    """
+
+    out: Path
+    results: Path | None = None
+    grid: Path | None = None
+    alpaca: Path | None = None
+    run: Path | None = None
+    score: str | None = None
+    temperatures: tuple[float, ...] = (1.0,)
+    beta: float | None = None
+    budgets: tuple[int, ...] = (125, 250, 500, 1000)
+    methods: tuple[str, ...] | None = None
+    seeds: int | None = None
+    quick: bool = False
+    processes: int = 2
+    command: str = "whichpairs bench"
+
+    def __post_init__(self) -> None:
+        unknown = [m for m in self.methods or () if m not in METHODS]
+        if unknown:
+            raise UserError(
+                f"methods must be among {', '.join(sorted(METHODS))}", f"got {', '.join(unknown)}"
+            )
+        if (self.run is None) != (self.score is None):
+            raise UserError(
+                "a pool of your own needs both --run and --score", "got only one of them"
+            )
+        for name in ("seeds", "processes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1", f"got {value}")
+
+
+def bench(settings: BenchSettings, *, progress: Progress = SILENT) -> Outcome:
+    """Run what is missing of the grid, and write the tables.
+
+    Raises:
+        UserError: no such grid, method, pool or score.
+    """
+    grid = _grid(settings, progress)
+    names = tuple(settings.methods or METHODS)
+    methods = names if RANDOM in names else (RANDOM, *names)
+    rows = run_grid(grid, settings.out, methods, processes=settings.processes, progress=progress)
+    folder = settings.results or settings.out
+    results = write_results(
+        rows, grid, folder, command=settings.command, more=_planner(settings, grid)
+    )
+    result: dict[str, Any] = {figure.name: figure.as_json() for figure in results}
+    lines = [
+        f"{one.name:6} {one.value:8.3f}  {'reached' if one.reached else 'missed '}  {one.goal}"
+        for one in results
+        if one.value is not None
+    ]
+    return Outcome("\n".join([*lines, str(folder / "robustness.md")]), result, False, folder)
+
+
+def _planner(settings: BenchSettings, grid: Grid) -> dict[str, Any]:
+    return {}
+
+
+def _grid(settings: BenchSettings, progress: Progress) -> Grid:
+    if settings.run is not None:
+        assert settings.score is not None
+        cells = user_cells(
+            str(settings.run),
+            settings.score,
+            settings.temperatures,
+            settings.beta,
+            settings.budgets,
+        )
+        seeds = settings.seeds or 8
+        return Grid(cells, seeds, seeds, seeds)
+    alpaca = None if settings.alpaca is None else _alpaca(settings, progress)
+    grid = load_grid(settings.grid, alpaca=alpaca, quick=settings.quick)
+    given = settings.seeds
+    return grid if given is None else Grid(grid.cells, given, given, given)
+
+
+def _alpaca(settings: BenchSettings, progress: Progress) -> str:
+    """The run folder of the AlpacaEval pool: imported and featurised once, as its recipe does."""
+    assert settings.alpaca is not None
+    run = settings.out / "alpaca"
+    columns = Columns(prompt_id="prompt_id", scores=("judge_logit",))
+    import_pool(settings.alpaca, run, columns, holdout=0.2, beta=1.0)
+    compute_features(run, FeatureSettings(method="text", dim=32), progress=progress)
+    return str(run)
+
+
+def parse_numbers(text: str, kind: type[int] | type[float]) -> Sequence[Any]:
+    """``250,500,1000`` as numbers.
+
+    Raises:
+        UserError: it is not such a list.
+    """
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(
+            f"this is a list of {'whole ' if kind is int else ''}numbers with commas between",
+            f"got {text!r}",
+        ) from None

@@ -1,0 +1,123 @@
+"""A batch for a reward that the model may miss: bounded leverage, bounded density, a part random.
+
+What a linear reward misses is largest at far pairs, which the criterion likes best: leverage is
+bias (design.md, section 4). So the designed pairs of a batch
+
+- have leverage zᵀ E[z zᵀ]⁻¹ z / d of at most `LEVERAGE`, in units of a random pair's mean: nearly
+  all pairs of a Gaussian pool have, while the tails of a real one reach 30 and more;
+- are the best of budget/α candidates drawn at random, so that no kind of pair is asked more than
+  1/α times as often as at random; α grows with the labels, as a bandwidth shrinks;
+
+and `RANDOM` of the batch is random, so that the fit also sees what the design leaves out.
+
+Source: Huber, "Robustness and designs" (1975), and Wiens, Journal of Statistical Planning and
+Inference 31 (1992), on bounded densities; Krasker and Welsch (JASA 77, 1982) on bounded leverage.
+The numbers are from the bench (docs/log.md).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int64
+from scipy.linalg import solve_triangular
+
+from whichpairs.design.baselines import random_pairs
+from whichpairs.design.criterion import Matrix, lower_factor
+from whichpairs.design.information import information, random_second_moment
+from whichpairs.design.solver import Problem, solve_among
+from whichpairs.design.space import PairSpace, Rows
+
+LEVERAGE = 2.0
+RANDOM = 0.25
+SHARES = (1 / 32, 1 / 2)
+"""The least and the largest α."""
+LABELS_A_DIMENSION = 512
+"""α is n / (512 d) in between: as the noise falls, what is left of the error is bias."""
+
+SAMPLE_PROMPTS = 4096
+"""Prompts behind the mean leverage, at most."""
+
+
+@dataclass(frozen=True)
+class Leverage:
+    """zᵀ E[z zᵀ]⁻¹ z / d of a pair: 1 on average over random pairs.
+
+    Args:
+        whitening: W with W Wᵀ = E[z zᵀ]⁻¹ (of a moment with a ridge of 10⁻⁶ of its mean).
+    """
+
+    whitening: Matrix
+
+    @classmethod
+    def of(cls, space: PairSpace, seed: int = 0) -> "Leverage":
+        """Of the pairs of eligible prompts."""
+        moment = random_second_moment(space.some_prompts(SAMPLE_PROMPTS, seed))
+        c = lower_factor(moment + 1e-6 * np.trace(moment) / space.dim * np.eye(space.dim))
+        return cls(np.asarray(solve_triangular(c, np.eye(space.dim), lower=True, trans="T")))
+
+    def __call__(self, z: Float[np.ndarray, "pairs d"]) -> Float[np.ndarray, " pairs"]:
+        """Leverages of pairs with these feature differences."""
+        return np.asarray(np.mean((z @ self.whitening) ** 2, axis=1))
+
+
+@dataclass(frozen=True)
+class BoundedBatch:
+    """What was picked.
+
+    Attributes:
+        pairs: the batch, its random pairs first; random: how many they are.
+        looked_at: candidates drawn for the designed pairs; too_far: those of them left out.
+    """
+
+    pairs: Rows
+    random: int
+    looked_at: int
+    too_far: int
+
+
+def share_at(labels: int, dim: int) -> float:
+    """α of a batch that brings the labels to so many."""
+    return float(np.clip(labels / (LABELS_A_DIMENSION * dim), *SHARES))
+
+
+def bounded_batch(
+    problem: Problem,
+    leverage: Leverage,
+    rng: np.random.Generator,
+    *,
+    share: float,
+    random: int | None = None,
+) -> BoundedBatch:
+    """A batch of `problem.budget` pairs.
+
+    Args:
+        share: α in (0, 1]; random: pairs picked at random first, None is `RANDOM` of the budget.
+    """
+    space, n = problem.space, problem.budget
+    count = round(RANDOM * n) if random is None else random
+    drawn = np.empty((0, 2), np.int64)
+    if count:
+        drawn = random_pairs(space, count, rng)
+    if count == n:
+        return BoundedBatch(drawn, n, 0, 0)
+    rest = space.without(drawn) if count else space
+    base = problem.base + information(space, drawn, problem.weights)
+    left = Problem(rest, problem.criterion, problem.weights, base, n - count)
+    among = random_pairs(rest, min(round((n - count) / share), rest.candidates), rng)
+    near = _near(rest, leverage, among, n - count)
+    designed = near if len(near) == n - count else solve_among(left, near)
+    return BoundedBatch(
+        np.concatenate([drawn, designed]), count, len(among), len(among) - len(near)
+    )
+
+
+def _near(
+    space: PairSpace, leverage: Leverage, pairs: Int64[np.ndarray, "candidates 2"], least: int
+) -> Int64[np.ndarray, "near 2"]:
+    """Those of bounded leverage; the nearest `least` where fewer are."""
+    far = leverage(space.differences(pairs))
+    keep = far <= LEVERAGE
+    if np.count_nonzero(keep) < least:
+        keep = np.zeros(len(pairs), dtype=bool)
+        keep[np.argsort(far, kind="stable")[:least]] = True
+    return np.asarray(pairs[keep])

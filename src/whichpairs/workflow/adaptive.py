@@ -1,0 +1,157 @@
+"""The default way to choose a batch: from what the labels so far say, and wary of the model.
+
+1. The first 4 d labels are random: they say how large the rewards are.
+2. Then the belief is the Laplace posterior of the fit, and a pair's weight and the policy's
+   information are expectations over it (`design.belief`): far pairs whose answers are foregone do
+   not pay, and directions that the policy would not use do not count.
+3. The model is wrong somewhere, and where it is most wrong is where a design would look: so the
+   batch has bounded leverage and density, and a part of it is random (`design.bounded`).
+
+On arrays alone: `whichpairs select`, `whichpairs loop` and the bench all pick by `next_batch`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from whichpairs.design import (
+    Belief,
+    FrankWolfe,
+    Gap,
+    PairSpace,
+    PassReport,
+    Problem,
+    Solution,
+    information,
+    solve,
+)
+from whichpairs.design.baselines import random_pairs
+from whichpairs.design.bounded import SAMPLE_PROMPTS, Leverage, bounded_batch, share_at
+from whichpairs.design.space import Rows
+from whichpairs.train.fit import Fit, posterior
+
+RANDOM_LABELS_A_DIMENSION = 4
+"""So many random labels a feature come first."""
+
+METHOD = FrankWolfe(passes=4, tolerance=1e-2, swaps=200)
+"""How the whole pool is searched for a bound."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The labels so far.
+
+    Args:
+        pairs: labelled, (n, 2); wins: their answers, (n,); prompts: their prompts, (n,).
+        fit: of these labels (θ = 0 with strength 1 where there are none).
+        pending: pairs picked earlier that wait for their label, (k, 2): their information counts.
+    """
+
+    pairs: Rows
+    wins: np.ndarray
+    prompts: np.ndarray
+    fit: Fit
+    pending: Rows = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+    @classmethod
+    def none(cls, dim: int) -> "Evidence":
+        """No labels yet."""
+        nothing = Fit(np.zeros(dim), 1.0, {})
+        return cls(np.empty((0, 2), np.int64), np.empty(0), np.empty(0, np.int64), nothing)
+
+    @property
+    def known(self) -> Rows:
+        """Labelled and pending pairs."""
+        return np.concatenate([self.pairs, self.pending])
+
+
+@dataclass(frozen=True)
+class View:
+    """What is believed before a batch is picked.
+
+    Attributes:
+        belief: of θ; base: H₀ and the information of all known pairs, (d, d).
+        gap: the criterion at the belief; known: labelled and pending pairs.
+    """
+
+    belief: Belief
+    base: np.ndarray
+    gap: Gap
+    known: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What was picked.
+
+    Attributes:
+        pairs: the batch; random: how many of them, the first ones, are random.
+        looked_at, too_far: as in `design.bounded.BoundedBatch`.
+        solution: the certified solve of the whole pool, where one was asked for.
+    """
+
+    pairs: Rows
+    random: int
+    looked_at: int = 0
+    too_far: int = 0
+    solution: Solution | None = None
+
+
+def look(
+    space: PairSpace,
+    beta: float,
+    prior: np.ndarray,
+    reference: np.ndarray | None,
+    evidence: Evidence,
+    *,
+    seed: int,
+) -> View:
+    """What the labels so far say.
+
+    Args:
+        space: the candidates; prior: H₀, (d, d); reference: π_ref's weight of every row.
+        seed: of the samples behind expectations.
+    """
+    belief = Belief(np.zeros(space.dim), prior)
+    if len(evidence.pairs):
+        belief = posterior(evidence.fit, space.differences(evidence.pairs), beta, prior)
+    weights = belief.weights(beta)
+    base = evidence.fit.strength * prior + information(space, evidence.known, weights)
+    some = space.some_prompts(SAMPLE_PROMPTS, seed)
+    gap = Gap(belief.policy_information(some, reference, seed=seed))
+    return View(belief, base, gap, len(evidence.known))
+
+
+def next_batch(
+    space: PairSpace,
+    beta: float,
+    view: View,
+    budget: int,
+    rng: np.random.Generator,
+    *,
+    method: FrankWolfe = METHOD,
+    certify: bool = False,
+    watch: Callable[[PassReport], None] = lambda report: None,
+) -> Batch:
+    """The next pairs to label.
+
+    Args:
+        space: the candidates (labelled and pending pairs excluded); view: of these labels.
+        rng: of what is drawn at random.
+        certify: search the whole pool too, for the bound on every batch of this size.
+    """
+    weights, solution = view.belief.weights(beta), None
+    if certify:
+        solution = solve(Problem(space, view.gap, weights, view.base, budget), method, watch)
+    first = min(budget, max(RANDOM_LABELS_A_DIMENSION * space.dim - view.known, 0))
+    drawn = random_pairs(space, first, rng) if first else np.empty((0, 2), np.int64)
+    if first == budget:
+        return Batch(drawn, first, solution=solution)
+    rest = space.without(drawn) if first else space
+    base = view.base + information(space, drawn, weights)
+    problem = Problem(rest, view.gap, weights, base, budget - first)
+    share = share_at(view.known + budget, space.dim)
+    found = bounded_batch(problem, Leverage.of(space), rng, share=share)
+    pairs = np.concatenate([drawn, found.pairs])
+    return Batch(pairs, first + found.random, found.looked_at, found.too_far, solution)

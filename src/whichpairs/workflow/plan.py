@@ -1,0 +1,287 @@
+"""Stage plan: what the labels will buy, before they are paid for, and how far to trust that."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whichpairs.design import PairSpace, information
+from whichpairs.design.foresight import Outlook, finite_sample, outlook
+from whichpairs.design.solver import check_budget
+from whichpairs.errors import UserError
+from whichpairs.workflow.adaptive import next_batch
+from whichpairs.workflow.select import Desk, SelectSettings
+from whichpairs.workflow.stage import Outcome
+from whichpairs.workflow.standing import LEAST_CONTROLS, few_controls
+from whichpairs.workflow.workspace import Workspace, workspace
+
+WORTH_IT = 1.2
+"""A saving below this is called none: random is as good."""
+
+SIZES = (4, 8, 16, 32, 64)
+"""Completions a prompt whose value is measured, those that the pool has."""
+
+SIZE_DRAWS = 5
+
+BATCHES = 4
+"""Batches of ours drawn at a budget, where the design draws at random."""
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """What the user chose.
+
+    Args:
+        cost_per_label: price of a label, any currency; None says nothing of money.
+        target_gap: a predicted gap to reach; None says nothing of it.
+        budget: the number of further labels that the verdict is about; None is 16 d.
+        features: name of the feature set; None is the latest.
+        seed: None is the run's.
+    """
+
+    cost_per_label: float | None = None
+    target_gap: float | None = None
+    budget: int | None = None
+    features: str | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("cost_per_label", "target_gap"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < float("inf"):
+                raise UserError(
+                    f"{name.replace('_', ' ')} must be a finite number above 0", f"got {value}"
+                )
+        if self.budget is not None and self.budget < 1:
+            raise UserError("budget must be at least 1", f"got {self.budget}")
+
+
+def plan(
+    run: str | Path, settings: PlanSettings | None = None, *, beta: float | None = None
+) -> Outcome:
+    """Predicted gaps by budget for random and for ours, what is saved, and a plain verdict.
+
+    Writes nothing.
+
+    Raises:
+        UserError: no pool, no features, or fewer candidate pairs than the budget.
+    """
+    settings = settings or PlanSettings()
+    with workspace(run, beta) as space:
+        select = SelectSettings(budget=1, features=settings.features, seed=settings.seed)
+        desk = Desk(space, select)
+        if desk.pairs.candidates == 0:
+            raise UserError(
+                "a plan needs candidate pairs",
+                "every pair of the prompts that are not held out is labelled or waits",
+            )
+        budget = settings.budget or min(16 * desk.pairs.dim, desk.pairs.candidates)
+        check_budget(budget, desk.pairs.candidates)
+        found = foresee(desk, budget)
+        result = _result(found, budget, settings)
+        result["completions"] = _completions(desk, budget)
+        result["rounds"] = rounds_so_far(space, desk.record.result["fingerprint"])
+        result["trust"] = trust(result["rounds"])
+        result["verdict"] = verdict(result["saved"])
+    return Outcome(_message(result, settings), result)
+
+
+def foresee(desk: Desk, budget: int) -> Outlook:
+    """Predicted gaps at an eighth to eight times the budget, by the belief that the labels give."""
+    most = desk.pairs.candidates
+    ladder = np.geomspace(budget / 8, budget * 8, 13).round().astype(int)
+    budgets = sorted({int(np.clip(n, 1, most)) for n in ladder} | {budget})
+    known = len(desk.evidence.known)
+
+    def design(n: int) -> list[np.ndarray]:
+        batches = []
+        for draw in range(BATCHES):
+            rng = np.random.default_rng([desk.seed, 9, n, draw])
+            batch = next_batch(desk.pairs, desk.beta, desk.view, n, rng)
+            if not batch.looked_at:
+                return []
+            batches.append(batch.pairs)
+        return batches
+
+    return outlook(
+        desk.pairs,
+        desk.beta,
+        desk.gap,
+        desk.weights,
+        desk.base,
+        known,
+        budgets,
+        design,
+        seed=desk.seed,
+    )
+
+
+def verdict(saved: float | None) -> str:
+    """The answer in words; `saved` is None where random cannot get there at all."""
+    if saved is None or saved >= WORTH_IT:
+        return "worth it"
+    return "random is as good here"
+
+
+def _result(found: Outlook, budget: int, settings: PlanSettings) -> dict[str, Any]:
+    needs = found.random_needs()
+    at = int(np.flatnonzero(found.budgets == budget)[0])
+    saved = float(needs[at] / budget) if np.isfinite(needs[at]) else None
+    result: dict[str, Any] = {
+        "budget": budget,
+        "predicted_gap_now": found.now,
+        "predicted_gap": float(found.design[at]),
+        "random_predicted_gap": float(found.random[at]),
+        "labels_random_would_need": round(float(needs[at])) if saved is not None else None,
+        "saved": saved,
+        "flattens_at": found.flattens(),
+        "curve": [
+            {
+                "labels": int(n),
+                "random": float(r),
+                "ours": float(o),
+                "random_needs": None if np.isinf(m) else round(float(m)),
+            }
+            for n, r, o, m in zip(found.budgets, found.random, found.design, needs, strict=True)
+        ],
+    }
+    if settings.cost_per_label is not None:
+        cost = settings.cost_per_label
+        result["cost"] = round(cost * budget, 2)
+        more = None if saved is None else round(cost * (needs[at] - budget), 2)
+        result["money_saved"] = None if more is None else float(more)
+    if settings.target_gap is not None:
+        result["target_gap"] = settings.target_gap
+        for name, gaps in (("ours", found.design), ("random", found.random)):
+            reached = np.flatnonzero(gaps <= settings.target_gap)
+            labels = int(found.budgets[reached[0]]) if len(reached) else None
+            result[f"labels_to_target_{name}"] = labels
+    return result
+
+
+def _completions(desk: Desk, budget: int) -> dict[str, Any] | None:
+    """What more completions a prompt would buy, from subsamples of the pool.
+
+    The predicted gap of our design at the budget with 4, 8, 16 … completions a prompt, and its
+    log-linear extrapolation to twice the most, with the interval of the fit over subsamples.
+    """
+    most = int(np.median(desk.pairs.sizes[desk.pairs.sizes >= 2]))
+    sizes = [m for m in SIZES if m <= most]
+    if len(sizes) < 2:
+        return None
+    known = len(desk.evidence.known)
+    points = []
+    for size in sizes:
+        for draw in range(SIZE_DRAWS):
+            some = _subsample(desk.pairs, size, np.random.default_rng([desk.seed, 10, draw]))
+            if some.candidates < budget:
+                continue
+            rng = np.random.default_rng([desk.seed, 11, draw])
+            pairs = next_batch(some, desk.beta, desk.view, budget, rng).pairs
+            m = desk.base + information(some, pairs, desk.weights)
+            points.append((size, desk.beta / 2 * desk.gap.value(m)))
+    if len({size for size, _ in points}) < 2:
+        return None
+    correct = finite_sample(known + budget, desk.pairs.dim)
+    x, y = np.log([s for s, _ in points]), np.log([correct * gap for _, gap in points])
+    design = np.stack([np.ones_like(x), x], axis=1)
+    line, *_ = np.linalg.lstsq(design, y, rcond=None)
+    left = y - design @ line
+    spread = float(left @ left) / max(len(y) - 2, 1)
+    to = np.array([1.0, np.log(2 * sizes[-1])])
+    error = float(np.sqrt(spread * (1.0 + to @ np.linalg.solve(design.T @ design, to))))
+    by_size = {
+        str(m): float(np.exp(np.mean(y[np.isclose(x, np.log(m))])))
+        for m in sizes
+        if np.isclose(x, np.log(m)).any()
+    }
+    return {
+        "predicted_gap": by_size,
+        "extrapolated_to": 2 * sizes[-1],
+        "extrapolated": float(np.exp(to @ line)),
+        "low": float(np.exp(to @ line - 1.96 * error)),
+        "high": float(np.exp(to @ line + 1.96 * error)),
+    }
+
+
+def _subsample(space: PairSpace, size: int, rng: np.random.Generator) -> PairSpace:
+    """A pool of at most `size` completions of every eligible prompt, drawn at random.
+
+    Pairs that were asked are candidates again: what they taught is in the information of the past.
+    """
+    owner = np.repeat(np.arange(len(space.sizes)), np.diff(space.starts))
+    order = np.lexsort((rng.random(len(owner)), owner))
+    place = np.arange(len(owner)) - space.starts[owner]  # place within the prompt, in this order
+    rows = np.sort(order[(place < size) & (space.sizes[owner] >= 2)])
+    counts = np.bincount(owner[rows], minlength=len(space.sizes))
+    starts = np.concatenate([[0], np.cumsum(counts[counts > 0])]).astype(np.int64)
+    return PairSpace(np.asarray(space.features[rows]), starts)
+
+
+def rounds_so_far(space: Workspace, fingerprint: str) -> list[dict[str, Any]]:
+    """What each fit of these features foretold of the control labels, beside what was found."""
+    rounds = []
+    for name in space.run.finished("fits"):
+        record = space.run.record("fits", name)
+        foretold = record.result.get("foretold_held_out") if record else None
+        if record is None or foretold is None or record.inputs.get("features") != fingerprint:
+            continue
+        rounds.append({"fit": name, "labels": record.result["labels"], **foretold})
+    return rounds
+
+
+def trust(rounds: list[dict[str, Any]]) -> str:
+    """How far the predictions may be trusted, by the control labels of the latest fit alone."""
+    count = rounds[-1]["controls"] if rounds else 0
+    if count < LEAST_CONTROLS:
+        return f"unknown: {few_controls(count)} (select --controls, or loop)"
+    last = rounds[-1]
+    if last["standard_error"] is None:
+        return f"unknown: the {count} control labels are of one prompt"
+    z = (last["found"] - last["predicted"]) / max(last["standard_error"], 1e-12)
+    if abs(z) <= 2.0:
+        return (
+            f"as far as {last['controls']} control labels can tell: their log loss was foretold as "
+            f"{last['predicted']:.3f} and is {last['found']:.3f}"
+        )
+    way = "over-confident: predicted gaps are too small" if z > 0 else "over-cautious"
+    return (
+        f"little: the belief is {way} (log loss of {last['controls']} control labels foretold as "
+        f"{last['predicted']:.3f}, found {last['found']:.3f})"
+    )
+
+
+def _message(r: dict[str, Any], settings: PlanSettings) -> str:
+    lines = [f"{'labels':>10}{'random':>12}{'ours':>12}{'random needs':>17}"]
+    for row in r["curve"]:
+        needs = "more than shown" if row["random_needs"] is None else str(row["random_needs"])
+        lines.append(f"{row['labels']:>10}{row['random']:>12.4g}{row['ours']:>12.4g}{needs:>17}")
+    lines += ["", f"At {r['budget']} further labels: {r['verdict']}."]
+    if r["saved"] is None:
+        lines.append(f"Random does not reach that gap with {r['curve'][-1]['labels']} labels.")
+    else:
+        lines.append(
+            f"Ours is predicted to save {r['saved']:.2f} × (random would need "
+            f"{r['labels_random_would_need']} labels)."
+        )
+    if settings.cost_per_label is not None:
+        saved = r["money_saved"]
+        tail = "" if saved is None else f"; random would cost {saved:g} more for the same gap"
+        lines.append(f"Cost: {r['cost']:g}{tail}.")
+    if settings.target_gap is not None:
+        for who in ("ours", "random"):
+            n = r[f"labels_to_target_{who}"]
+            reached = f"{n} labels" if n is not None else "more labels than are shown"
+            lines.append(f"A predicted gap of {settings.target_gap:g}: {who} needs {reached}.")
+    if r["flattens_at"] is not None:
+        lines.append(f"The curve flattens at about {r['flattens_at']} labels.")
+    if r["completions"] is not None:
+        c = r["completions"]
+        now = list(c["predicted_gap"].items())[-1]
+        lines.append(
+            f"With {c['extrapolated_to']} completions a prompt instead of {now[0]}: predicted gap "
+            f"{c['extrapolated']:.4g} [{c['low']:.4g}, {c['high']:.4g}] instead of {now[1]:.4g}."
+        )
+    lines.append(f"Trust: {r['trust']}.")
+    return "\n".join(lines)

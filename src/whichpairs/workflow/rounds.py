@@ -1,0 +1,290 @@
+"""Stage loop: select, label, fit in rounds, to a budget or until more labels buy too little.
+
+Nothing of its own is kept: every call reads the batches, labels and fits that are there and goes on
+from them (`workflow.standing`), so that a killed call, late labels and labels out of order are all
+the same case. The plan is a function of the budget alone (`workflow.schedule`), a round's pairs one
+of the run's seed and the labels before.
+"""
+
+import shlex
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from whichpairs.errors import UserError
+from whichpairs.label.simulate import check_temperature
+from whichpairs.types import SILENT, Progress
+from whichpairs.workflow.fit import fit_labels
+from whichpairs.workflow.label import label_simulated
+from whichpairs.workflow.labeller import ask, command_words
+from whichpairs.workflow.schedule import next_total, plan_rounds, share_of
+from whichpairs.workflow.select import SelectSettings, select
+from whichpairs.workflow.stage import Outcome
+from whichpairs.workflow.standing import Standing, claim, read_standing, table
+from whichpairs.workflow.status import status
+from whichpairs.workflow.workspace import Workspace, workspace
+
+FIRST_LABELS_A_DIMENSION = 4
+"""The first round, labels a feature: the scale of the rewards before anything is read from them."""
+MOST_CONTROLS = 0.9
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """What the user chose.
+
+    Args:
+        budget: labels of the run in all, controls and those already there counted.
+        first: where the totals begin to double; None is 4 d for d features.
+        rounds: this many rounds of equal growth instead, the first at most `first`.
+        controls_share: of every round's labels, how many go to control pairs, 0 to 0.9.
+        simulate: the score that answers, with its `temperature`; or
+        labeller: the command that answers, run with the pairs' file and the path of its answers;
+            with neither, people do.
+        stop_gain: G, in units of J: stop when the latest round was predicted to gain less and the
+            controls show no better fit. None never stops early.
+        top_up: pick the next round although pairs wait for labels.
+        criterion, features, seed, threads: see `SelectSettings`; None is its default.
+    """
+
+    budget: int
+    first: int | None = None
+    rounds: int | None = None
+    controls_share: float = 0.1
+    simulate: str | None = None
+    temperature: float = 1.0
+    labeller: str | None = None
+    stop_gain: float | None = None
+    top_up: bool = False
+    criterion: str | None = None
+    features: str | None = None
+    seed: int | None = None
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("budget", "first", "rounds"):
+            value = getattr(self, name)
+            if value is None and name != "budget":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} must be a whole number of at least 1", f"got {value}")
+        if not 0.0 <= self.controls_share <= MOST_CONTROLS:
+            raise UserError(
+                f"the share of controls must be between 0 and {MOST_CONTROLS:g}",
+                f"got {self.controls_share:g}",
+            )
+        if self.stop_gain is not None and not 0.0 <= self.stop_gain < float("inf"):
+            raise UserError(
+                "the gain to stop at must be a finite number of at least 0", f"got {self.stop_gain}"
+            )
+        check_temperature(self.temperature)
+        self._check_source()
+        self.picking(1, 0)
+
+    def _check_source(self) -> None:
+        if self.simulate is not None and self.labeller is not None:
+            raise UserError("labels come from --simulate or from --labeller", "got both")
+        if self.top_up and (self.simulate is not None or self.labeller is not None):
+            raise UserError(
+                "--top-up is for labels that people bring",
+                "got a source that answers at once",
+                "leave it out",
+            )
+        if self.labeller is not None:
+            command_words(self.labeller)
+
+    @cached_property
+    def command(self) -> list[str]:
+        """The labeller's words."""
+        return command_words(self.labeller or "")
+
+    def picking(self, budget: int, controls: int) -> SelectSettings:
+        """One round's selection."""
+        chosen = {} if self.criterion is None else {"criterion": self.criterion}
+        return SelectSettings(
+            budget=budget,
+            controls=controls,
+            features=self.features,
+            seed=self.seed,
+            threads=self.threads,
+            **chosen,  # type: ignore[arg-type]
+        )
+
+    def again(self, run: Path) -> str:
+        """The command that goes on."""
+        words = ["whichpairs", "loop", "--run", str(run)]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "top_up" and value != field.default:
+                words += ["--" + field.name.replace("_", "-"), f"{value}"]
+        return shlex.join(words)
+
+
+def loop(
+    run: str | Path,
+    settings: LoopSettings,
+    *,
+    beta: float | None = None,
+    progress: Progress = SILENT,
+) -> Outcome:
+    """Go on with the rounds as far as labels are to be had; called again, go on from there.
+
+    Args:
+        progress: told of the labels so far, of the budget.
+
+    Raises:
+        UserError: a setting that does not fit the run (nothing is written), or a labeller that
+            failed (what it answered before is kept).
+    """
+    with workspace(run, beta) as space:
+        _check(space, settings)
+        some = bool(space.known_pairs)
+    rounds = _Rounds(Path(run), settings, progress)
+    if some:
+        rounds.label()  # refuses labels simulated otherwise, before anything is picked
+    return rounds.go()
+
+
+def _check(space: Workspace, settings: LoopSettings) -> None:
+    space.feature_set(settings.features)
+    if settings.simulate is not None and not np.isfinite(space.score(settings.simulate)).all():
+        raise UserError("scores must be finite", f"a completion has no {settings.simulate!r}")
+    if settings.controls_share and not space.pool.holdout.any():
+        raise UserError(
+            "control pairs come from held-out prompts",
+            f"{space.run.root} has none",
+            "Pass --controls-share 0 (whether a round helped is then unknown), "
+            "or start another run with: whichpairs import --holdout 0.2",
+        )
+
+
+class _Rounds:
+    """One call of the loop."""
+
+    def __init__(self, root: Path, settings: LoopSettings, progress: Progress) -> None:
+        self.root, self.settings, self.progress = root, settings, progress
+        self.changed, self.told = False, 0
+        self.notes: list[str] = []
+
+    def standing(self) -> Standing:
+        """Where the run stands now."""
+        with workspace(self.root) as space:
+            return read_standing(space, self.settings.features, self.settings.seed)
+
+    def go(self) -> Outcome:
+        """Round after round."""
+        s, now = self.settings, self.standing()
+        self.progress.start("labels", s.budget)
+        while True:
+            self._tell(now)
+            if now.waiting and not s.top_up:
+                return self._outcome(now, "waiting")
+            if now.rows and not now.waiting:
+                fitted = fit_labels(self.root, features=s.features, seed=s.seed)
+                self.changed |= not fitted.done_before
+                now = self.standing()
+            stopped = self._stopped(now)
+            if stopped is not None:
+                return self._outcome(now, stopped)
+            self._pick(now)
+            self.label()
+            now = self.standing()
+            if s.top_up:
+                return self._outcome(now, "waiting")
+
+    def _tell(self, now: Standing, note: str = "") -> None:
+        self.progress.advance(min(now.known, self.settings.budget) - self.told, note)
+        self.told = min(now.known, self.settings.budget)
+
+    def plan(self, now: Standing) -> list[int]:
+        """Where all rounds end, those done included."""
+        s = self.settings
+        first = FIRST_LABELS_A_DIMENSION * now.dim if s.first is None else s.first
+        return plan_rounds(now.imported, s.budget, first, s.rounds)
+
+    def _stopped(self, now: Standing) -> str | None:
+        least, gain = self.settings.stop_gain, now.evidence["predicted_gain"]
+        if now.known >= self.settings.budget:
+            return "waiting" if now.waiting else "budget"
+        if now.free == 0:
+            return "waiting" if now.waiting else "candidates"
+        if least is None or gain is None or gain >= least or now.waiting:
+            return None
+        return None if now.evidence["verdict"].startswith(("better", "unknown")) else "gain"
+
+    def _pick(self, now: Standing) -> None:
+        s = self.settings
+        total = next_total(self.plan(now), now.imported, now.known)
+        assert total is not None
+        wanted = share_of(s.controls_share, total) - share_of(s.controls_share, now.known)
+        wanted = max(0, min(wanted, total - now.known - 1))
+        controls = min(wanted, now.free_controls)
+        if controls < wanted:
+            self.notes.append(
+                f"The held-out prompts had {controls} control pairs left of the {wanted} of a "
+                "round; the rest of its labels went to training."
+            )
+        budget = min(total - now.known - controls, now.free)
+        self._tell(now, f"picking {budget + controls} pairs")
+        picked = select(self.root, s.picking(budget, controls), another=s.top_up)
+        self.changed |= not picked.done_before
+
+    def label(self) -> None:
+        """Get what waits answered, where somebody answers at once."""
+        s, new = self.settings, 0
+        if s.simulate is not None:
+            found = label_simulated(self.root, s.simulate, temperature=s.temperature, seed=s.seed)
+            new = found.result["new"]
+        elif s.labeller is not None:
+            new = ask(self.root, s.command, s.again(self.root))
+        self.changed |= new > 0
+
+    def _outcome(self, now: Standing, stopped: str) -> Outcome:
+        s, again = self.settings, self.settings.again(self.root)
+        if stopped == "budget":
+            self.progress.finish()
+        following = again if stopped == "waiting" else None
+        if following is None:
+            following = status(self.root).result["next"]
+        elif s.labeller is None:
+            following = f"whichpairs label --run {shlex.quote(str(self.root))} --from ANSWERS.jsonl"
+        result = {
+            "rounds": now.rows,
+            "plan": self.plan(now),
+            "budget": s.budget,
+            "labels": now.labelled,
+            "waiting": sum(now.waiting.values()),
+            "evidence": now.evidence,
+            "stopped": stopped,
+            "notes": self.notes,
+            "next": following,
+            "then": again if following != again and stopped == "waiting" else None,
+        }
+        judged = [claim(now.evidence)] if any(row["fit"] for row in now.rows) else []
+        lines = [*table(now.rows), "", *judged, *self.notes, self._why(now, stopped)]
+        lines.append(f"Next: {following}")
+        lines += [f"Then: {result['then']}"] if result["then"] else []
+        message = "\n".join(lines).strip("\n")
+        return Outcome(message, result, not self.changed, self.root / "batches")
+
+    def _why(self, now: Standing, stopped: str) -> str:
+        budget = self.settings.budget
+        if stopped == "budget":
+            text = f"the run has {now.labelled} labels, and the budget is {budget}."
+            return f"Done: {text}" if self.changed else f"Nothing to do: {text}"
+        if stopped == "candidates":
+            text = f"every pair of the prompts that are not held out is labelled ({now.labelled} "
+            return f"Stopped: {text}labels of a budget of {budget})."
+        if stopped == "gain":
+            return (
+                f"Stopped at {now.labelled} labels: the latest round was predicted to gain "
+                f"{now.evidence['predicted_gain']:.3g}, less than {self.settings.stop_gain:g}, "
+                "and the controls show no better fit."
+            )
+        count = sum(now.waiting.values())
+        lines = [f"{count} pairs wait for labels ({now.labelled} of {budget} are there):"]
+        for batch, waiting in now.waiting.items():
+            lines.append(f"  {waiting} of {self.root / 'batches' / batch / 'pairs.jsonl'}")
+        return "\n".join(lines)

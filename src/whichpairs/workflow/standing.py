@@ -1,0 +1,203 @@
+"""Where a run stands: its rounds, what waits, and whether the last round was worth it.
+
+Whether a fit got better is read from control labels (random pairs of held-out prompts, never
+fitted), both fits on the same ones; where they are too few it is unknown.
+"""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.special import log_expit
+
+from whichpairs.design import PairSpace
+from whichpairs.evaluate.interval import Interval, interval
+from whichpairs.train.fit import quality
+from whichpairs.workflow.workspace import IMPORTED, Votes, Workspace
+
+LEAST_CONTROLS = 30
+"""Fewer control labels than this say nothing."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the run folder says, read anew at every step.
+
+    Attributes:
+        known: pairs ever asked, imported ones included; imported: those.
+        labelled: of them, how many have an answer; waiting: how many have none, by batch.
+        free, free_controls: pairs that could still be picked.
+        rows: the rounds so far; evidence: what the controls say of the last.
+    """
+
+    dim: int
+    known: int
+    imported: int
+    labelled: int
+    waiting: dict[str, int]
+    free: int
+    free_controls: int
+    rows: list[dict[str, Any]]
+    evidence: dict[str, Any]
+
+
+def read_standing(space: Workspace, features: str | None, seed: int | None) -> Standing:
+    """Read it all."""
+    name, record, phi = space.feature_set(features)
+    pool, pending = space.pool, space.pending()
+    ids = [pool.rows(asked[1:]) for asked in space.known_pairs.values()]
+    asked = pool.prompt_of[np.array(ids, dtype=np.int64).reshape(-1, 2)[:, 0]]
+    sizes = np.diff(pool.starts)
+    pairs = sizes * (sizes - 1) // 2 - np.bincount(asked, minlength=len(sizes))
+    seed = space.run.seed if seed is None else seed
+    fits = _Fits(space, phi, name, record.result["fingerprint"], seed)
+    rows = [fits.row(batch) for batch in space.batches]
+    return Standing(
+        dim=int(phi.shape[1]),
+        known=len(space.known_pairs),
+        imported=sum(batch == IMPORTED for batch, _, _ in space.known_pairs.values()),
+        labelled=len(space.known_pairs) - len(pending),
+        waiting=dict(Counter(space.known_pairs[key][0] for key in pending)),
+        free=int(pairs[~pool.holdout].sum()),
+        free_controls=int(pairs[pool.holdout].sum()),
+        rows=rows,
+        evidence=_evidence(rows, fits),
+    )
+
+
+class _Fits:
+    """The fits of the rounds, judged on every control label there is now."""
+
+    def __init__(
+        self, space: Workspace, phi: np.ndarray, features: str, fingerprint: str, seed: int
+    ) -> None:
+        self.space, self.features = space, features
+        self.made = {"features": features, "strength": None, "seed": seed}
+        self.fingerprint = fingerprint
+        self.pairs = PairSpace(phi, space.pool.starts)
+
+    @cached_property
+    def controls(self) -> Votes:
+        """The labels of held-out prompts."""
+        return self.space.votes(held_out=True)
+
+    @cached_property
+    def _z(self) -> np.ndarray:
+        return self.pairs.differences(self.controls.pairs)
+
+    def margins(self, fit: str) -> np.ndarray:
+        """β zᵀθ of every control label."""
+        return np.asarray(self.space.run.beta * (self._z @ self.space.theta(fit, self.features)))
+
+    def losses(self, fit: str) -> np.ndarray:
+        """−log-likelihood of every control label, nats."""
+        margins, wins = self.margins(fit), self.controls.wins
+        return np.asarray(-(wins * log_expit(margins) + (1.0 - wins) * log_expit(-margins)))
+
+    @cached_property
+    def _saw(self) -> dict[str, int]:
+        """How many labels each fit like ours knew: the first so many ever accepted."""
+        found = {}
+        for name in self.space.run.finished("fits"):
+            record = self.space.run.record("fits", name)
+            assert record is not None
+            same = all(record.settings.get(key) == value for key, value in self.made.items())
+            if same and record.inputs.get("features") == self.fingerprint:
+                found[name] = record.result["labels"] + record.result["held_out_labels"]
+        return found
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        """Of every answered pair, the place of its first answer, from 1."""
+        place: dict[str, int] = {}
+        for number, label in enumerate(self.space.labels, start=1):
+            place.setdefault(label.pair_id, number)
+        return place
+
+    def of(self, batch: str) -> str | None:
+        """The first fit that knew an answer to every pair of a batch."""
+        places = [self._place.get(row["pair_id"]) for row in self.space.batches[batch]]
+        last = max((p for p in places if p is not None), default=0)
+        if None in places:
+            return None
+        return next((name for name, saw in self._saw.items() if saw >= last), None)
+
+    def row(self, batch: str) -> dict[str, Any]:
+        """One line of the table."""
+        record = self.space.run.record("batches", batch)
+        assert record is not None
+        names = ("criterion", "picked", "controls", "predicted_gap", "random_predicted_gap")
+        row = {"batch": batch, **{name: record.result.get(name) for name in names}}
+        before, after = record.result.get("predicted_gap_before"), row["predicted_gap"]
+        # Both of one belief: gaps of two batches differ by what was learnt between them, too.
+        row["predicted_gain"] = None if before is None or after is None else before - after
+        fit = self.of(batch)
+        row |= {"fit": fit, "control_log_loss": None, "control_accuracy": None}
+        if fit is not None and len(self.controls.wins):
+            found = quality(self.margins(fit), self.controls.wins)
+            row |= {"control_log_loss": found.log_loss, "control_accuracy": found.accuracy}
+        return row
+
+
+def _evidence(rows: list[dict[str, Any]], fits: _Fits) -> dict[str, Any]:
+    """What the latest round was predicted to gain, and what it did by the control labels."""
+    names = list(dict.fromkeys(row["fit"] for row in rows if row["fit"] is not None))
+    count = len(fits.controls.wins)
+    change = None
+    if count and len(names) > 1:
+        change = interval(fits.losses(names[-1]) - fits.losses(names[-2]))
+    return {
+        "predicted_gain": rows[-1]["predicted_gain"] if rows else None,
+        "control_labels": count,
+        "log_loss_change": None if change is None else asdict(change),
+        "verdict": _verdict(count, change),
+    }
+
+
+def _verdict(count: int, change: Interval | None) -> str:
+    if count < LEAST_CONTROLS:
+        return f"unknown: {few_controls(count)}"
+    if change is None or change.low is None or change.high is None:
+        return "unknown: no two fits to compare"
+    if change.high < 0.0:
+        return "better"
+    return "worse" if change.low > 0.0 else "no better within the noise"
+
+
+def few_controls(count: int) -> str:
+    """Why so few control labels say nothing."""
+    return f"only {count} control label{'s' * (count != 1)}" if count else "no control labels"
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """The rounds for people, one line each; the control columns are on all control labels so far."""
+    if not rows:
+        return []
+    head = "batch  labels  controls  predicted gap    random's        gain   fit"
+    lines = [f"{head}  control log loss  accuracy"]
+    for row in rows:
+        names = ("predicted_gap", "random_predicted_gap", "predicted_gain")
+        gap, random, gain = (_number(row[name], ".4g") for name in names)
+        loss = _number(row["control_log_loss"], ".4f")
+        right = _number(row["control_accuracy"], ".3f")
+        lines.append(
+            f"{row['batch']:>5}  {row['picked']:>6}  {row['controls']:>8}  {gap:>13}  {random:>10}"
+            f"  {gain:>10}  {row['fit'] or '-':>4}  {loss:>16}  {right:>8}"
+        )
+    return lines
+
+
+def _number(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)
+
+
+def claim(evidence: dict[str, Any]) -> str:
+    """Whether the last round was worth it, as far as control labels say."""
+    text = f"Is the latest fit better than the one before? {evidence['verdict'].capitalize()}"
+    if evidence["verdict"].startswith("unknown"):
+        return f"{text}."
+    change, count = evidence["log_loss_change"], evidence["control_labels"]
+    half = (change["high"] - change["low"]) / 2
+    return f"{text}: log loss {change['mean']:+.4f} ± {half:.4f} on {count} control labels."

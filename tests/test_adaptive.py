@@ -1,0 +1,136 @@
+"""Adaptive batches: random first, then by the posterior, warily where the reward may bend."""
+
+import numpy as np
+import pytest
+
+from whichpairs.bench import regimes
+from whichpairs.bench.desk import Desk
+from whichpairs.design import Belief, information
+from whichpairs.design.baselines import random_pairs
+from whichpairs.train.fit import Fit, best_scale, fit, log_loss, posterior
+from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
+
+
+def evidence_of(world, labels: int, seed: int = 0) -> tuple[Desk, Evidence]:
+    pairs = random_pairs(world.space, labels, np.random.default_rng(seed))
+    desk = Desk(world, pairs, world.answers(pairs, seed), seed, 1)
+    return desk, Evidence(desk.asked, desk.wins, desk.prompts, desk.fit)
+
+
+def view_of(world, desk: Desk, evidence: Evidence) -> View:
+    return look(desk.space, world.beta, world.prior, world.reference, evidence, seed=0)
+
+
+def test_the_first_labels_are_random_and_the_rest_is_not() -> None:
+    world = regimes.draw("strong", 0)
+    space, d = world.space, world.space.dim
+    view = look(space, 1.0, world.prior, None, Evidence.none(d), seed=0)
+    assert view.belief.theta.tolist() == [0.0] * d
+    assert np.array_equal(view.base, world.prior)
+    only = next_batch(space, 1.0, view, 4 * d, np.random.default_rng(5))
+    assert only.random == 4 * d
+    assert only.looked_at == 0
+    assert np.array_equal(only.pairs, random_pairs(space, 4 * d, np.random.default_rng(5)))
+    more = next_batch(space, 1.0, view, 8 * d, np.random.default_rng(5))
+    assert more.random == 5 * d
+    assert np.array_equal(more.pairs[: 4 * d], only.pairs)
+    assert len(np.unique(space.keys(more.pairs))) == 8 * d
+    norms = np.linalg.norm(space.differences(more.pairs), axis=1)
+    assert norms[5 * d :].mean() > 1.1 * norms[: 5 * d].mean()
+
+
+def test_pending_pairs_count_as_known_and_are_not_picked_again() -> None:
+    world = regimes.draw("strong", 0)
+    desk, evidence = evidence_of(world, 100)
+    pending = random_pairs(desk.space, 50, np.random.default_rng(9))
+    free = desk.space.without(pending)
+    with_pending = Evidence(evidence.pairs, evidence.wins, evidence.prompts, evidence.fit, pending)
+    view = look(free, 1.0, world.prior, None, with_pending, seed=0)
+    gain = view.base - view_of(world, desk, evidence).base
+    z = free.differences(pending)
+    weights = view.belief.weights(1.0)(z)
+    assert np.allclose(gain, z.T @ (z * weights[:, None]))
+    batch = next_batch(free, 1.0, view, 40, np.random.default_rng(0))
+    assert not np.isin(free.keys(batch.pairs), free.keys(pending)).any()
+
+
+def test_a_certificate_changes_no_batch() -> None:
+    world = regimes.draw("strong", 0)
+    desk, evidence = evidence_of(world, 200)
+    view = view_of(world, desk, evidence)
+    plain, certified = (
+        next_batch(desk.space, 1.0, view, 60, np.random.default_rng(0), certify=certify)
+        for certify in (False, True)
+    )
+    assert np.array_equal(plain.pairs, certified.pairs)
+    assert plain.solution is None
+    assert certified.solution is not None
+    m = view.base + information(desk.space, plain.pairs, view.belief.weights(1.0))
+    assert view.gap.value(m) >= certified.solution.bound
+
+
+def test_the_posterior_moves_the_picks_from_foregone_pairs() -> None:
+    """With strong rewards, pairs whose answer is foregone are not asked; at θ = 0 they would be."""
+    world = regimes.draw("strong", 0)
+    desk, evidence = evidence_of(world, 400)
+    picked = next_batch(
+        desk.space, 1.0, view_of(world, desk, evidence), 200, np.random.default_rng(0)
+    )
+    blind = look(desk.space, 1.0, world.prior, None, Evidence.none(16), seed=0)
+    blind = View(blind.belief, blind.base, blind.gap, 400)
+    unseen = next_batch(desk.space, 1.0, blind, 200, np.random.default_rng(0))
+
+    def margin(pairs: np.ndarray) -> float:
+        designed = pairs[50:]
+        return float(np.abs(world.reward[designed[:, 0]] - world.reward[designed[:, 1]]).mean())
+
+    assert margin(picked.pairs) < 0.5 * margin(unseen.pairs)
+
+
+def test_the_posterior_is_the_inverse_hessian_at_the_fit() -> None:
+    rng = np.random.default_rng(0)
+    z, wins = rng.standard_normal((40, 3)), rng.integers(0, 2, 40).astype(float)
+    theta, prior, beta = np.array([0.5, -1.0, 2.0]), np.diag([1.0, 2.0, 3.0]), 0.6
+    belief = posterior(Fit(theta, 4.0, {}), z, beta, prior)
+
+    def loss(t: np.ndarray) -> float:
+        return len(z) * log_loss(beta * (z @ t), wins) + 2.0 * t @ prior @ t
+
+    step, hessian = 1e-4, np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            a, b = step * np.eye(3)[i], step * np.eye(3)[j]
+            hessian[i, j] = (
+                loss(theta + a + b)
+                - loss(theta + a - b)
+                - loss(theta - a + b)
+                + loss(theta - a - b)
+            ) / (4 * step**2)
+    assert belief.precision is not None
+    assert np.allclose(belief.precision, hessian, rtol=1e-4, atol=1e-4)
+
+
+def test_the_scale_of_a_fit_is_between_the_left_out_and_the_fitted_one() -> None:
+    world = regimes.draw("strong", 1)
+    desk, _ = evidence_of(world, 128)
+    found = fit(desk.z, desk.wins, 1.0, world.prior, desk.prompts, seed=0)
+    fitted = best_scale(desk.z @ (found.theta / found.scale), desk.wins)
+    assert fitted > 1.0  # a ridge shrinks
+    assert min(1.0, fitted) * 0.5 < found.scale < fitted
+    margins = np.array([2.0, -1.0, 0.5, 3.0])
+    wins = np.array([1.0, 1.0, 0.0, 1.0])
+    scale = best_scale(margins, wins)
+    for other in (0.9 * scale, 1.1 * scale):
+        assert log_loss(scale * margins, wins) < log_loss(other * margins, wins)
+
+
+@pytest.mark.parametrize("labels", [0, 1, 3])
+def test_few_labels_are_enough_to_go_on(labels: int) -> None:
+    world = regimes.draw("weak", 0)
+    desk, evidence = evidence_of(world, max(labels, 1))
+    if labels == 0:
+        evidence = Evidence.none(world.space.dim)
+    view = view_of(world, desk, evidence)
+    assert isinstance(view.belief, Belief)
+    batch = next_batch(desk.space, 1.0, view, 100, np.random.default_rng(0))
+    assert len(batch.pairs) == 100

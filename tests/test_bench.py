@@ -1,0 +1,224 @@
+"""The measuring instrument: known truths, fair rules, isotonic savings, resumable rows."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from whichpairs.bench import regimes, runner
+from whichpairs.bench.desk import Desk, run
+from whichpairs.bench.figures import OURS, figures, table
+from whichpairs.bench.grid import Cell, Grid, load_grid, user_cells
+from whichpairs.bench.methods import METHODS
+from whichpairs.bench.rivals import random
+from whichpairs.bench.robustness import write_results
+from whichpairs.bench.summary import Curve, curves, needed, saving
+from whichpairs.design.baselines import random_pairs
+from whichpairs.errors import UserError
+from whichpairs.evaluate.pool_policy import PoolObjective
+
+CELL = Cell("strong", "well-specified", (64, 128, 256), (512,))
+
+
+def test_the_gradient_of_j_against_finite_differences() -> None:
+    rng = np.random.default_rng(0)
+    starts = np.array([0, 3, 7, 8])
+    judge = PoolObjective(
+        rng.standard_normal((8, 3)), starts, rng.standard_normal(8), rng.uniform(0.5, 2, 8)
+    )
+    theta, step = rng.standard_normal(3), 1e-6
+    for k in range(3):
+        e = step * np.eye(3)[k]
+        slope = (judge.objective(theta + e, 0.7) - judge.objective(theta - e, 0.7)) / (2 * step)
+        assert judge.gradient(theta, 0.7)[k] == pytest.approx(slope, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["weak", "smooth"])
+def test_nothing_near_beats_the_best_of_the_class(name: str) -> None:
+    world = regimes.draw(name, 3)
+    rng = np.random.default_rng(1)
+    best = world.objective(world.best)
+    for size in (1e-3, 1e-2, 0.1):
+        other = world.best + size * rng.standard_normal(world.space.dim)
+        assert world.objective(other) <= best + 1e-9
+    assert world.regrets(world.everything).mean() >= -1e-9
+
+
+@pytest.mark.parametrize("name", regimes.WELL_SPECIFIED)
+def test_where_the_reward_is_in_the_class_theta_star_is_the_best(name: str) -> None:
+    world = regimes.draw(name, 5)
+    assert world.begin is not None
+    margin = world.beta * (world.space.features.astype(float) @ world.begin)
+    assert np.allclose(margin - margin.mean(), world.reward - world.reward.mean(), atol=1e-4)
+    # θ* is the best where the judge's prompts are all that counts: J(π*) is reached.
+    star = world.judge.objective(world.begin, world.beta)
+    assert world.objective(world.best) == pytest.approx(star, abs=1e-6)
+
+
+def test_margins_have_the_spread_of_their_recipe() -> None:
+    for name, recipe in regimes.REGIMES.items():
+        world = regimes.draw(name, 0)
+        pairs = random_pairs(world.space, 4000, np.random.default_rng(0))
+        spread = np.std(world.reward[pairs[:, 0]] - world.reward[pairs[:, 1]])
+        # The annotators' mean taste may point along the reward or against it.
+        tolerance = 0.3 if recipe.tastes else 0.12
+        assert spread == pytest.approx(recipe.spread, rel=tolerance), name
+
+
+def test_answers_follow_the_reward_and_do_not_depend_on_the_order_shown() -> None:
+    world = regimes.draw("strong", 0)
+    pairs = random_pairs(world.space, 20_000, np.random.default_rng(0))
+    wins = world.answers(pairs, seed=4)
+    assert np.array_equal(world.answers(pairs[:, ::-1], seed=4), 1.0 - wins)
+    p = 1 / (1 + np.exp(world.reward[pairs[:, 1]] - world.reward[pairs[:, 0]]))
+    z = (wins - p).sum() / np.sqrt((p * (1 - p)).sum())
+    assert abs(z) < 4
+    assert np.mean(world.answers(pairs, seed=5) != wins) > 0.05
+
+
+def test_coins_ties_and_tastes_are_what_they_say() -> None:
+    coins = regimes.draw("coins and ties", 0)
+    pairs = random_pairs(coins.space, 20_000, np.random.default_rng(0))
+    answers = coins.answers(pairs, 1)
+    margin = np.abs(coins.reward[pairs[:, 0]] - coins.reward[pairs[:, 1]])
+    assert 0.2 < np.mean(answers[margin < 0.2] == 0.5) < 0.4
+    assert np.mean(answers[margin > 4] == 0.5) < np.mean(answers[margin < 0.2] == 0.5)
+    tastes = regimes.draw("annotators", 0).labeller.tastes
+    assert tastes is not None
+    assert tastes.shape[0] == 5
+    assert np.allclose(tastes.mean(axis=0), 0.0)
+
+
+def test_a_run_is_deterministic_and_random_shares_its_first_round_with_ours() -> None:
+    world = regimes.draw("strong", 0)
+    first, again = (run(world, METHODS[OURS], [64, 128], 0) for _ in range(2))
+    theirs = run(world, random, [64, 128], 0)
+    assert [s.regrets.tolist() for s in first] == [s.regrets.tolist() for s in again]
+    assert first[0].regrets.tolist() == theirs[0].regrets.tolist()
+    assert first[1].regrets.tolist() != theirs[1].regrets.tolist()
+
+
+@pytest.mark.parametrize("name", ["plug-in", "trusting", "oracle", OURS])
+def test_our_own_methods_obey_the_rules(name: str) -> None:
+    steps = run(regimes.draw("strong, steep", 1), METHODS[name], [64, 160], 1)
+    assert [step.labels for step in steps] == [64, 160]
+
+
+def test_the_rules_are_enforced() -> None:
+    def repeats(desk: Desk, budget: int) -> np.ndarray:
+        return np.repeat(random_pairs(desk.space, 1, desk.rng), budget, axis=0)
+
+    def held_out(desk: Desk, budget: int) -> np.ndarray:
+        last = len(desk.world.reward)
+        return np.stack([np.full(budget, last - 2), np.full(budget, last - 1)], axis=1)
+
+    for cheat in (repeats, held_out):
+        with pytest.raises(ValueError, match="distinct candidate pairs"):
+            run(regimes.draw("weak", 0), cheat, [10], 0)
+
+
+def test_labels_needed_are_read_off_the_isotonic_curve() -> None:
+    labels = np.array([100, 200, 400, 800])
+    regret = np.array([0.8, 0.4, 0.45, 0.1])  # the rise is pooled: 0.425 at 200 and 400
+    need, side = needed(
+        labels, regret, np.array([0.9, 0.8, 0.6125, 0.425 + 1e-9, 0.2625, 0.1, 0.05])
+    )
+    assert side.tolist() == [-1, 0, 0, 0, 0, 0, 1]
+    assert need[[0, 1, 3, 5, 6]] == pytest.approx([100, 100, 200, 800, 800])
+    assert need[2] == pytest.approx(100 * 2**0.5)
+    assert need[4] == pytest.approx(400 * 2**0.5)
+
+
+def test_a_method_with_twice_the_efficiency_saves_half_of_the_labels() -> None:
+    labels = np.array([100, 200, 400, 800, 1600])
+    rng = np.random.default_rng(0)
+    noise = 1 + 0.01 * rng.standard_normal((12, 5, 1))
+    theirs = Curve(labels, (100 / labels)[None, :, None] * noise, tuple(range(12)))
+    ours = Curve(labels[:4], (50 / labels[:4])[None, :, None] * noise[:, :4], tuple(range(12)))
+    one = saving(theirs, ours)
+    assert one.ratios == pytest.approx([2, 2, 2], rel=0.05)
+    assert one.beyond.tolist() == [0, 0, 0]
+    assert one.low <= one.mean <= one.high
+    assert one.harm[0] == pytest.approx(-0.5 * np.ones(4), abs=0.02)
+    assert np.all(one.harm[1] <= one.harm[0])
+    assert np.all(one.harm[0] <= one.harm[2])
+
+
+def test_beyond_the_grid_a_saving_is_a_bound() -> None:
+    labels = np.array([100, 200])
+    theirs = Curve(labels, np.array([[[1.0], [0.9]]]), (0,))
+    ours = Curve(labels, np.array([[[1.0], [0.1]]]), (0,))
+    one = saving(theirs, ours)
+    assert one.ratios == pytest.approx([1.0])
+    assert one.beyond.tolist() == [1]
+
+
+def test_rows_are_kept_and_only_what_is_missing_is_run(tmp_path, monkeypatch) -> None:
+    grid = Grid((CELL,), seeds=2, ceiling_seeds=1, rival_seeds=1)
+    first = runner.run_grid(grid, tmp_path, ["random", "farthest"], processes=1)
+    assert len(first) == 2 * 4 + 1 * 3
+    parts = sorted(tmp_path.glob("part-*.parquet"))
+    more = Grid((CELL,), seeds=3, ceiling_seeds=1, rival_seeds=1)
+    asked: list[runner.Job] = []
+    real = runner.do
+    monkeypatch.setattr(runner, "do", real)
+    wanted = [j for j in runner.jobs_of(more, ["random", "farthest"])]
+    done = {j.key for j in runner.jobs_of(grid, ["random", "farthest"])}
+    asked = [j for j in wanted if j.key not in done]
+    assert [(j.method, j.seed) for j in asked] == [("random", 2)]
+    second = runner.run_grid(more, tmp_path, ["random", "farthest"], processes=1)
+    assert len(second) == len(first) + 4
+    assert set(parts) <= set(tmp_path.glob("part-*.parquet"))
+    same = second.filter(pl.col("seed") < 2).sort("method", "seed", "labels")
+    assert same["regret"].to_list() == first.sort("method", "seed", "labels")["regret"].to_list()
+
+
+def test_tables_figures_and_pictures_are_written(tmp_path) -> None:
+    cells = (CELL, Cell("smooth", "misspecified", (64, 128), (256,), left_out=True))
+    grid = Grid(cells, seeds=2, ceiling_seeds=1, rival_seeds=1)
+    methods = ["random", OURS, "oracle", "trusting", "plug-in", "farthest", "dts"]
+    rows = runner.run_grid(grid, tmp_path / "rows", methods, processes=2)
+    results = write_results(rows, grid, tmp_path, command="test")
+    assert [one.name for one in results] == ["P1", "P2b", "harm", "P3"]
+    text = (tmp_path / "robustness.md").read_text()
+    for word in ("P3", "Where random wins", "farthest", "smooth (left out)"):
+        assert word in text
+    assert (tmp_path / "robustness-savings.png").stat().st_size > 5000
+    found = table(rows, cells, draws=20)
+    p1 = figures(found, cells)[0]
+    assert p1.value == pytest.approx(found["strong"][OURS].mean / found["strong"]["oracle"].mean)
+
+
+def test_curves_of_one_pool_keep_its_prompts_and_of_many_do_not() -> None:
+    rows = pl.DataFrame(
+        {
+            "cell": ["a"] * 4,
+            "method": ["random"] * 4,
+            "seed": [0, 0, 1, 1],
+            "labels": [1, 2, 1, 2],
+            "regret": [1.0, 0.5, 3.0, 1.5],
+            "regrets": [[0.0, 2.0], [0.0, 1.0], [2.0, 4.0], [1.0, 2.0]],
+        }
+    )
+    one = curves(rows, Cell("a", "real", (1, 2), run="x"))["random"]
+    many = curves(rows, Cell("a", "misspecified", (1, 2)))["random"]
+    assert one.regrets.shape == (2, 2, 2)
+    assert many.regrets.shape == (2, 2, 1)
+    assert one.mean.tolist() == many.mean.tolist() == [2.0, 1.0]
+
+
+def test_the_committed_grid_is_whole() -> None:
+    grid = load_grid(alpaca="RUN")
+    names = [cell.name for cell in grid.cells]
+    assert len(names) == len(set(names))
+    assert {"tabular", *regimes.REGIMES} <= set(names)
+    assert {c.name for c in grid.cells if c.left_out} >= {"near-duplicates", "saturating"}
+    assert len(load_grid(quick=True).cells) == 3
+
+
+def test_mistakes_are_one_line(tmp_path) -> None:
+    broken = tmp_path / "grid.toml"
+    broken.write_text("[synthetic]\nbudgets = 3\n")
+    with pytest.raises(UserError, match="a grid is a TOML file"):
+        load_grid(broken)
+    with pytest.raises(UserError, match="budgets must rise"):
+        user_cells("run", "score", [1.0], 1.0, [200, 100])
