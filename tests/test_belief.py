@@ -19,7 +19,7 @@ from whichpairs.design import (
 )
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.belief import expected_slope
-from whichpairs.design.bounded import LEVERAGE, RANDOM, Leverage, bounded_batch
+from whichpairs.design.bounded import LEVERAGE, Leverage, bounded_batch, random_share
 from whichpairs.design.scores import best_pairs
 from whichpairs.design.solver import solve_among
 
@@ -132,12 +132,12 @@ def test_a_bounded_batch_keeps_its_bounds_and_its_random_part() -> None:
     leverage = Leverage.of(space)
     found = bounded_batch(problem, leverage, np.random.default_rng(7), share=1 / 32)
     assert len(np.unique(space.keys(found.pairs))) == 80
-    assert found.random == round(RANDOM * 80)
+    assert found.random == round(random_share(1 / 32) * 80) == 34
     drawn = random_pairs(space, found.random, np.random.default_rng(7))
     assert np.array_equal(found.pairs[: found.random], drawn)
     designed = found.pairs[found.random :]
     assert leverage(space.differences(designed)).max() <= LEVERAGE
-    assert found.looked_at == 60 * 32
+    assert found.looked_at == 46 * 32
     assert 0 < found.too_far < found.looked_at
 
     def value(pairs: np.ndarray) -> float:

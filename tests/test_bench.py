@@ -4,14 +4,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from whichpairs.bench import regimes, runner
+from cli import fails, ok, pool_rows, tree, write_jsonl
+from whichpairs.bench import planner, regimes, runner
 from whichpairs.bench.desk import Desk, run
 from whichpairs.bench.figures import OURS, figures, table
 from whichpairs.bench.grid import Cell, Grid, load_grid, user_cells
 from whichpairs.bench.methods import METHODS
 from whichpairs.bench.rivals import random
 from whichpairs.bench.robustness import write_results
-from whichpairs.bench.summary import Curve, curves, needed, saving
+from whichpairs.bench.summary import Curve, Saving, curves, needed, saving
+from whichpairs.design import policy_information
 from whichpairs.design.baselines import random_pairs
 from whichpairs.errors import UserError
 from whichpairs.evaluate.pool_policy import PoolObjective
@@ -222,3 +224,77 @@ def test_mistakes_are_one_line(tmp_path) -> None:
         load_grid(broken)
     with pytest.raises(UserError, match="budgets must rise"):
         user_cells("run", "score", [1.0], 1.0, [200, 100])
+
+
+def test_the_planner_s_moments_by_a_slow_twin() -> None:
+    cell = Cell("strong", "well-specified", (64, 128))
+    first, second = planner.moments(cell, "random", 0)
+    world = cell.world(0)
+    pairs = random_pairs(world.space, 64, np.random.default_rng([0, 0, 21]))
+    z = world.space.differences(pairs)
+    p = 1 / (1 + np.exp(-(z @ world.best)))
+    m = planner.VAGUE * world.prior + sum(
+        w * np.outer(row, row) for w, row in zip(p * (1 - p), z, strict=True)
+    )
+    information = policy_information(world.space, None, world.best[None])
+    assert first.bare == pytest.approx(0.5 * np.trace(information @ np.linalg.inv(m)), rel=1e-6)
+    assert (first.labels, second.labels, first.dim) == (64, 128, 16)
+    step = run(world, random, [64], 0)[0]
+    assert first.found == pytest.approx(step.regrets.mean())
+
+
+def test_verdicts_are_compared_cell_by_cell() -> None:
+    labels = np.array([100, 200])
+    nothing = np.zeros((3, 3))
+
+    def of(ratios: list[float]) -> dict[str, Saving]:
+        return {OURS: Saving(labels, np.array(ratios), labels, 1.0, 1.0, 1.0, labels, nothing)}
+
+    table_ = {"a": of([2.0, 1.0]), "b": of([1.5, 1.1])}
+    said = [
+        planner.Foretold("a", {100: 1.5, 200: 1.5}),  # right, wrong
+        planner.Foretold("b", {100: 1.0, 200: 1.0}),  # wrong, right
+    ]
+    found = planner._verdicts(said, table_)
+    assert (found["worth_it_found"], found["not_found"]) == (0.5, 0.5)
+    assert found["balanced_accuracy"] == 0.5
+
+
+def test_predicted_over_realised_is_a_ratio_of_means() -> None:
+    rows = [
+        planner.Moment("a", "random", 64, 16, 1.0, 2.0, 3.0, 1.0),
+        planner.Moment("a", "random", 64, 16, 3.0, 2.0, 3.0, 5.0),
+    ]
+    assert planner._ratios(rows) == [
+        {
+            "cell": "a",
+            "method": "random",
+            "labels": 64,
+            "labels_a_dimension": 4.0,
+            "bare": 1.0,
+            "planned": 1.0,
+        }
+    ]
+
+
+def test_a_pool_of_one_s_own_by_the_command_line(tmp_path, capsys) -> None:
+    rows = pool_rows(30, 6)
+    for k, row in enumerate(rows):
+        row["score"] = float(np.sin(7.0 * k))
+    source, folder = tmp_path / "pool.jsonl", tmp_path / "run"
+    write_jsonl(source, rows)
+    ok(capsys, "import", source, "--run", folder, "--holdout", 0.3, "--score-column", "score",
+       "--beta", 1)  # fmt: skip
+    np.save(tmp_path / "phi.npy", np.random.default_rng(0).standard_normal((len(rows), 3)))
+    ok(capsys, "features", "--run", folder, "--method", "file", "--file", tmp_path / "phi.npy")
+    before = tree(folder)
+    arguments = ["bench", tmp_path / "out", "--run", folder, "--score", "score", "--budgets",
+                 "20,40", "--methods", "whichpairs,farthest", "--seeds", 2]  # fmt: skip
+    found = ok(capsys, *arguments)
+    assert set(found) == {"harm", "P2", "P3", "done_before"}
+    assert (tmp_path / "out" / "robustness.md").is_file()
+    assert tree(folder) == before
+    line = fails(capsys, *arguments[:-2], "--methods", "wishful")
+    assert "methods must be among" in line
+    assert "must rise" in fails(capsys, *arguments[:-6], "--budgets", "40,20")
+    assert "both --run and --score" in fails(capsys, "bench", tmp_path / "x", "--run", folder)

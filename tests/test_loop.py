@@ -571,7 +571,15 @@ def test_kills_at_random_moments(run: Path, unbroken, tmp_path: Path) -> None:
 
 
 def test_the_stop_rule(run: Path, made, tmp_path: Path, capsys) -> None:
-    options = ["--budget", 150, "--first", 20, "--controls-share", 0.4, *SIMULATE]
+    clear = ["--budget", 80, "--first", 20, "--controls-share", 0.4, *SIMULATE]
+    found = ok(capsys, "loop", "--run", copied(run, tmp_path / "x"), *clear, "--stop-gain", 1000)
+    assert (found["stopped"], found["evidence"]["verdict"]) == ("budget", "better")
+    clear[1] = 150  # what was better goes on, however little was predicted
+    found = ok(capsys, "loop", "--run", tmp_path / "x", *clear, "--stop-gain", 1000)
+    assert (found["stopped"], len(found["rounds"])) == ("budget", 4)
+    # answers that are nearly a coin's
+    options = ["--budget", 150, "--first", 20, "--controls-share", 0.4, "--simulate", "score"]
+    options += ["--temperature", 10]
     whole = ok(capsys, "loop", "--run", copied(run, tmp_path / "whole"), *options)
     assert len(whole["rounds"]) == 4
     never = ok(capsys, "loop", "--run", copied(run, tmp_path / "0"), *options, "--stop-gain", 0)

@@ -99,10 +99,10 @@ def imported(pool_file: Path, run: Path) -> Path:
     return run
 
 
-def picked(pool_file: Path, run: Path, **settings) -> Path:
+def picked(pool_file: Path, run: Path, budget: int = 20, **settings) -> Path:
     imported(pool_file, run)
     compute_features(run, FeatureSettings(method="text", dim=18))
-    select(run, SelectSettings(budget=20, **settings))
+    select(run, SelectSettings(budget=budget, **settings))
     return run
 
 
@@ -112,8 +112,10 @@ def read(page: Path) -> Reader:
 
 @pytest.fixture(scope="module")
 def whole_run(pool_file, tmp_path_factory):
-    """A run with two batches, the first labelled, fitted and evaluated."""
-    run = picked(pool_file, tmp_path_factory.mktemp("runs") / "whole", controls=10)
+    """A run with two batches, the first labelled, fitted and evaluated; the second, adaptive, has
+    more than the 72 labels behind it that are random first."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    picked(pool_file, run, budget=80, criterion="gap", controls=10)
     label_simulated(run, "score")
     fit_labels(run)
     evaluate_run(run, EvaluateSettings(score="score"))
@@ -226,25 +228,48 @@ def test_the_verdict_is_the_manifests(whole_run):
         assert repr(r["certificate"]) in said["Certificate"]
         assert repr(r["labels_random_would_need"]) in said["Random"]
         assert repr(r["picked"]) in said["Random"]
-    assert said["Picked"] == {"35": "35", repr(300): "300", "10": "10", "30": "30"}
+    assert said["Picked"] == {"95": "95", repr(300): "300", "10": "10", "90": "90"}
     last = facts.batches[-1][1].result
-    assert tiles[0] == {"35": "35"}
+    assert tiles[0] == {"95": "95"}
     assert tiles[1] == {repr(last["certificate"]): percent(last["certificate"])}
     assert list(tiles[2]) == [repr(last["labels_random_would_need"] / 15)]
     assert repr(facts.judged[1].result["gain"]["low"]) in said["Gain"]
+
+
+def plain_gap(space: Workspace, batches: list[str]) -> float:
+    """(β/2) tr(I M⁻¹) at θ = 0 by plain NumPy, with H₀ and the information of these batches."""
+    phi = np.asarray(space.feature_set(None)[2], float)
+    pool, beta = space.pool, space.run.beta
+    covariances, squares = [], []
+    for p in np.flatnonzero(~pool.holdout):
+        x = phi[pool.starts[p] : pool.starts[p + 1]]
+        w = pool.weight[pool.starts[p] : pool.starts[p + 1]]
+        w = w / w.sum()
+        covariances.append((x - w @ x).T @ np.diag(w) @ (x - w @ x))
+        squares += [(x[i] - x[j]) @ (x[i] - x[j]) for i in range(len(x)) for j in range(i)]
+    m = np.eye(phi.shape[1]) * beta**2 * np.mean(squares) / 1.5**2
+    for row in (row for name in batches for row in space.batches[name] if not row["control"]):
+        z = phi[pool.row_of[row["id_a"]]] - phi[pool.row_of[row["id_b"]]]
+        m += beta**2 / 4 * np.outer(z, z)
+    return beta / 2 * np.trace(np.mean(covariances, axis=0) @ np.linalg.inv(m))
 
 
 def test_what_is_computed_anew_is_what_select_predicted(whole_run):
     space = Workspace(open_run(whole_run))
     first = space.run.record("batches", "001")
     start = beginning(space, first)
-    for name in ("001", "002"):
-        value = choice(space, name, start).value
-        assert value == pytest.approx(space.run.record("batches", name).result["predicted_gap"])
-    curves = start.curves((5, 160), [20])
-    assert 20 in [n for n, _, _ in curves.best]
+    assert choice(space, "001", start).value == pytest.approx(first.result["predicted_gap"])
+    # every batch is valued at the reference policy, which is not what an adaptive one was picked by
+    second = space.run.record("batches", "002").result
+    assert (second["criterion"], second["random_picked"]) == ("adaptive", 4)
+    anew = choice(space, "002", start).value
+    assert anew == pytest.approx(plain_gap(space, ["001", "002"]), rel=1e-8)
+    assert anew != pytest.approx(second["predicted_gap"], rel=0.01)
+    assert first.result["predicted_gap"] == pytest.approx(plain_gap(space, ["001"]), rel=1e-8)
+    curves = start.curves((20, 240), [80])
+    assert 80 in [n for n, _, _ in curves.best]
     labels, means, _ = zip(*curves.random, strict=True)
-    at = np.exp(np.interp(np.log(20), np.log(labels), np.log(means)))
+    at = np.exp(np.interp(np.log(80), np.log(labels), np.log(means)))
     assert at == pytest.approx(first.result["random_predicted_gap"], rel=0.05)
     assert np.all(np.diff(means) < 0)
     for n, value, bound in curves.best:
@@ -347,6 +372,52 @@ def test_other_criteria_have_no_borrowed_certificate(pool_file, tmp_path):
     assert "−log det M" in text
 
 
+def test_an_adaptive_certificate_says_what_it_holds_for(whole_run, whole_page):
+    facts = gather(whole_run, None)
+    sure, wary = (record.result for _, record in facts.batches)
+    text = Reader(whole_page).text
+    best = "from the best batch there can be of its size"
+    share = percent(sure["certificate"]).replace("\u2009", " ")
+    assert f"Batch 001 is at most {share} {best}, and closes" in text
+    share = percent(wary["certificate"]).replace("\u2009", " ")
+    said = f"If the model holds, batch 002 is at most {share} {best} (what caution costs included)"
+    assert f"{said}, and closes" in text
+    assert "at most, from the best possible batch, if the model holds (batch 002)" in text
+    assert "and the predicted gap given the labels so far, warily of the model" in text
+    assert text.count("the large dot is the batch that was picked, warily") == 1
+    assert "the figure values every batch at the reference policy" in text
+    assert "A part of an adaptive batch is random" in text
+    assert "Rings: random pairs in place of that batch; dashes: lower bounds." in text
+
+
+def test_an_adaptive_batch_without_a_bound_says_why(whole_run):
+    facts = gather(whole_run, None)
+    name, record = facts.batches[-1]
+    nothing = {"certificate": None, "lower_bound": None, "regret_share": None}
+    facts.batches = [(name, replace(record, result={**record.result, **nothing}))]
+    said = {word: str(text.striptags()) for word, text in verdict(facts).sentences}
+    assert "its lower bound is not above 0 yet (more --passes)" in said["Certificate"]
+
+
+def test_luck_of_a_random_start_is_no_merit(pool_file, tmp_path):
+    run = picked(pool_file, tmp_path / "run")
+    facts = gather(run, None)
+    name, record = facts.batches[0]
+    assert (record.result["criterion"], record.result["random_picked"]) == ("adaptive", 20)
+    lucky = {"labels_random_would_need": 27, "regret_share": 1.02}
+    facts.batches = [(name, replace(record, result={**record.result, **lucky}))]
+    head = verdict(facts)
+    said = {word: str(text.striptags()) for word, text in head.sentences}
+    assert said["Random"] == "Batch 001 is random itself."
+    assert said["Certificate"].startswith("If the model holds, batch 001 is at most ")
+    assert said["Certificate"].endswith(" of its size (what chance costs included).")
+    assert str(head.headline.striptags()) == "20 pairs picked"
+    assert len(head.tiles) == 3
+    text = Reader(compose(run).html).text
+    assert "Dashes: lower bounds" not in text  # its bound is of another belief, and not drawn
+    assert "Rings" not in text
+
+
 # --- runs that have only begun --------------------------------------------------------------------
 
 
@@ -397,8 +468,11 @@ def test_the_commands_are_those_that_made_the_run(whole_run, capsys):
                 main([*shlex.split(line)[1:], "--json"])
             assert stopped.value.code == 0
             assert json.loads(capsys.readouterr().out)["done_before"], line
-    assert "--budget 20" in lines[2]
+    assert "--budget 80" in lines[2]
     assert "--controls 10" in lines[2]
+    assert "--criterion gap" in lines[2]
+    [second] = [line for line in lines if "--budget 15" in line]
+    assert "--criterion" not in second  # adaptive is the default
     assert f"whichpairs label --run {whole_run} --simulate score --temperature 1" in lines
 
 

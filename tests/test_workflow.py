@@ -25,7 +25,7 @@ KEYS = {
     "criterion", "budget", "picked", "candidate_pairs", "beta", "predicted_gap",
     "random_predicted_gap", "labels_random_would_need", "lower_bound", "certificate",
     "regret_share", "passes", "seconds", "batch_file", "predicted_gap_before", "random_picked",
-    "share", "chance_of_linear",
+    "looked_at", "too_far",
 }  # fmt: skip
 ROW = {
     "pair_id", "prompt_id", "prompt", "completion_a", "completion_b", "id_a", "id_b", "weight",
@@ -78,6 +78,8 @@ def test_batches_hold_only_what_may_be_picked(criterion: str, run: Path, capsys)
         assert len(ids) == budget + 5
         assert not ids & seen
         seen |= ids
+        said = [found[key] for key in ("random_picked", "looked_at", "too_far")]
+        assert said == ([budget, 0, 0] if criterion == "adaptive" else [None] * 3)  # 4 d = 80
         ok(capsys, "label", "--run", run, "--simulate", "score")
     certified = criterion in {"adaptive", "gap", "d-optimal"}
     assert (found["certificate"] is not None) == certified
@@ -406,29 +408,63 @@ def longer(row: dict) -> str:
     return "a" if len(row["completion_a"]) > len(row["completion_b"]) else "b"
 
 
-@pytest.mark.parametrize(("budget", "random"), [(50, 50), (80, 80), (100, 80)])
+@pytest.mark.parametrize(("budget", "random"), [(50, 50), (80, 80), (100, 89)])
 def test_the_first_labels_are_random(budget: int, random: int, run: Path, capsys) -> None:
     with workspace(run) as space:
         pairs = Desk(space, SelectSettings(budget=1)).pairs
         assert 4 * pairs.dim == 80
-        drawn = random_pairs(pairs, random, np.random.default_rng([space.run.seed, 3, 0]))
+        rng = np.random.default_rng([space.run.seed, 3, 0])
+        drawn = random_pairs(pairs, min(budget, 80), rng)
+        if budget > 80:  # 0.4 + 1/32 of the rest
+            drawn = np.concatenate([drawn, random_pairs(pairs.without(drawn), 9, rng)])
         ids = space.pool.ids
         expected = {pair_id(ids[i], ids[j]) for i, j in drawn.tolist()}
     found = ok(capsys, "select", "--run", run, "--budget", budget)
     assert (found["criterion"], found["random_picked"]) == ("adaptive", random)
-    assert (found["share"] is None) == (budget == random)
+    assert (found["looked_at"] == 0) == (budget == random)
     assert (picked(found) == expected) == (budget == random)
     assert picked(found) >= expected
+
+
+def test_designed_pairs_have_bounded_leverage(run: Path, tmp_path: Path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "far.npy", rng.standard_normal((120, 5)) * rng.standard_t(2, (120, 1)))
+    ok(capsys, "features", "--run", run, "--method", "file", "--file", tmp_path / "far.npy")
+    select = ["select", "--run", run, "--features", "file"]
+    first = ok(capsys, *select, "--budget", 20)
+    assert first["random_picked"] == 20
+    answer(run, tmp_path, capsys, longer)
+    with workspace(run) as space:
+        pairs = Desk(space, SelectSettings(budget=1, features="file")).pairs
+        drawn = random_pairs(pairs, 17, np.random.default_rng([space.run.seed, 3, 20]))
+        phi, pool = np.asarray(space.feature_set("file")[2], float), space.pool
+    train = [p for p in range(20) if not pool.holdout[p]]
+    every = [c for p in train for c in combinations(range(pool.starts[p], pool.starts[p + 1]), 2)]
+    z = np.array([phi[i] - phi[j] for i, j in every])
+    inverse = np.linalg.inv(z.T @ z / len(z))
+    leverage = {
+        pair_id(pool.ids[i], pool.ids[j]): one @ inverse @ one / 5
+        for (i, j), one in zip(every, z, strict=True)
+    }
+    random = {pair_id(pool.ids[i], pool.ids[j]) for i, j in drawn.tolist()}
+    left = set(leverage) - random - picked(first)
+    found = ok(capsys, *select, "--budget", 40)
+    assert (found["random_picked"], found["looked_at"]) == (17, 188)  # 23 of α = 1/32: all left
+    assert found["too_far"] == sum(leverage[key] > 2 for key in left) > 0
+    assert picked(found) > random
+    designed = picked(found) - random
+    assert designed <= left
+    assert max(leverage[key] for key in designed) <= 2
 
 
 def test_a_random_start_goes_on_where_it_stopped(run: Path, tmp_path: Path, capsys) -> None:
     first = ok(capsys, "select", "--run", run, "--budget", 50)
     answer(run, tmp_path, capsys, coin)
     found = ok(capsys, "select", "--run", run, "--budget", 50)
-    assert found["random_picked"] == 30
+    assert found["random_picked"] == 30 + 9  # and 0.4 + 1/32 of the 20 others
     assert not picked(first) & picked(found)
     answer(run, tmp_path, capsys, coin)
-    assert ok(capsys, "select", "--run", run, "--budget", 10)["random_picked"] == 0
+    assert ok(capsys, "select", "--run", run, "--budget", 12)["random_picked"] == 5
 
 
 def test_before_labels_the_belief_is_the_prior(run: Path, capsys) -> None:
@@ -445,7 +481,6 @@ def test_before_labels_the_belief_is_the_prior(run: Path, capsys) -> None:
         z = phi[row_of[row["id_a"]]] - phi[row_of[row["id_b"]]]
         kappa = (1 + np.pi / 8 * beta**2 * z @ plain @ z) ** -0.5
         m += beta**2 * kappa / 4 * np.outer(z, z)
-    assert found["chance_of_linear"] == 0.5
     assert found["predicted_gap_before"] == pytest.approx(before, rel=1e-8)
     gap = beta / 2 * np.trace(policy @ np.linalg.inv(m))
     assert found["predicted_gap"] == pytest.approx(gap, rel=1e-8)
@@ -457,11 +492,12 @@ def test_the_next_round_uses_the_answers(run: Path, tmp_path: Path, capsys) -> N
     for name, say in (("coin", coin), ("again", coin), ("longer", longer)):
         other = shutil.copytree(run, tmp_path / name)
         answer(other, tmp_path, capsys, say)
-        found = ok(capsys, "select", "--run", other, "--budget", 10)
-        assert found["random_picked"] == 0
+        found = ok(capsys, "select", "--run", other, "--budget", 12)
+        assert found["random_picked"] == 5
         batches.append((picked(found), found["predicted_gap_before"]))
     assert batches[0] == batches[1]
     assert batches[0][0] != batches[2][0]
+    assert len(batches[0][0] & batches[2][0]) >= 5  # the random ones: answers do not move those
     assert batches[0][1] != batches[2][1]
 
 
@@ -471,9 +507,10 @@ def test_waiting_pairs_are_never_picked_again(run: Path, tmp_path: Path, capsys)
     assert ok(capsys, "status", "--run", run)["waiting"] == 45
     seen = picked(first)
     gap = None
-    for budget in (30, 40, 65):  # the last takes every pair that is left
+    for budget, random in ((30, 13), (40, 17), (65, 28)):  # the last takes every pair that is left
         found = ok(capsys, "select", "--run", run, "--budget", budget, "--another")
-        assert found["random_picked"] == 0
+        assert found["random_picked"] == random
+        assert found["looked_at"] == 225 - len(seen) - random
         assert len(picked(found)) == budget
         assert not picked(found) & seen
         if gap is not None:  # what waits counts, as if it were labelled
@@ -482,8 +519,13 @@ def test_waiting_pairs_are_never_picked_again(run: Path, tmp_path: Path, capsys)
     assert len(seen) == 225
 
 
-@pytest.mark.parametrize("budget", [10, 60])  # from a part of the pool, and from all of it
-def test_an_adaptive_batch_does_not_depend_on_threads(budget, run, tmp_path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("budget", "looked_at"),
+    [(4, 2 * 32), (60, 145 - 26)],  # from a part of the pool, and from all of it
+)
+def test_an_adaptive_batch_does_not_depend_on_threads(
+    budget, looked_at, run, tmp_path, capsys
+) -> None:
     ok(capsys, "select", "--run", run, "--budget", 80)
     answer(run, tmp_path, capsys, longer)
     found = []
@@ -491,7 +533,8 @@ def test_an_adaptive_batch_does_not_depend_on_threads(budget, run, tmp_path, cap
         other = shutil.copytree(run, tmp_path / f"{threads}")
         command = ["--run", other, "--budget", budget, "--threads", threads]
         found.append(ok(capsys, "select", *command))
-    assert (found[0]["share"] == 0.0) == (budget == 60)
+    assert found[0]["looked_at"] == looked_at
     assert batch_rows(found[0]) == batch_rows(found[1])
-    for key in ("predicted_gap", "lower_bound", "certificate", "random_predicted_gap"):
+    same = ("predicted_gap", "lower_bound", "certificate", "random_predicted_gap", "too_far")
+    for key in same:
         assert found[0][key] == found[1][key]

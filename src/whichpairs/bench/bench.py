@@ -76,7 +76,7 @@ def bench(settings: BenchSettings, *, progress: Progress = SILENT) -> Outcome:
     rows = run_grid(grid, settings.out, methods, processes=settings.processes, progress=progress)
     folder = settings.results or settings.out
     results = write_results(
-        rows, grid, folder, command=settings.command, more=_planner(settings, grid)
+        rows, grid, folder, command=settings.command, processes=settings.processes
     )
     result: dict[str, Any] = {figure.name: figure.as_json() for figure in results}
     lines = [
@@ -85,10 +85,6 @@ def bench(settings: BenchSettings, *, progress: Progress = SILENT) -> Outcome:
         if one.value is not None
     ]
     return Outcome("\n".join([*lines, str(folder / "robustness.md")]), result, False, folder)
-
-
-def _planner(settings: BenchSettings, grid: Grid) -> dict[str, Any]:
-    return {}
 
 
 def _grid(settings: BenchSettings, progress: Progress) -> Grid:

@@ -21,6 +21,7 @@ from whichpairs.bench.figures import (
 )
 from whichpairs.bench.grid import Cell, Grid
 from whichpairs.bench.picture import regret_picture, savings_picture
+from whichpairs.bench.planner import planner_section
 from whichpairs.bench.summary import Saving
 from whichpairs.pool.files import write_whole
 from whichpairs.pool.run import versions
@@ -32,19 +33,18 @@ def write_results(
     folder: Path,
     *,
     command: str,
-    more: Mapping[str, Any] | None = None,
+    processes: int = 2,
 ) -> list[Figure]:
     """Write ``robustness.md``, ``.json`` and two pictures; returns the figures.
 
     Args:
-        command: what regenerates them; more: further sections of the JSON (the planner's), each
-            with a ``markdown`` string.
+        command: what regenerates them; processes: for the planner's section.
     """
     found = table(rows, grid.cells)
     results = figures(found, grid.cells)
     rivals = rival_means(found, grid.cells)
     best = max(rivals, key=lambda name: rivals[name]) if rivals else None
-    extra = dict(more or {})
+    planner = planner_section(grid.cells, found, processes)
     facts = {
         "command": command,
         "made": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
@@ -64,7 +64,7 @@ def write_results(
         _budgets(found, grid.cells),
         _losses(found, grid.cells),
         _ranking(found, grid.cells, rivals),
-        *(section["markdown"] for section in extra.values()),
+        planner["markdown"],
     ]
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "robustness-savings.png", savings_picture(found, best))
@@ -74,7 +74,7 @@ def write_results(
         **facts,
         "figures": {figure.name: figure.as_json() for figure in results},
         "cells": {cell: {m: _plain(s) for m, s in of.items()} for cell, of in found.items()},
-        **{name: section["json"] for name, section in extra.items()},
+        "planner": planner["json"],
     }
     write_whole(folder / "robustness.json", json.dumps(as_json, indent=1) + "\n")
     return results

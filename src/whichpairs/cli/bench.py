@@ -1,5 +1,6 @@
 """`whichpairs bench`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +63,7 @@ def command(
         seeds=seeds,
         quick=quick,
         processes=processes,
+        command=" ".join(["whichpairs", *sys.argv[1:]]),
     )
     with Bars(quiet=json_) as bars:
         outcome = bench(settings, progress=bars)

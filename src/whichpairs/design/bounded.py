@@ -8,7 +8,8 @@ bias (design.md, section 4). So the designed pairs of a batch
 - are the best of budget/α candidates drawn at random, so that no kind of pair is asked more than
   1/α times as often as at random; α grows with the labels, as a bandwidth shrinks;
 
-and `RANDOM` of the batch is random, so that the fit also sees what the design leaves out.
+and a part of the batch is random, so that the fit also sees what the design leaves out; more of it
+the more labels there are, for then a remaining error is bias.
 
 Source: Huber, "Robustness and designs" (1975), and Wiens, Journal of Statistical Planning and
 Inference 31 (1992), on bounded densities; Krasker and Welsch (JASA 77, 1982) on bounded leverage.
@@ -28,11 +29,12 @@ from whichpairs.design.solver import Problem, solve_among
 from whichpairs.design.space import PairSpace, Rows
 
 LEVERAGE = 2.0
-RANDOM = 0.25
 SHARES = (1 / 32, 1 / 2)
 """The least and the largest α."""
 LABELS_A_DIMENSION = 512
 """α is n / (512 d) in between: as the noise falls, what is left of the error is bias."""
+RANDOM = (0.4, 0.75)
+"""Of a batch at α, min(0.4 + α, 0.75) is random."""
 
 SAMPLE_PROMPTS = 4096
 """Prompts behind the mean leverage, at most."""
@@ -80,6 +82,11 @@ def share_at(labels: int, dim: int) -> float:
     return float(np.clip(labels / (LABELS_A_DIMENSION * dim), *SHARES))
 
 
+def random_share(share: float) -> float:
+    """How much of a batch is random at α = `share`."""
+    return min(RANDOM[0] + share, RANDOM[1])
+
+
 def bounded_batch(
     problem: Problem,
     leverage: Leverage,
@@ -91,10 +98,10 @@ def bounded_batch(
     """A batch of `problem.budget` pairs.
 
     Args:
-        share: α in (0, 1]; random: pairs picked at random first, None is `RANDOM` of the budget.
+        share: α in (0, 1]; random: pairs picked at random first, None is `random_share` of the budget.
     """
     space, n = problem.space, problem.budget
-    count = round(RANDOM * n) if random is None else random
+    count = round(random_share(share) * n) if random is None else random
     drawn = np.empty((0, 2), np.int64)
     if count:
         drawn = random_pairs(space, count, rng)

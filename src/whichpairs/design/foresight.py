@@ -27,10 +27,12 @@ def finite_sample(labels: int, dim: int) -> float:
 
     Without labels there is no fit: the policy is the reference, and the prior's gap is exact.
     """
-    return 1.0 + FINITE_SAMPLE * dim / labels if labels else 1.0
+    excess, fade = FINITE_SAMPLE
+    return 1.0 + excess * float(np.exp(-labels / (fade * dim))) if labels else 1.0
 
 
-FINITE_SAMPLE = 2.0
+FINITE_SAMPLE = (0.5, 30.0)
+"""The excess at few labels, and the labels a dimension over which it fades by e."""
 
 _EQUAL = 1e-9
 """Logarithms of gaps that differ by less are the same: sums in another order."""

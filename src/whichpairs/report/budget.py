@@ -9,6 +9,7 @@ from whichpairs.report import figures
 from whichpairs.report.facts import Facts
 from whichpairs.report.outlook import Beginning, Curves
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
+from whichpairs.report.verdict import at_random
 from whichpairs.report.words import data, plural, say
 
 ID, TITLE = "budget", "Budget and predicted gap"
@@ -31,6 +32,13 @@ def budget(facts: Facts, start: Beginning | None) -> Section:
             "preferences follow the model, and held-out prompts are the judge of that."
         )
     ]
+    if any(record.result["criterion"] == "adaptive" for _, record in facts.batches):
+        lead.append(
+            Markup(
+                "The table has what was predicted when a batch was picked, for an adaptive one by "
+                "the labels it knew; the figure values every batch at the reference policy."
+            )
+        )
     shown = []
     if start is None:
         lead.append(_gone())
@@ -96,14 +104,11 @@ def _figure(facts: Facts, start: Beginning, batches: list[dict[str, Any]]) -> Fi
 
 def _caption(facts: Facts, curves: Curves, batches: list[dict[str, Any]]) -> Markup:
     parts = [_conclusion(facts, curves, batches)]
-    if batches:
-        parts.append(
-            Markup(
-                "Rings: random pairs in place of that batch; dashes: lower bounds. "
-                if any(b["random"] is not None for b in batches)
-                else "Dashes: lower bounds. "
-            )
-        )
+    rings, dashes = (any(b[key] is not None for b in batches) for key in ("random", "bound"))
+    marks = ["rings: random pairs in place of that batch"] * rings
+    marks += ["dashes: lower bounds"] * dashes
+    if marks:
+        parts.append(Markup("; ".join(marks).capitalize() + "."))
     parts.append(Markup("Random: mean and spread (two standard deviations) of 20 drawn batches."))
     if curves.best:
         solved = data(len(curves.best), "count")
@@ -124,8 +129,11 @@ def _conclusion(facts: Facts, curves: Curves, batches: list[dict[str, Any]]) -> 
         return say(sentence, n=data(n, "count"), needs=_about(curves.random_needs(gap)))
     last = batches[-1]
     needs = _about(curves.random_needs(last["gap"]))
-    if len(facts.batches) == 1 and facts.batches[0][1].result["labels_random_would_need"]:
-        needs = data(facts.batches[0][1].result["labels_random_would_need"], "count")
+    first = facts.batches[0][1].result
+    # What an adaptive batch says that random needs is of another belief than the curve's.
+    mine = len(facts.batches) == 1 and first["criterion"] != "adaptive"
+    if mine and first["labels_random_would_need"]:
+        needs = data(first["labels_random_would_need"], "count")
     return say(
         "<b>{n} picked {pairs} to a predicted gap of {gap}; random pairs alone would need "
         "{needs}.</b>",
@@ -156,7 +164,7 @@ def _table(facts: Facts) -> Table:
                 Markup("–") if r["lower_bound"] is None else data(r["lower_bound"]),
                 data(r["random_predicted_gap"]),
                 Markup("–")
-                if r["criterion"] == "random"
+                if at_random(r)
                 else data(needs, "count")
                 if needs
                 else Markup("not reached"),

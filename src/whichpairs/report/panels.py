@@ -22,7 +22,7 @@ def convergence(
     """Value of the batch, and the lower bound, pass by pass.
 
     Args:
-        final: the value of the batch as it was written, after exchange steps.
+        final: the value of the batch as it was written: after exchange steps, or picked warily.
     """
     at = [row["number"] for row in passes]
     value = [row["batch"] for row in passes]
@@ -39,7 +39,7 @@ def convergence(
             markersize=9,
             markeredgecolor=PAPER,
         )
-        _name_lines(axes, at, value, bound)
+        _name_lines(axes, at, value, bound, value[-1] if final is None else final)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlim(at[0] - 0.3, at[-1] + 0.4)
         axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -52,12 +52,14 @@ def convergence(
     return draw(name, PANEL, label, paint)
 
 
-def _name_lines(axes: Axes, at: list[int], value: list[float], bound: list[float]) -> None:
+def _name_lines(
+    axes: Axes, at: list[int], value: list[float], bound: list[float], final: float
+) -> None:
     """Words beside both lines; a value that is a gap gets an axis from 0."""
     axes.annotate("batch", (at[0], value[0]), (9, 2), textcoords="offset points", color=ACCENT)
     found = [k for k, b in enumerate(bound) if np.isfinite(b)]
     if min(value) > 0:
-        axes.set_ylim(0, max(value) * 1.12)
+        axes.set_ylim(0, max(*value, final) * 1.12)
         found = [k for k in found if bound[k] > 0]
     if found:
         where = (at[found[0]], bound[found[0]])

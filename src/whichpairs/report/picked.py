@@ -35,6 +35,13 @@ def picked(facts: Facts, starts: dict[tuple[Any, Any], Beginning | None]) -> Sec
             "other labels leave open."
         )
     ]
+    if any(record.result["criterion"] == "adaptive" for _, record in facts.batches):
+        lead.append(
+            Markup(
+                "A part of an adaptive batch is random, and so are all of the first labels; scores "
+                "are at the reference policy, whatever the labels had said by then."
+            )
+        )
     chapters = []
     latest = facts.batches[-SHOWN:]
     for name, record in reversed(latest):

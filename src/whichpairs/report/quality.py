@@ -24,7 +24,7 @@ def convergence(facts: Facts) -> Section:
         if passes and len(found) < SHOWN:
             found.append(_passes(name, record.result, passes))
     if not found:
-        why = "No batch has been picked by a solver (criterion gap or d-optimal)."
+        why = "No batch has been picked by a solver (criterion adaptive, gap or d-optimal)."
         command = f"whichpairs select --run {shlex.quote(str(facts.root))} --budget N"
         if facts.batches or facts.next.startswith("whichpairs select"):
             return Section("convergence", "Convergence", missing=Missing(why, command))
@@ -37,7 +37,7 @@ def convergence(facts: Facts) -> Section:
 
 
 def _passes(name: str, r: dict[str, Any], passes: list[dict[str, Any]]) -> Figure:
-    volume = r["criterion"] == "d-optimal"
+    volume, wary = r["criterion"] == "d-optimal", r["criterion"] == "adaptive"
     unit = 1.0 if volume else r["beta"] / 2
     rows = [
         {
@@ -59,6 +59,11 @@ def _passes(name: str, r: dict[str, Any], passes: list[dict[str, Any]]) -> Figur
         if not volume
         else say("at most {x} from the best D-efficiency", x=data(r["certificate"], "percent")),
     )
+    if wary:
+        caption += Markup(
+            " The passes look for the best batch if the model holds, and so for the bound; the "
+            "large dot is the batch that was picked, warily and a part of it at random."
+        )
     axis = "−log det M" if volume else "predicted gap"
     final = None if volume else r["predicted_gap"]
     label = f"{axis} and its lower bound by pass. " + str(caption.striptags())

@@ -13,6 +13,7 @@ from whichpairs.report.parts import Tile, Verdict
 from whichpairs.report.words import data, plural, say
 
 HOW = {
+    "adaptive": "the predicted gap given the labels so far, warily of the model and in part at random",
     "gap": "the predicted gap of the final policy",
     "random": "chance, uniformly over candidate pairs",
     "uniform-prompts": "chance, a prompt first and then a pair",
@@ -21,6 +22,11 @@ HOW = {
     "best-vs-worst": "score, best against worst",
 }
 NO_EVIDENCE = "no fitted or trained policy has been evaluated on held-out prompts"
+
+
+def at_random(r: dict[str, Any]) -> bool:
+    """Whether a batch is uniformly random, as the first adaptive ones are too."""
+    return bool(r["criterion"] == "random" or r.get("random_picked") == r["picked"])
 
 
 def verdict(facts: Facts) -> Verdict:
@@ -41,7 +47,7 @@ def _headline(facts: Facts) -> Markup:
     r = facts.batches[-1][1].result
     values = {"n": data(facts.picked, "count"), "pairs": plural(facts.picked, "pair")}
     needs = r["labels_random_would_need"]
-    if r["criterion"] == "random" or needs is None or needs <= r["picked"]:
+    if at_random(r) or needs is None or needs <= r["picked"]:
         return say("{n} {pairs} picked", **values)
     values |= {
         "of": r["picked"],
@@ -66,13 +72,14 @@ def _tiles(facts: Facts) -> list[Tile]:
     tiles = [Tile(data(facts.picked, "count"), say("pairs picked, {where}", where=where))]
     if r["certificate"] is not None:
         best = "D-efficiency" if r["criterion"] == "d-optimal" else "batch"
+        best += ", if the model holds" if r["criterion"] == "adaptive" else ""
         words = say("at most, from the best possible {best} (batch {name})", best=best, name=name)
         tiles.append(Tile(data(r["certificate"], "percent"), words))
     else:
         words = say("certificate of batch {name}", name=name)
         tiles.append(Tile(Markup("none"), words, known=False))
     needs = r["labels_random_would_need"]
-    if r["criterion"] != "random" and needs is not None:
+    if not at_random(r) and needs is not None:
         ratio = say("{x} ×", x=data(needs / r["picked"], "short"))
         words = say("the labels of batch {name}: what random would need", name=name)
         tiles.append(Tile(ratio, words))
@@ -122,7 +129,7 @@ def _certificate(name: str, r: dict[str, Any]) -> Markup:
     if r["certificate"] is None:
         why = (
             "its lower bound is not above 0 yet (more --passes)"
-            if r["criterion"] == "gap"
+            if r["criterion"] in ("adaptive", "gap")
             else "this criterion has none"
         )
         return say("Batch {name} has none: {why}.", name=name, why=why)
@@ -132,7 +139,11 @@ def _certificate(name: str, r: dict[str, Any]) -> Markup:
         else ("the best batch there can be of its size")
     )
     sentence = "Batch {name} is at most {share} from {of}"
-    regret = r["regret_share"]
+    regret = None if at_random(r) else r["regret_share"]
+    if r["criterion"] == "adaptive":
+        cost = "chance" if at_random(r) else "caution"
+        sentence = "If the model holds, batch {name} is at most {share} from {of}"
+        sentence += f" (what {cost} costs included)"
     if regret is not None:
         sentence += ", and closes {rest} of the distance from a random batch to it"
     rest = None if regret is None else data(1.0 - regret, "nearly")
@@ -145,7 +156,7 @@ def _random(facts: Facts) -> Markup:
 
 
 def _needs(name: str, r: dict[str, Any]) -> Markup:
-    if r["criterion"] == "random":
+    if at_random(r):
         return say("Batch {name} is random itself.", name=name)
     sentence = "For what batch {name} is predicted to reach with {n}, random needs {needs} labels."
     if r["labels_random_would_need"] is None:
