@@ -124,8 +124,8 @@ def _left_out(found: Table, cells: tuple[Cell, ...]) -> str:
     lines = [
         "## Tuned on, and left out",
         "",
-        "Geometric mean of ours over the cells that the design was tuned on, and over those that "
-        "were not looked at before it was fixed.",
+        "Geometric mean of ours over the cells that the design was tuned on, and over those that the "
+        "committed grid leaves out of tuning (docs/log.md says what was seen of them, and when).",
         "",
         "| cells | tuned on | left out |",
         "|---|---|---|",

@@ -101,20 +101,11 @@ def _rows_of(space: PairSpace, prompts: np.ndarray) -> tuple[np.ndarray, np.ndar
 def random_second_moment(space: PairSpace) -> Float[np.ndarray, "d d"]:
     """E[z zᵀ] of a pair drawn uniformly from all pairs of eligible prompts.
 
-    A prompt's pairs add up to ``m Σ_i φ_i φ_iᵀ − (Σ_i φ_i)(Σ_i φ_i)ᵀ``.
+    A prompt's pairs add up to ``m Σ_i (φ_i − φ̄)(φ_i − φ̄)ᵀ``.
     """
     total = np.zeros((space.dim, space.dim))
-    for first, last in space.blocks():
-        lo, hi = int(space.starts[first]), int(space.starts[last])
-        phi = np.asarray(space.features[lo:hi], dtype=np.float64)
-        owner = np.repeat(np.arange(last - first), np.diff(space.starts[first : last + 1]))
-        m = space.sizes[first:last].astype(np.float64)
-        used = np.where(m[owner] > 0, phi.T, 0.0).T
-        sums = np.zeros((last - first, space.dim))
-        np.add.at(sums, owner, used)
-        mean = sums / np.maximum(m, 1.0)[:, None]
-        centred = np.where(m[owner] > 0, (phi - mean[owner]).T, 0.0).T
-        total += centred.T @ (m[owner][:, None] * centred)
+    for phi, _, _, owner in policy_shares(space):
+        total += phi.T @ (np.bincount(owner)[owner][:, None] * phi)
     return total / max(space.all_pairs, 1)
 
 

@@ -42,6 +42,10 @@ from whichpairs.workflow.batch import batch_rows
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace, workspace
 
+CERTIFIED_WORK = 5e8
+"""Candidate pairs × dimensions up to which an adaptive batch gets a bound, for which the whole pool
+is searched (the batch itself is not found that way); beyond, a round stays under a minute without."""
+
 CRITERIA = (
     "adaptive",
     "gap",
@@ -298,7 +302,7 @@ class Desk:
                 s.budget,
                 np.random.default_rng([self.seed, 3, self.view.known]),
                 method=method,
-                certify=True,
+                certify=self.pairs.candidates * self.pairs.dim <= CERTIFIED_WORK,
                 watch=watch,
             )
             how = {
