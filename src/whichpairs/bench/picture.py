@@ -36,6 +36,7 @@ def savings_picture(found: Table, best_rival: str | None) -> bytes:
         axes.errorbar(mean, at, xerr=[low, high], fmt="o", ms=4, lw=1, color=colour, label=name)
     axes.axvline(1.0, color="0.35", lw=1)
     axes.set_xscale("log", base=2)
+    axes.set_xticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
     axes.set_yticks(np.arange(len(cells)), cells)
     axes.set_xlabel("labels saved: random's ÷ the method's at equal regret (geometric mean)")
     axes.grid(axis="x", color="0.9")

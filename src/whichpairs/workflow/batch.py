@@ -1,4 +1,4 @@
-"""The batch file: what whoever labels gets to see of each picked pair."""
+"""A batch as people see it: the file that whoever labels gets, and what is said of the choice."""
 
 import hashlib
 from typing import Any
@@ -38,3 +38,32 @@ def batch_rows(pool: Pool, pairs: Rows, *, control: bool, seed: int) -> list[dic
             }
         )
     return rows
+
+
+def _how(r: dict[str, Any]) -> str:
+    """``, 128 of them at random …`` for adaptive."""
+    if r["random_picked"] is None:
+        return ""
+    if not r["looked_at"]:
+        return ", all at random (the first labels say how large the rewards are)"
+    return (
+        f", {r['random_picked']} of them at random, the others the best of {r['looked_at']} "
+        f"candidates drawn ({r['too_far']} of which are too far apart to trust the model with)"
+    )
+
+
+def batch_message(r: dict[str, Any]) -> str:
+    """How the pairs were picked, what they should reach, and what random would need for it."""
+    text = f"{r['picked']} of {r['candidate_pairs']} candidate pairs picked by {r['criterion']}"
+    text += f" (and {r['controls']} control pairs)" if r["controls"] else ""
+    text += _how(r)
+    text += f"; predicted gap {r['predicted_gap']:.4g}, random's {r['random_predicted_gap']:.4g}"
+    needs = r["labels_random_would_need"]
+    if r["criterion"] != "random":
+        text += f"; random would need {needs} labels" if needs else "; random cannot get there"
+    if r["certificate"] is not None:
+        of = (
+            "best possible D-efficiency" if r["criterion"] == "d-optimal" else "best possible batch"
+        )
+        text += f"; at most {100 * r['certificate']:.2g} % from the {of}"
+    return f"{text}.\n{r['batch_file']}"

@@ -38,7 +38,7 @@ from whichpairs.design.solver import check_budget
 from whichpairs.errors import UserError
 from whichpairs.train.fit import fit
 from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
-from whichpairs.workflow.batch import batch_rows
+from whichpairs.workflow.batch import batch_message, batch_rows
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace, workspace
 
@@ -375,7 +375,7 @@ class Desk:
             return result
 
         run.commit(("batches", name), "select", *self.recorded(), make)
-        return Outcome(_message(result), result, False, run.root / "batches" / name)
+        return Outcome(batch_message(result), result, False, run.root / "batches" / name)
 
 
 def _finite(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -384,31 +384,3 @@ def _finite(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
         for row in history
     ]
-
-
-def _how(r: dict[str, Any]) -> str:
-    """``, 128 of them at random …`` for adaptive."""
-    if r["random_picked"] is None:
-        return ""
-    if not r["looked_at"]:
-        return ", all at random (the first labels say how large the rewards are)"
-    return (
-        f", {r['random_picked']} of them at random, the others the best of {r['looked_at']} "
-        f"candidates drawn ({r['too_far']} of which are too far apart to trust the model with)"
-    )
-
-
-def _message(r: dict[str, Any]) -> str:
-    text = f"{r['picked']} of {r['candidate_pairs']} candidate pairs picked by {r['criterion']}"
-    text += f" (and {r['controls']} control pairs)" if r["controls"] else ""
-    text += _how(r)
-    text += f"; predicted gap {r['predicted_gap']:.4g}, random's {r['random_predicted_gap']:.4g}"
-    needs = r["labels_random_would_need"]
-    if r["criterion"] != "random":
-        text += f"; random would need {needs} labels" if needs else "; random cannot get there"
-    if r["certificate"] is not None:
-        of = (
-            "best possible D-efficiency" if r["criterion"] == "d-optimal" else "best possible batch"
-        )
-        text += f"; at most {100 * r['certificate']:.2g} % from the {of}"
-    return f"{text}.\n{r['batch_file']}"
