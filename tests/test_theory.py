@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from whichpairs.bench.synthetic import World
+from whichpairs.bench.synthetic import log_linear
 from whichpairs.bench.theory import run
 
 
@@ -23,15 +23,17 @@ def test_the_designed_batch_saves_half_the_labels_with_weak_rewards() -> None:
 
 def test_the_truth_is_the_maximiser_and_the_gap_is_a_divergence() -> None:
     """J(π*) − J(π) = β E KL(π ‖ π*): equation 1."""
-    world = World.draw(20, 5, 3, 1.0, beta=0.7, seed=0)
-    other = world.theta + np.array([0.4, -0.2, 0.1])
+    world = log_linear(20, 5, 3, 1.0, beta=0.7, seed=0)
+    star = world.begin
+    assert star is not None
+    other = star + np.array([0.4, -0.2, 0.1])
     phi = world.space.features.astype(float).reshape(20, 5, 3)
 
     def log_policy(theta: np.ndarray) -> np.ndarray:
         tilt = phi @ theta
         return tilt - np.log(np.exp(tilt).sum(axis=1, keepdims=True))
 
-    p, q = log_policy(other), log_policy(world.theta)
+    p, q = log_policy(other), log_policy(star)
     divergence = np.mean(np.sum(np.exp(p) * (p - q), axis=1))
-    gap = world.objective(world.theta) - world.objective(other)
+    gap = world.objective(star) - world.objective(other)
     assert gap == pytest.approx(0.7 * divergence, rel=1e-9)

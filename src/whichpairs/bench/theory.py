@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichpairs.bench.synthetic import World
+from whichpairs.bench.synthetic import log_linear, predicted_gap, realised_gap
+from whichpairs.bench.world import World
 from whichpairs.design import FrankWolfe, Gap, PairWeights, Problem, policy_information, solve
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.information import random_second_moment
@@ -42,7 +43,7 @@ def run(draws: int, worlds: int, seed: int = 0) -> list[Cell]:
     """The table: `worlds` pools a cell, `draws` label sets a pool."""
     cells = []
     for reward, spread in REWARDS.items():
-        pools = [World.draw(200, 8, DIM, spread, beta=BETA, seed=seed + w) for w in range(worlds)]
+        pools = [log_linear(200, 8, DIM, spread, beta=BETA, seed=seed + w) for w in range(worlds)]
         for design in ("uniform", "plug-in"):
             found = [_gaps(world, design, draws, seed) for world in pools]
             predicted = float(np.mean([p for p, _ in found]))
@@ -62,8 +63,8 @@ def _gaps(world: World, design: str, draws: int, seed: int) -> tuple[float, np.n
         batches = [solve(problem, FrankWolfe(tolerance=1e-2)).pairs]
     else:
         batches = [random_pairs(space, LABELS, rng) for _ in range(10)]
-    predicted = float(np.mean([world.predicted_gap(pairs, ridge) for pairs in batches]))
-    realised = [world.realised_gap(batches[k % len(batches)], ridge, rng) for k in range(draws)]
+    predicted = float(np.mean([predicted_gap(world, pairs, ridge) for pairs in batches]))
+    realised = [realised_gap(world, batches[k % len(batches)], ridge, rng) for k in range(draws)]
     return predicted, np.array(realised)
 
 
