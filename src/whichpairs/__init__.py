@@ -1,9 +1,10 @@
 """Which pairs of completions should I pay to have compared?
 
 The stages are functions of a run folder: `import_pool` or `generate_pool`, `compute_features`,
-`select`, `label_simulated` or `label_from_file`, `fit_labels`, `export_labels`, `train_policy`,
-`evaluate_run`, `write_report`, `status`. The mathematics is in `whichpairs.design`, on arrays
-alone. Nothing is imported before it is asked for.
+`plan`, `select`, `label_simulated` or `label_from_file`, `fit_labels` (or `loop`, which does these
+three in rounds), `export_labels`, `train_policy`, `evaluate_run`, `write_report`, `status`. The
+mathematics is in `whichpairs.design`, on arrays alone; `run_bench` compares methods where the truth
+is known. Nothing is imported before it is asked for.
 """
 
 from importlib import import_module
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 from whichpairs.errors import MissingExtraError, UserError, WhichpairsError
 
 if TYPE_CHECKING:
+    from whichpairs.bench.bench import BenchSettings
+    from whichpairs.bench.bench import bench as run_bench
     from whichpairs.design import FrankWolfe, Gap, PairSpace, PairWeights, Problem, solve
     from whichpairs.pool.read import Columns
     from whichpairs.report.run_report import report as write_report
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from whichpairs.workflow.fit import fit_labels
     from whichpairs.workflow.generate import GenerateSettings, generate_pool
     from whichpairs.workflow.label import label_from_file, label_simulated
+    from whichpairs.workflow.plan import PlanSettings, plan
     from whichpairs.workflow.rounds import LoopSettings, loop
     from whichpairs.workflow.score import score_pool
     from whichpairs.workflow.select import SelectSettings, select
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 _HOME = {
     "whichpairs.design": ("FrankWolfe", "Gap", "PairSpace", "PairWeights", "Problem", "solve"),
     "whichpairs.pool.read": ("Columns",),
+    "whichpairs.bench.bench": ("BenchSettings",),
     "whichpairs.workflow.collect": ("import_pool",),
     "whichpairs.workflow.evaluate": ("EvaluateSettings", "evaluate_run"),
     "whichpairs.workflow.export": ("export_labels",),
@@ -39,15 +44,18 @@ _HOME = {
     "whichpairs.workflow.generate": ("GenerateSettings", "generate_pool"),
     "whichpairs.workflow.label": ("label_from_file", "label_simulated"),
     "whichpairs.workflow.rounds": ("LoopSettings", "loop"),
+    "whichpairs.workflow.plan": ("PlanSettings", "plan"),
     "whichpairs.workflow.score": ("score_pool",),
     "whichpairs.workflow.select": ("SelectSettings", "select"),
     "whichpairs.workflow.status": ("status",),
     "whichpairs.workflow.train": ("train_policy",),
 }
 _WHERE = {name: (module, name) for module, names in _HOME.items() for name in names}
+_WHERE["run_bench"] = ("whichpairs.bench.bench", "bench")
 _WHERE["write_report"] = ("whichpairs.report.run_report", "report")
 
 __all__ = [
+    "BenchSettings",
     "Columns",
     "EvaluateSettings",
     "FeatureSettings",
@@ -58,6 +66,7 @@ __all__ = [
     "MissingExtraError",
     "PairSpace",
     "PairWeights",
+    "PlanSettings",
     "Problem",
     "SelectSettings",
     "UserError",
@@ -71,6 +80,8 @@ __all__ = [
     "label_from_file",
     "label_simulated",
     "loop",
+    "plan",
+    "run_bench",
     "score_pool",
     "select",
     "solve",
