@@ -7,7 +7,15 @@ from whichpairs.bench import regimes
 from whichpairs.bench.desk import Desk
 from whichpairs.design import Belief, information
 from whichpairs.design.baselines import random_pairs
-from whichpairs.train.fit import Fit, best_scale, fit, log_loss, posterior
+from whichpairs.train.fit import (
+    Fit,
+    best_scale,
+    fit,
+    fit_theta,
+    folds,
+    log_loss,
+    posterior,
+)
 from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
 
 
@@ -134,3 +142,64 @@ def test_few_labels_are_enough_to_go_on(labels: int) -> None:
     assert isinstance(view.belief, Belief)
     batch = next_batch(desk.space, 1.0, view, 100, np.random.default_rng(0))
     assert len(batch.pairs) == 100
+
+
+def test_the_base_is_the_chosen_prior_and_the_information_of_the_labels() -> None:
+    world = regimes.draw("strong", 0)
+    desk, evidence = evidence_of(world, 300)
+    assert evidence.fit.strength != 1.0
+    view = view_of(world, desk, evidence)
+    weights = view.belief.weights(1.0)(desk.z)
+    plain = evidence.fit.strength * world.prior + desk.z.T @ (desk.z * weights[:, None])
+    assert np.allclose(view.base, plain)
+
+
+def test_fewer_labels_than_features_are_not_believed() -> None:
+    world = regimes.draw("strong", 0)
+    desk, evidence = evidence_of(world, 15)
+    view = view_of(world, desk, evidence)
+    assert view.belief.theta.tolist() == [0.0] * 16
+    assert np.array_equal(view.belief.precision, world.prior)
+    assert np.linalg.eigvalsh(view.base - world.prior)[-1] > 0  # what was asked counts
+
+
+def test_the_reference_policy_decides_what_the_policy_needs_to_know() -> None:
+    world = regimes.draw("strong", 0)
+    desk, evidence = evidence_of(world, 100)
+    one_only = np.where(np.arange(world.space.rows) % 16 < 2, 1.0, 1e-9)
+    plain, few = (
+        look(desk.space, 1.0, world.prior, weight, evidence, seed=0).gap.policy_information
+        for weight in (None, one_only)
+    )
+    assert np.trace(few) < 0.7 * np.trace(plain)
+
+
+def test_the_share_grows_with_all_labels_there_are() -> None:
+    world = regimes.draw("strong", 0)
+    desk, evidence = evidence_of(world, 2000)
+    view = view_of(world, desk, evidence)
+    batch = next_batch(desk.space, 1.0, view, 100, np.random.default_rng(0))
+    share = 2100 / (512 * 16)
+    assert batch.random == round((0.4 + share) * 100)
+    assert batch.looked_at == round((100 - batch.random) / share)
+
+
+def test_the_scale_is_the_geometric_mean_of_two() -> None:
+    world = regimes.draw("strong", 1)
+    desk, _ = evidence_of(world, 200)
+    found = fit(desk.z, desk.wins, 1.0, world.prior, desk.prompts, seed=3)
+    fold, out = folds(desk.prompts, 3), np.zeros(200)
+    for k in range(5):
+        theta = fit_theta(
+            desk.z[fold != k], desk.wins[fold != k], 1.0, found.strength * world.prior
+        )
+        out[fold == k] = desk.z[fold == k] @ theta
+    inside = desk.z @ (found.theta / found.scale)
+    expected = (best_scale(out, desk.wins) * best_scale(inside, desk.wins)) ** 0.5
+    assert found.scale == pytest.approx(expected, rel=1e-2)
+
+
+def test_labels_of_few_prompts_are_fitted_with_the_default_prior() -> None:
+    rng = np.random.default_rng(0)
+    z, wins = rng.standard_normal((12, 3)), rng.integers(0, 2, 12).astype(float)
+    assert fit(z, wins, 1.0, np.eye(3), np.zeros(12, int)).strength == 1.0

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whichpairs.bench.figures import RANDOM
+from whichpairs.bench.figures import OURS, RANDOM
 from whichpairs.bench.grid import Grid, load_grid, user_cells
 from whichpairs.bench.methods import METHODS
-from whichpairs.bench.robustness import write_results
+from whichpairs.bench.robustness import in_words, write_results
 from whichpairs.bench.runner import run_grid
 from whichpairs.errors import UserError
 from whichpairs.pool.read import Columns
@@ -56,7 +56,8 @@ class BenchSettings:
             )
         if (self.run is None) != (self.score is None):
             raise UserError(
-                "a pool of your own needs both --run and --score", "got only one of them"
+                "a pool of your own needs both --run and --score",
+                "got --run alone" if self.score is None else "got --score alone",
             )
         for name in ("seeds", "processes"):
             value = getattr(self, name)
@@ -72,19 +73,28 @@ def bench(settings: BenchSettings, *, progress: Progress = SILENT) -> Outcome:
     """
     grid = _grid(settings, progress)
     names = tuple(settings.methods or METHODS)
-    methods = names if RANDOM in names else (RANDOM, *names)
+    methods = tuple(dict.fromkeys((RANDOM, OURS, *names)))
     rows = run_grid(grid, settings.out, methods, processes=settings.processes, progress=progress)
     folder = settings.results or settings.out
-    results = write_results(
-        rows, grid, folder, command=settings.command, processes=settings.processes
+    own = settings.run is not None
+    results, found = write_results(
+        rows, grid, folder, command=settings.command, processes=settings.processes, own=own
     )
+    page = str(folder / "robustness.md")
+    if own:
+        plain = {
+            cell: {name: [one.mean, one.low, one.high] for name, one in of.items()}
+            for cell, of in found.items()
+        }
+        words = in_words(found, grid.seeds)
+        return Outcome("\n".join([*words, page]), {"labels_saved": plain}, False, folder)
     result: dict[str, Any] = {figure.name: figure.as_json() for figure in results}
     lines = [
         f"{one.name:6} {one.value:8.3f}  {'reached' if one.reached else 'missed '}  {one.goal}"
         for one in results
         if one.value is not None
     ]
-    return Outcome("\n".join([*lines, str(folder / "robustness.md")]), result, False, folder)
+    return Outcome("\n".join([*lines, page]), result, False, folder)
 
 
 def _grid(settings: BenchSettings, progress: Progress) -> Grid:

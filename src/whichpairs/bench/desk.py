@@ -18,7 +18,7 @@ from whichpairs.design.space import Rows
 from whichpairs.train.fit import Fit, fit, posterior
 
 HEADS = 20
-"""Members of the ensemble that some rivals need: draws of the posterior (they get good ones)."""
+"""Members of the ensemble that some rivals need: draws of the posterior, in mirrored pairs."""
 
 
 class Desk:
@@ -117,7 +117,6 @@ class Step:
 
     Attributes:
         labels: so far; regrets: of every judged prompt; strength: the ridge chosen.
-        predicted: the gap that the method itself foretold for these labels (None: it does not).
     """
 
     labels: int

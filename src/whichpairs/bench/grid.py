@@ -158,8 +158,11 @@ def user_cells(
     Raises:
         UserError: the budgets do not rise, or ask for more than the pool has.
     """
-    if not budgets or any(b <= a for a, b in zip([0, *budgets], budgets, strict=False)):
-        raise UserError("budgets must rise from 1 or more", f"got {list(budgets)}")
+    if len(budgets) < 2 or any(b <= a for a, b in zip([0, *budgets], budgets, strict=False)):
+        raise UserError(
+            "budgets must be two or more, and rise (the first is the round before any label)",
+            f"got {list(budgets)}",
+        )
     cells = []
     for temperature in temperatures:
         cell = Cell(

@@ -9,7 +9,7 @@ from whichpairs.design import Belief, Gap, Problem, information, solve
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.bounded import Leverage, bounded_batch
 from whichpairs.design.space import Rows
-from whichpairs.train.fit import fit_theta
+from whichpairs.train.fit import best_scale, fit_theta
 from whichpairs.workflow.adaptive import (
     METHOD,
     RANDOM_LABELS_A_DIMENSION,
@@ -28,7 +28,7 @@ def whichpairs(desk: Desk, budget: int) -> Rows:
 
 
 def plug_in(desk: Desk, budget: int) -> Rows:
-    """The paper's design: θ = 0 in every round, labels counted but not looked at.
+    """The paper's design: θ = 0 in every round; labels count, their answers only by the ridge.
 
     Source: Han, Goyal and Ma 2026, arXiv:2606.19607; equation 5 of design.md, section 2.
     """
@@ -79,6 +79,7 @@ def _true_loss(desk: Desk, problem: Problem, pairs: Rows) -> float:
     p = expit(world.reward[asked[:, 0]] - world.reward[asked[:, 1]])
     z = world.space.differences(asked)
     limit = fit_theta(z, p, world.beta, desk.fit.strength * world.prior, tolerance=1e-8)
+    limit = limit * best_scale(world.beta * (z @ limit), p)  # as the estimator draws it out
     m = problem.base + information(world.space, pairs, problem.weights)
     regret = world.objective(world.best) - world.objective(limit)
     return regret + world.beta / 2 * problem.criterion.value(m)

@@ -98,24 +98,24 @@ def needed(
 
 
 def saving(random: Curve, method: Curve, *, draws: int = DRAWS, seed: int = 0) -> Saving:
-    """Labels saved and harm of `method` against `random`."""
+    """Labels saved and harm of `method` against `random`, on the seeds that both ran with."""
     labels = method.labels[1:]
-    ratios, beyond = _ratios(random.labels, random.mean, method.labels, method.mean)
     rng = np.random.default_rng(seed)
     common = [s for s in method.seeds if s in random.seeds]
     ours = np.array([method.seeds.index(s) for s in common])
     theirs = np.array([random.seeds.index(s) for s in common])
+    base = random.regrets[theirs].mean(axis=(0, 2))
+    own = method.regrets[ours].mean(axis=(0, 2))
+    ratios, beyond = _ratios(random.labels, base, method.labels, own)
     means, harms = [], []
     count = len(method.labels)
     for _ in range(draws):
         weight = _prompt_weights(random.regrets.shape[2], rng)
-        seeds_r = rng.integers(len(random.seeds), size=len(random.seeds))
         pick = rng.integers(len(common), size=len(common))
-        base = random.regrets[seeds_r].mean(axis=0) @ weight
+        base = random.regrets[theirs[pick]].mean(axis=0) @ weight
         own = method.regrets[ours[pick]].mean(axis=0) @ weight
-        paired = random.regrets[theirs[pick], :count].mean(axis=0) @ weight
         means.append(_geometric(_ratios(random.labels, base, method.labels, own)[0]))
-        harms.append((own - paired) / paired)
+        harms.append((own - base[:count]) / base[:count])
     low, high = np.percentile(means, [2.5, 97.5])
     return Saving(
         labels,
@@ -144,7 +144,10 @@ def _ratios(
     """Ratios and sides at every budget but the first."""
     smooth = isotonic_regression(regret, increasing=False).x
     need, side = needed(random_labels, random, smooth)
-    return (need / labels)[1:], side[1:]
+    same = np.isclose(
+        regret, random[: len(regret)], rtol=1e-12, atol=0.0
+    )  # no saving, by any curve
+    return np.where(same, 1.0, need / labels)[1:], np.where(same, 0, side)[1:]
 
 
 def _geometric(ratios: np.ndarray) -> float:

@@ -33,7 +33,7 @@ class PairWeights:
         root: R with C = R Rᵀ; None is a point (C = 0).
 
     The expectation is κ σ′(κ μ_p) with κ = (1 + π s_p²/8)^−½ for a margin of mean μ_p and variance
-    s_p² (MacKay, Neural Computation 4, 1992): within 7 % where s_p ≤ 3 and |μ_p| ≤ 4.
+    s_p² (MacKay, Neural Computation 4, 1992): within 9 % where s_p ≤ 3 and |μ_p| ≤ 4.
     """
 
     beta: float

@@ -3,7 +3,7 @@
 What a linear reward misses is largest at far pairs, which the criterion likes best: leverage is
 bias (design.md, section 4). So the designed pairs of a batch
 
-- have leverage zᵀ E[z zᵀ]⁻¹ z / d of at most `LEVERAGE`, in units of a random pair's mean: nearly
+- have leverage zᵀ E[z zᵀ]⁻¹ z / rank of at most `LEVERAGE`, in units of a random pair's mean: nearly
   all pairs of a Gaussian pool have, while the tails of a real one reach 30 and more;
 - are the best of budget/α candidates drawn at random, so that no kind of pair is asked more than
   1/α times as often as at random; α grows with the labels, as a bandwidth shrinks;
@@ -42,24 +42,29 @@ SAMPLE_PROMPTS = 4096
 
 @dataclass(frozen=True)
 class Leverage:
-    """zᵀ E[z zᵀ]⁻¹ z / d of a pair: 1 on average over random pairs.
+    """zᵀ E[z zᵀ]⁻¹ z / rank of a pair: 1 on average over random pairs.
 
     Args:
         whitening: W with W Wᵀ = E[z zᵀ]⁻¹ (of a moment with a ridge of 10⁻⁶ of its mean).
+        rank: of E[z zᵀ], directions below that ridge left out.
     """
 
     whitening: Matrix
+    rank: int
 
     @classmethod
     def of(cls, space: PairSpace, seed: int = 0) -> "Leverage":
         """Of the pairs of eligible prompts."""
         moment = random_second_moment(space.some_prompts(SAMPLE_PROMPTS, seed))
-        c = lower_factor(moment + 1e-6 * np.trace(moment) / space.dim * np.eye(space.dim))
-        return cls(np.asarray(solve_triangular(c, np.eye(space.dim), lower=True, trans="T")))
+        ridge = 1e-6 * np.trace(moment) / space.dim
+        c = lower_factor(moment + ridge * np.eye(space.dim))
+        whitening = solve_triangular(c, np.eye(space.dim), lower=True, trans="T")
+        rank = int(np.count_nonzero(np.linalg.eigvalsh(moment) > ridge))
+        return cls(np.asarray(whitening), max(rank, 1))
 
     def __call__(self, z: Float[np.ndarray, "pairs d"]) -> Float[np.ndarray, " pairs"]:
         """Leverages of pairs with these feature differences."""
-        return np.asarray(np.mean((z @ self.whitening) ** 2, axis=1))
+        return np.asarray(np.sum((z @ self.whitening) ** 2, axis=1) / self.rank)
 
 
 @dataclass(frozen=True)

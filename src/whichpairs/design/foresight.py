@@ -77,13 +77,14 @@ class Outlook:
         return self.random_needs() / self.budgets
 
     def flattens(self, share: float = 0.05) -> int | None:
-        """The least budget whose doubling lowers the design's gap by less than `share` of today's,
-        log-log between budgets; None where every doubling that is on the curve lowers it by more."""
+        """The least budget from which on every doubling lowers the design's gap by less than `share`
+        of today's, log-log between budgets; None where the last one on the curve still lowers it."""
         known = 2 * self.budgets <= self.budgets[-1]
         at, gaps = np.log(self.budgets), np.log(self.design)
         doubled = np.exp(np.interp(np.log(2.0) + at[known], at, gaps))
-        small = np.flatnonzero(self.design[known] - doubled < share * self.now)
-        return int(self.budgets[small[0]]) if len(small) else None
+        steep = np.flatnonzero(self.design[known] - doubled >= share * self.now)
+        first = int(steep[-1]) + 1 if len(steep) else 0
+        return int(self.budgets[first]) if first < np.count_nonzero(known) else None
 
 
 def outlook(
@@ -116,7 +117,9 @@ def outlook(
                 designed[k] = np.mean([gap.value(base + m) for m in sums])
         now = beta / 2 * gap.value(base) * finite_sample(known, space.dim)
     correct = np.array([finite_sample(known + n, space.dim) for n in budgets]) * beta / 2
-    return Outlook(np.asarray(budgets), drawn * correct, designed * correct, now)
+    # On average labels do no harm, whatever a finite sample adds: nothing is worse than now.
+    random, ours = np.minimum(drawn * correct, now), np.minimum(designed * correct, now)
+    return Outlook(np.asarray(budgets), random, ours, now)
 
 
 def _random_values(

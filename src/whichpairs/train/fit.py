@@ -120,11 +120,13 @@ def fit(
     Args:
         prompts: the prompt number of every label, (n,): a prompt is in one fold only.
     """
+    if strength is None and len(np.unique(prompts)) < FOLDS:
+        strength = 1.0  # too few prompts to leave any out
     if strength is not None:
         return Fit(fit_theta(z, wins, beta, strength * prior), strength, {})
     margins = _left_out_margins(z, wins, beta, prior, folds(prompts, seed))
     losses = {s: log_loss(m, wins) for s, m in margins.items()}
-    best = min(losses, key=lambda s: (losses[s], -s))
+    best = min(losses, key=lambda s: (losses[s], abs(np.log(s))))
     theta = fit_theta(z, wins, beta, best * prior)
     scale = float(np.sqrt(best_scale(margins[best], wins) * best_scale(beta * (z @ theta), wins)))
     return Fit(scale * theta, best, losses, scale)

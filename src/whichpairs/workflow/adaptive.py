@@ -113,11 +113,12 @@ def look(
         space: the candidates; prior: H₀, (d, d); reference: π_ref's weight of every row.
         seed: of the samples behind expectations.
     """
-    belief = Belief(np.zeros(space.dim), prior)
-    if len(evidence.pairs):
+    belief, strength = Belief(np.zeros(space.dim), prior), 1.0
+    if len(evidence.pairs) >= space.dim:  # fewer labels than features: no fit is believed yet
         belief = posterior(evidence.fit, space.differences(evidence.pairs), beta, prior)
+        strength = evidence.fit.strength
     weights = belief.weights(beta)
-    base = evidence.fit.strength * prior + information(space, evidence.known, weights)
+    base = strength * prior + information(space, evidence.known, weights)
     some = space.some_prompts(SAMPLE_PROMPTS, seed)
     gap = Gap(belief.policy_information(some, reference, seed=seed))
     return View(belief, base, gap, len(evidence.known))

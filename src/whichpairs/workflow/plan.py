@@ -35,7 +35,8 @@ class PlanSettings:
     Args:
         cost_per_label: price of a label, any currency; None says nothing of money.
         target_gap: a predicted gap to reach; None says nothing of it.
-        budget: the number of further labels that the verdict is about; None is 16 d.
+        budget: the number of further labels that the verdict is about; None is 16 d, and at most a
+            quarter of the candidates.
         features: name of the feature set; None is the latest.
         seed: None is the run's.
     """
@@ -76,7 +77,8 @@ def plan(
                 "a plan needs candidate pairs",
                 "every pair of the prompts that are not held out is labelled or waits",
             )
-        budget = settings.budget or min(16 * desk.pairs.dim, desk.pairs.candidates)
+        most = max(desk.pairs.candidates // 4, 1)  # what takes the whole pool leaves no choice
+        budget = settings.budget or min(16 * desk.pairs.dim, most)
         check_budget(budget, desk.pairs.candidates)
         found = foresee(desk, budget)
         result = _result(found, budget, settings)
@@ -150,14 +152,24 @@ def _result(found: Outlook, budget: int, settings: PlanSettings) -> dict[str, An
         cost = settings.cost_per_label
         result["cost"] = round(cost * budget, 2)
         more = None if saved is None else round(cost * (needs[at] - budget), 2)
-        result["money_saved"] = None if more is None else float(more)
+        result["money_saved"] = None if more is None else float(more) + 0.0
     if settings.target_gap is not None:
         result["target_gap"] = settings.target_gap
         for name, gaps in (("ours", found.design), ("random", found.random)):
-            reached = np.flatnonzero(gaps <= settings.target_gap)
-            labels = int(found.budgets[reached[0]]) if len(reached) else None
-            result[f"labels_to_target_{name}"] = labels
+            result[f"labels_to_target_{name}"] = _reaches(found.budgets, gaps, settings.target_gap)
     return result
+
+
+def _reaches(budgets: np.ndarray, gaps: np.ndarray, target: float) -> int | None:
+    """The least labels with this gap, log-log between budgets; None where the last has it not."""
+    there = np.flatnonzero(gaps <= target)
+    if len(there) == 0:
+        return None
+    to = int(there[0])
+    if to == 0 or gaps[to] >= gaps[to - 1]:
+        return int(budgets[to])
+    way = np.log(gaps[to - 1] / target) / np.log(gaps[to - 1] / gaps[to])
+    return int(np.ceil(budgets[to - 1] * (budgets[to] / budgets[to - 1]) ** way - 1e-9))
 
 
 def _completions(desk: Desk, budget: int) -> dict[str, Any] | None:
@@ -257,7 +269,7 @@ def _message(r: dict[str, Any], settings: PlanSettings) -> str:
     for row in r["curve"]:
         needs = "more than shown" if row["random_needs"] is None else str(row["random_needs"])
         lines.append(f"{row['labels']:>10}{row['random']:>12.4g}{row['ours']:>12.4g}{needs:>17}")
-    lines += ["", f"At {r['budget']} further labels: {r['verdict']}."]
+    lines += ["", f"At {r['budget']} further labels: {r['verdict']} (a prediction, no evidence)."]
     if r["saved"] is None:
         lines.append(f"Random does not reach that gap with {r['curve'][-1]['labels']} labels.")
     else:
@@ -284,4 +296,7 @@ def _message(r: dict[str, Any], settings: PlanSettings) -> str:
             f"{c['extrapolated']:.4g} [{c['low']:.4g}, {c['high']:.4g}] instead of {now[1]:.4g}."
         )
     lines.append(f"Trust: {r['trust']}.")
+    lines.append(
+        "(Gaps here hold what a finite sample adds, up to a half; those of select do not.)"
+    )
     return "\n".join(lines)
