@@ -19,7 +19,7 @@ $(STAMP):
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@if [ -d "$${PIP_FIND_LINKS:-}" ]; then export UV_FIND_LINKS="$$PIP_FIND_LINKS"; fi; \
-	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints/cpu.txt -e '.[train]' --group dev
+	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints/cpu.txt -e '.[train,server,embed]' --group dev
 	@rm -f $(VENV)/.whichpairs-*; touch $@
 
 demo: setup
