@@ -31,12 +31,14 @@ class Preference:
     Attributes:
         chosen, rejected: two completions of the same prompt.
         probability: of `chosen` being preferred, where the labeller stated one (else None).
+        weight: how much it counts in training, 0 or more; 2 is the same as being there twice.
     """
 
     pair_id: str
     chosen: Example
     rejected: Example
     probability: float | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

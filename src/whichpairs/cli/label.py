@@ -6,6 +6,14 @@ from typing import Annotated
 import typer
 
 from whichpairs.cli.options import BetaOption, JsonOption, RunOption, SeedOption, show
+from whichpairs.cli.progress import Bars
+from whichpairs.cli.server_options import (
+    AtOnceOption,
+    KeyVariableOption,
+    PerMinuteOption,
+    RetriesOption,
+    TimeoutOption,
+)
 from whichpairs.errors import UserError
 
 
@@ -19,21 +27,48 @@ def command(
         Path | None, typer.Option("--from", help="JSONL of pair_id and choice (a, b or tie).")
     ] = None,
     annotator: Annotated[str, typer.Option(help="Who answered, for --from.")] = "file",
+    judge: Annotated[
+        str | None, typer.Option(help="Base URL of an OpenAI-compatible server that judges.")
+    ] = None,
+    judge_model: Annotated[str, typer.Option(help="The judge's name on its server.")] = "",
+    rubric: Annotated[str | None, typer.Option(help="What the judge is to look at.")] = None,
+    key_variable: KeyVariableOption = "OPENAI_API_KEY",
+    requests_at_once: AtOnceOption = 8,
+    requests_per_minute: PerMinuteOption = None,
+    retries: RetriesOption = 6,
+    timeout: TimeoutOption = 120.0,
     beta: BetaOption = None,
     seed: SeedOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Label the picked pairs: simulated from a score, or from a file."""
-    from whichpairs.workflow.label import label_from_file, label_simulated
+    """Label the picked pairs: simulated from a score, from a file, or by a language model."""
+    from whichpairs.workflow import label as stage
 
-    if (simulate is None) == (from_ is None):
+    ways = (("--simulate", simulate), ("--from", from_), ("--judge", judge))
+    given = [name for name, value in ways if value is not None]
+    if len(given) != 1:
         raise UserError(
-            "label takes either --simulate COLUMN or --from FILE",
-            "got neither" if simulate is None else "got both",
+            "label takes one of --simulate COLUMN, --from FILE and --judge URL",
+            f"got {' and '.join(given) or 'none'}",
         )
     if from_ is not None:
-        outcome = label_from_file(run, from_, annotator=annotator, beta=beta)
+        outcome = stage.label_from_file(run, from_, annotator=annotator, beta=beta)
+    elif judge is not None:
+        settings = stage.JudgeSettings(
+            judge,
+            judge_model,
+            rubric,
+            key_variable=key_variable,
+            requests_at_once=requests_at_once,
+            requests_per_minute=requests_per_minute,
+            retries=retries,
+            timeout=timeout,
+        )
+        with Bars(quiet=json_) as bars:
+            outcome = stage.label_judged(run, settings, beta=beta, progress=bars)
     else:
         assert simulate is not None
-        outcome = label_simulated(run, simulate, temperature=temperature, seed=seed, beta=beta)
+        outcome = stage.label_simulated(
+            run, simulate, temperature=temperature, seed=seed, beta=beta
+        )
     show(outcome, json_)

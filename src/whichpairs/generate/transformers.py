@@ -1,41 +1,60 @@
 """Completions from a local model: a pool drawn from the very policy that will be trained."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whichpairs.lm.encode import Prompt, decode, encode_all, encode_prompt
-from whichpairs.lm.race import Sampling
-from whichpairs.lm.sampler import draw
+from whichpairs.generate.backend import Prompt, Sample, Sampling, cut_at
+from whichpairs.lm.encode import decode, encode_all, encode_prompt
+from whichpairs.lm.race import Sampling as Rules
+from whichpairs.lm.sampler import Drawn, draw
 from whichpairs.types import SILENT, Example, Progress
 
 if TYPE_CHECKING:
     from whichpairs.lm.model import LanguageModel
 
-__all__ = ["Sample", "Sampling", "sample"]
+__all__ = ["Sample", "Sampling", "Transformers", "sample"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One completion.
+class Transformers:
+    """A model in this process.
 
-    Attributes:
-        text: what was written, without special tokens; bytes of a character cut in two at its end
-        are dropped.
-        finished: whether it ended by itself (False: `max_new_tokens` stopped it).
-        tokens: tokens drawn, the end-of-sequence token included.
-        logprob: log π_ref of the tokens drawn, in nats, at temperature 1 over the whole vocabulary.
-        exact: whether `lm.encode` gives the drawn tokens back from the text. Where it does not
-            (the model spelt a word with unusual pieces, wrote a broken or special character, or
-            was cut inside one), later stages see other tokens of the same text, and `logprob` is
-            that of one spelling among several.
+    Args:
+        model: a folder or hub name; device: see `lm.model.load`.
+        batch_size: completions side by side; bounds memory, changes nothing else.
     """
 
-    text: str
-    finished: bool
-    tokens: int
-    logprob: float
-    exact: bool = True
+    keeps_answers = False
+
+    def __init__(self, model: str | Path, device: str = "auto", batch_size: int = 256) -> None:
+        from whichpairs.lm.model import load
+
+        self._lm, self._batch_size = load(model, device=device), batch_size
+
+    @property
+    def fingerprint(self) -> str:
+        """Of configuration, weights and tokenizer."""
+        return self._lm.fingerprint
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        *,
+        seed: int,
+        indices: Sequence[int],
+        progress: Progress,
+    ) -> list[list[Sample]]:
+        """See `sample`, below."""
+        return sample(
+            self._lm,
+            prompts,
+            sampling,
+            seed=seed,
+            indices=indices,
+            batch_size=self._batch_size,
+            progress=progress,
+        )
 
 
 def sample(
@@ -70,18 +89,19 @@ def sample(
         UserError: a prompt that with `max_new_tokens` exceeds the model's context; messages
             without a chat template.
     """
-    encoded = [encode_prompt(lm.tokenizer, prompt) for prompt in prompts]
     drawn = draw(
         lm,
-        encoded,
-        sampling,
+        [encode_prompt(lm.tokenizer, prompt) for prompt in prompts],
+        _rules(sampling),
         seed=seed,
         indices=indices,
         batch_size=batch_size,
+        ends=_stopper(lm, sampling.stop),
         progress=progress,
     )
     flat = [(prompt, one) for prompt, many in zip(prompts, drawn, strict=True) for one in many]
-    texts = decode(lm.tokenizer, [one.ids[: len(one.ids) - one.finished] for _, one in flat])
+    texts = decode(lm.tokenizer, [_without_end(lm, one) for _, one in flat])
+    texts = [cut_at(text, sampling.stop)[0] for text in texts]
     examples = [
         Example(_record(prompt), text, one.finished)
         for (prompt, one), text in zip(flat, texts, strict=True)
@@ -92,6 +112,32 @@ def sample(
         for (_, one), text, e in zip(flat, texts, again, strict=True)
     ]
     return [samples[i : i + sampling.n] for i in range(0, len(samples), sampling.n)]
+
+
+def _rules(s: Sampling) -> Rules:
+    """What is left of the settings where single tokens are drawn."""
+    return Rules(s.n, s.max_new_tokens, s.temperature, s.top_p, s.top_k)
+
+
+def _stopper(lm: "LanguageModel", stop: Sequence[str]) -> Callable[[Sequence[int]], bool] | None:
+    """Whether tokens drawn so far end in, or hold, a stop string; None where there is none.
+
+    Every token writes at least one byte, so as many tokens as the longest stop string has bytes
+    are enough to look at (and a few more, where decoding trims).
+    """
+    if not stop:
+        return None
+    span = max(len(text.encode()) for text in stop) + 4
+
+    def ends(ids: Sequence[int]) -> bool:
+        (text,) = decode(lm.tokenizer, [ids[-span:]])
+        return any(one in text for one in stop)
+
+    return ends
+
+
+def _without_end(lm: "LanguageModel", one: Drawn) -> Sequence[int]:
+    return one.ids[:-1] if one.finished and one.ids[-1] in lm.eos_ids else one.ids
 
 
 def _record(prompt: Prompt) -> str | tuple[dict[str, str], ...]:

@@ -6,7 +6,7 @@ with one seed share that noise, and so agree wherever their probabilities nearly
 numbers).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from torch import Tensor  # noqa: E402
 
 if TYPE_CHECKING:
     from whichpairs.lm.model import LanguageModel
+
+Ends = Callable[[Sequence[int]], bool]
 
 TOLERANCE = 1e-3
 """Nats by which float32 logits of one sequence may differ between batches (1e-5 is usual)."""
@@ -50,6 +52,7 @@ def draw(
     seed: int,
     indices: Sequence[int] | None = None,
     batch_size: int = 256,
+    ends: Ends | None = None,
     progress: Progress = SILENT,
 ) -> list[list[Drawn]]:
     """Draw `sampling.n` completions of each prompt.
@@ -66,6 +69,7 @@ def draw(
         seed: 0 or more.
         indices: what identifies each prompt, 0 or more; its place in `prompts` when None.
         batch_size: completions side by side.
+        ends: told the tokens of a completion so far; true finishes it there.
 
     Raises:
         UserError: a prompt and `max_new_tokens` exceed the model's context; a bad seed, index or
@@ -86,7 +90,7 @@ def draw(
         part = rows[start : start + batch_size]
         noise = _Noise([(seed, indices[p], k) for p, k in part], lm.device)
         with torch.inference_mode():
-            done = _Batch(lm, [prompts[p] for p, _ in part], noise, sampling).run()
+            done = _Batch(lm, [prompts[p] for p, _ in part], noise, sampling, ends).run()
         drawn.update(zip(part, done, strict=True))
         progress.advance(len(part))
     return [[drawn[p, k] for k in range(sampling.n)] for p in range(len(prompts))]
@@ -121,9 +125,14 @@ class _Batch:
     """Completions side by side: prompts padded on the left, one cache, rows that end taken out."""
 
     def __init__(
-        self, lm: "LanguageModel", prompts: list[Sequence[int]], noise: _Noise, sampling: Sampling
+        self,
+        lm: "LanguageModel",
+        prompts: list[Sequence[int]],
+        noise: _Noise,
+        sampling: Sampling,
+        ends: Ends | None,
     ) -> None:
-        self.lm, self.noise, self.sampling = lm, noise, sampling
+        self.lm, self.noise, self.sampling, self.ends = lm, noise, sampling, ends
         self.prompts = prompts
         self.cache: Any = None
         self.mask: Tensor = torch.empty(0)
@@ -200,7 +209,9 @@ class _Batch:
         for row, token, value in zip(self.active, tokens.tolist(), logprobs.tolist(), strict=True):
             self.ids[row].append(token)
             self.logprob[row] += value
-            self.finished[row] = token in self.lm.eos_ids
+            self.finished[row] = token in self.lm.eos_ids or (
+                self.ends is not None and self.ends(self.ids[row])
+            )
         return tokens
 
     def _alone(self, row: int, noise: Tensor) -> Tensor:

@@ -93,8 +93,8 @@ def pool_from_samples(
     Args:
         prompts: texts or messages, as `read_prompts` gives them.
         samples: for each prompt its completions: ``text``, ``finished`` and further values, which
-            become columns. A text with nothing to read is left out, and counted in
-            ``counts["empty_samples_dropped"]``.
+            become columns (those that are None throughout do not). A text with nothing to read is
+            left out, and counted in ``counts["empty_samples_dropped"]``.
 
     Raises:
         UserError: every sample is empty.
@@ -112,8 +112,9 @@ def pool_from_samples(
         "completion": [one["text"] for _, one in kept],
     }
     for name in kept[0][1]:
-        if name not in {"text", "prompt", "completion"}:
-            table[name] = [one[name] for _, one in kept]
+        values = [one[name] for _, one in kept]
+        if name not in {"text", "prompt", "completion"} and any(v is not None for v in values):
+            table[name] = values
     source = Source("the samples", table, range(1, len(kept) + 1))
     tables = build_tables(understand(source, Columns()), Columns())
     tables.counts["empty_samples_dropped"] = len(drawn) - len(kept)

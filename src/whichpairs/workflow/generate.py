@@ -1,22 +1,29 @@
-"""Stage generate: a pool sampled from a model, in chunks that survive a kill."""
+"""Stage generate: a pool sampled from one model or several, in pieces that survive a kill."""
 
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
 from whichpairs.pool.files import to_json, write_whole
+from whichpairs.pool.likeness import near_duplicates
 from whichpairs.pool.pool import hold_out
-from whichpairs.pool.read import pool_from_samples, read_prompts
-from whichpairs.pool.run import Run, create_run, locked
+from whichpairs.pool.read import PoolTables, pool_from_samples, read_prompts
+from whichpairs.pool.run import Record, Run, create_run, locked
 from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.collect import add_pool
 from whichpairs.workflow.stage import Outcome, differences
+
+if TYPE_CHECKING:
+    from whichpairs.generate.backend import Sample
+    from whichpairs.generate.sources import Source
 
 Prompt = str | tuple[dict[str, str], ...]
 
@@ -26,10 +33,19 @@ class GenerateSettings:
     """What the user chose.
 
     Args:
-        model: a model folder or hub name; prompts: a file of prompts.
-        n: completions a prompt; max_new_tokens, temperature, top_p, top_k: see `Sampling`.
+        model: a model folder or hub name, or the name by which a server knows it; may be empty
+            where `sources` names a model for each source.
+        prompts: a file of prompts.
+        n: completions a prompt; max_new_tokens, temperature, top_p, top_k, stop: see `Sampling`.
         holdout: share of prompts set aside for evaluation, in [0, 1).
         chunk: prompts a chunk, the unit of resuming (does not change the pool).
+        backend: ``transformers``, ``server`` or ``vllm``; None: a server where `server` is given.
+        server: a server's base URL; key_variable, requests_at_once, requests_per_minute, retries,
+            timeout: see `ServerSettings`.
+        api: ``chat`` puts plain prompts as a user's message, ``completions`` refuses messages;
+            None takes every prompt as it is.
+        system: a system message before every conversation that has none (makes all prompts chat).
+        sources: a file of several sources; see `generate.sources`.
     """
 
     model: str
@@ -45,6 +61,17 @@ class GenerateSettings:
     batch_size: int = 256
     chunk: int = 64
     device: str = "auto"
+    stop: tuple[str, ...] = ()
+    api: str | None = None
+    system: str | None = None
+    backend: str | None = None
+    server: str | None = field(default=None, repr=False)
+    key_variable: str = "OPENAI_API_KEY"
+    requests_at_once: int = 8
+    requests_per_minute: float | None = None
+    retries: int = 6
+    timeout: float = 120.0
+    sources: str | None = None
 
 
 def generate_pool(
@@ -54,37 +81,107 @@ def generate_pool(
     beta: float | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
-    """Sample `n` completions of every prompt; a killed call goes on where it stopped.
+    """Sample `n` completions of every prompt from every source; a killed call goes on where it stopped.
 
     Identical completions of a prompt are merged and counted, which is their weight under π_ref.
 
     Raises:
-        UserError: no model, no prompts, or the run has another pool (or the start of one).
+        UserError: no model, no prompts, a server that says no, or the run has another pool (or
+            the start of one).
     """
-    from whichpairs.lm.model import load
-
     if settings.n < 1 or settings.chunk < 1:
         raise UserError("n and chunk must be at least 1", f"got {settings.n} and {settings.chunk}")
-    prompts = list(dict.fromkeys(read_prompts(settings.prompts, settings.prompt_column), True))
-    lm = load(settings.model, device=settings.device)
-    chosen = {k: v for k, v in asdict(settings).items() if k not in _NOT_THE_POOL}
-    chosen |= {"model_fingerprint": lm.fingerprint, "prompts_fingerprint": _digest(prompts)}
+    sources = _sources(settings)
+    found = read_prompts(settings.prompts, settings.prompt_column)
+    # Messages are no keys of a dictionary; their JSON is.
+    asked = list({json.dumps(p): p for p in (_as_asked(p, settings) for p in found)}.values())
+    chosen = _chosen(settings, sources, asked)
     with locked(Path(run)):
         opened = create_run(Path(run), beta, settings.seed)
         record = opened.record("pool")
         if record is None:
             _begin(opened, chosen)
-            _sample(opened, lm, prompts, settings, progress)
+            try:
+                _sample_all(opened, sources, asked, settings, progress)
+            except UserError:
+                _forget_if_empty(opened)
+                raise
         elif record.stage != "generate" or record.settings != chosen:
             raise UserError(
                 "a run has one pool",
                 f"it has one already: {differences(record, chosen, {})}",
                 "start another run",
             )
-        return _assemble(opened, prompts, settings, chosen)
+        return _assemble(opened, asked, settings, sources, chosen)
 
 
-_NOT_THE_POOL = {"batch_size", "chunk", "device", "model", "prompts"}
+def _sources(s: GenerateSettings) -> "list[Source]":
+    """What the options, or the file of sources, name."""
+    from whichpairs.generate.backend import Sampling
+    from whichpairs.generate.sources import Source, read_sources, short_name
+
+    usual = Source(
+        name=short_name(s.model),
+        backend=s.backend or ("transformers" if s.server is None else "server"),
+        model=s.model,
+        sampling=Sampling(s.n, s.max_new_tokens, s.temperature, s.top_p, s.top_k, s.stop),
+        server=s.server,
+        key_variable=s.key_variable,
+        requests_at_once=s.requests_at_once,
+        requests_per_minute=s.requests_per_minute,
+        retries=s.retries,
+        timeout=s.timeout,
+        device=s.device,
+        batch_size=s.batch_size,
+    )
+    return [usual.checked()] if s.sources is None else read_sources(s.sources, usual)
+
+
+def _as_asked(prompt: Prompt, s: GenerateSettings) -> Prompt:
+    """The prompt as the pool has it: what the model is asked, system message included."""
+    if s.api not in (None, "chat", "completions"):
+        raise UserError("api must be chat or completions", f"got {s.api!r}")
+    if s.api == "completions" and (s.system is not None or not isinstance(prompt, str)):
+        raise UserError(
+            "--api completions takes plain prompts",
+            "there is a system message" if s.system is not None else "some are chat messages",
+            "leave --api out",
+        )
+    if isinstance(prompt, str) and s.api is None and s.system is None:
+        return prompt
+    turns = ({"role": "user", "content": prompt},) if isinstance(prompt, str) else prompt
+    if s.system is None or turns[0]["role"] == "system":
+        return turns
+    return ({"role": "system", "content": s.system}, *turns)
+
+
+_NOT_THE_POOL = {"batch_size", "chunk", "device", "model", "prompts", "server", "key_variable"}
+_NOT_THE_POOL |= {"requests_at_once", "requests_per_minute", "retries", "timeout", "sources"}
+_LATER = {"stop", "api", "system", "backend"}
+"""Settings that are written down only where they are not the default."""
+
+
+def _chosen(s: GenerateSettings, sources: "list[Source]", prompts: list[Prompt]) -> dict[str, Any]:
+    """The settings that make the pool what it is; where a server stands is none of them."""
+    usual = {f.name: f.default for f in fields(GenerateSettings)}
+    kept = {k: v for k, v in asdict(s).items() if k not in _NOT_THE_POOL}
+    kept = {k: v for k, v in kept.items() if k not in _LATER or v != usual[k]}
+    kept["prompts_fingerprint"] = _digest(prompts)
+    if s.sources is None:
+        (only,) = sources
+        kept |= {} if only.backend == "transformers" else {"backend": only.backend}
+        kept["model_fingerprint"] = only.fingerprint()
+    else:
+        for name in ("n", "max_new_tokens", "temperature", "top_p", "top_k", "stop", "backend"):
+            kept.pop(name, None)
+        kept["sources"] = [_described(source) for source in sources]
+    return json.loads(json.dumps(kept))
+
+
+def _described(source: "Source") -> dict[str, Any]:
+    drawing = asdict(source.sampling)
+    made_by = {"name": source.name, "backend": source.backend}
+    return {**made_by, **drawing, "model_fingerprint": source.fingerprint()}
 
 
 def _begin(run: Run, chosen: dict[str, Any]) -> None:
@@ -100,68 +197,109 @@ def _begin(run: Run, chosen: dict[str, Any]) -> None:
     write_whole(path, to_json(chosen))
 
 
-def _sample(
-    run: Run, lm: Any, prompts: list[Prompt], s: GenerateSettings, progress: Progress
+def _forget_if_empty(run: Run) -> None:
+    """Remove a beginning in which nothing was drawn."""
+    folder = run.root / "pool.partial"
+    if {path.name for path in folder.iterdir()} == {"settings.json"}:
+        shutil.rmtree(folder)
+
+
+def _sample_all(
+    run: Run, sources: "list[Source]", prompts: list[Prompt], s: GenerateSettings, bar: Progress
 ) -> None:
-    from whichpairs.generate.transformers import Sampling, sample
+    """Draw what earlier calls have not drawn, one source after the other."""
+    from whichpairs.server.journal import Journal
 
-    sampling = Sampling(
-        n=s.n,
-        max_new_tokens=s.max_new_tokens,
-        temperature=s.temperature,
-        top_p=s.top_p,
-        top_k=s.top_k,
-    )
     done = _drawn(run)
-    progress.start("completions", len(prompts) * s.n)
-    progress.advance(len(done) * s.n)
-    todo = [index for index in range(len(prompts)) if index not in done]
-    for at in range(0, len(todo), s.chunk):
-        part = todo[at : at + s.chunk]
-        drawn = sample(
-            lm,
-            [prompts[i] for i in part],
-            sampling,
-            seed=s.seed,
-            batch_size=s.batch_size,
-            indices=part,
-            progress=progress,
-        )
-        rows = [
-            {"prompt": index, "samples": [asdict(one) for one in many]}
-            for index, many in zip(part, drawn, strict=True)
-        ]
-        path = run.root / "pool.partial" / f"{part[0]:09d}.jsonl"
-        write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
-    progress.finish()
+    bar.start("completions", len(prompts) * sum(source.sampling.n for source in sources))
+    with closing(Journal(run.root / "pool.partial" / "answers.jsonl")) as journal:
+        for number, source in enumerate(sources):
+            todo = [i for i in range(len(prompts)) if (number, i) not in done]
+            bar.advance((len(prompts) - len(todo)) * source.sampling.n)
+            if not todo:
+                continue
+            backend = source.open(journal)
+            step = len(todo) if backend.keeps_answers else s.chunk
+            for at in range(0, len(todo), step):
+                part = todo[at : at + step]
+                drawn = backend.sample(
+                    [prompts[i] for i in part],
+                    source.sampling,
+                    seed=_seed(s.seed, number),
+                    indices=part,
+                    progress=bar,
+                )
+                _write_chunk(run, number, part, drawn)
+    bar.finish()
 
 
-def _drawn(run: Run) -> dict[int, list[dict[str, Any]]]:
-    """Samples of every prompt that earlier calls finished."""
-    done: dict[int, list[dict[str, Any]]] = {}
-    for path in sorted((run.root / "pool.partial").glob("*.jsonl")):
+def _write_chunk(run: Run, number: int, part: list[int], drawn: "list[list[Sample]]") -> None:
+    rows = [
+        {"source": number, "prompt": index, "samples": [asdict(one) for one in many]}
+        for index, many in zip(part, drawn, strict=True)
+    ]
+    path = run.root / "pool.partial" / f"{number:03d}-{part[0]:09d}.jsonl"
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _seed(seed: int, number: int) -> int:
+    """The seed of a source: the first has the run's, the others are independent of it."""
+    return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def _drawn(run: Run) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    """Samples by source and prompt that earlier calls finished."""
+    done: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for path in sorted((run.root / "pool.partial").glob("???-*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            done[row["prompt"]] = row["samples"]
+            done[row["source"], row["prompt"]] = row["samples"]
     return done
 
 
 def _assemble(
-    run: Run, prompts: list[Prompt], s: GenerateSettings, chosen: dict[str, Any]
+    run: Run,
+    prompts: list[Prompt],
+    s: GenerateSettings,
+    sources: "list[Source]",
+    chosen: dict[str, Any],
 ) -> Outcome:
     record = run.record("pool")
     before = record is not None
     if record is None:
         drawn = _drawn(run)
-        tables = pool_from_samples(prompts, [drawn[i] for i in range(len(prompts))])
+        samples = [
+            [
+                {**one, "source": source.name}
+                for number, source in enumerate(sources)
+                for one in drawn[number, index]
+            ]
+            for index in range(len(prompts))
+        ]
+        tables = pool_from_samples(prompts, samples)
+        tables.counts["near_duplicates"] = _near_duplicates(tables)
         held: pl.DataFrame = hold_out(tables.prompts, s.holdout, s.seed)
         record, _ = add_pool(run, "generate", chosen, held, tables)
     shutil.rmtree(run.root / "pool.partial", ignore_errors=True)
+    return _outcome(run, record, before)
+
+
+def _near_duplicates(tables: PoolTables) -> int:
+    sizes = tables.completions["prompt_id"].rle().struct.field("len").to_numpy()
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return int(near_duplicates(tables.completions["completion"].to_list(), starts).sum())
+
+
+def _outcome(run: Run, record: Record, before: bool) -> Outcome:
     r = record.result
     message = f"{r['completions']} completions of {r['prompts']} prompts"
-    message += f" ({r['held_out_prompts']} held out), {r['duplicates_merged']} duplicates merged."
+    message += f" ({r['held_out_prompts']} held out), {r['duplicates_merged']} duplicates merged"
+    near = r.get("near_duplicates", 0)
+    share = near / r["completions"]
+    message += f", {near} near-duplicates kept ({100 * share:.1f} %)."
     message = "The pool is there already; nothing changed." if before else message
-    return Outcome(message, r, before, run.root / "pool")
+    result = {**r, "near_duplicate_share": share}
+    return Outcome(message, result, before, run.root / "pool")
 
 
 def _digest(prompts: list[Prompt]) -> str:

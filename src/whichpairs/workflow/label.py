@@ -1,16 +1,43 @@
-"""Stage label: answers to picked pairs, simulated from a score or read from a file."""
+"""Stage label: answers to picked pairs, simulated from a score, read from a file, or by a judge."""
 
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from whichpairs.errors import UserError
 from whichpairs.label.file import read_labels
 from whichpairs.label.simulate import check_temperature, simulate
-from whichpairs.types import Label
+from whichpairs.types import SILENT, Label, Progress
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace, workspace
+
+if TYPE_CHECKING:
+    from whichpairs.server.judge import Verdict
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """Which language model judges.
+
+    Args:
+        server: its base URL; model: its name there.
+        rubric: what it is asked to look at; None: `server.judge.RUBRIC`.
+        key_variable, requests_at_once, requests_per_minute, retries, timeout: see
+            `ServerSettings`.
+    """
+
+    server: str = field(repr=False)
+    model: str
+    rubric: str | None = None
+    key_variable: str = "OPENAI_API_KEY"
+    requests_at_once: int = 8
+    requests_per_minute: float | None = None
+    retries: int = 6
+    timeout: float = 120.0
 
 
 def label_simulated(
@@ -70,6 +97,95 @@ def label_from_file(
     with workspace(run, beta) as space:
         labels = read_labels(Path(path), space.known_pairs, annotator=annotator)
         return _outcome(space, space.store.add(labels), f"from {path}")
+
+
+def label_judged(
+    run: str | Path,
+    settings: JudgeSettings,
+    *,
+    beta: float | None = None,
+    progress: Progress = SILENT,
+) -> Outcome:
+    """Ask a judge, in both orders, about every picked pair that has no label yet.
+
+    What it answers is kept as it comes, in ``RUN/judge/answers.jsonl``; a killed call goes on
+    without asking again. Where the two orders disagree, the label is a tie; a pair of which
+    neither answer could be read stays without.
+
+    Raises:
+        UserError: the server cannot be reached or says no, or this judge answered before by
+            another rubric.
+    """
+    from whichpairs.server.client import Client, ServerSettings
+    from whichpairs.server.journal import Journal
+    from whichpairs.server.judge import RUBRIC, Question, judge
+
+    known = {k: v for k, v in vars(settings).items() if k not in ("server", "rubric")}
+    asked_of = ServerSettings(settings.server, **known)
+    rubric = RUBRIC if settings.rubric is None else settings.rubric
+    with workspace(run, beta) as space:
+        source = {"kind": "judge", "model": settings.model, "rubric": rubric}
+        _same_judge(space, source)
+        pairs, pool = _unlabelled(space), space.pool
+        text = pool.completions["completion"]
+        rows = np.array([pool.rows(pair[1:]) for pair in pairs]).reshape(-1, 2).tolist()
+        questions = [
+            Question(pool.messages(int(pool.prompt_of[a])), text[a], text[b]) for a, b in rows
+        ]
+        verdicts: list[Verdict] = []
+        if questions:
+            progress.start("answers", 2 * len(questions))
+            with closing(Journal(space.run.root / "judge" / "answers.jsonl")) as journal:
+                verdicts = judge(
+                    Client(asked_of), questions, rubric=rubric, journal=journal, progress=progress
+                )
+            progress.finish()
+        return _judged(space, pairs, verdicts, source)
+
+
+def _judged(
+    space: Workspace,
+    pairs: list[tuple[str, str, str]],
+    verdicts: "Sequence[Verdict]",
+    source: dict[str, Any],
+) -> Outcome:
+    """Store what was read of the verdicts, and say how the order mattered."""
+    from whichpairs.server.judge import position_bias
+
+    who = f"judge:{source['model']}"
+    labels = [
+        Label(key, id_a, id_b, verdict.choice, who, space.known_pairs[key][0])
+        for (key, id_a, id_b), verdict in zip(pairs, verdicts, strict=True)
+        if verdict.forward is not None or verdict.backward is not None
+    ]
+    new = space.store.add(labels, {who: source} if labels else {})
+    outcome, bias = _outcome(space, new, f"by {who}"), position_bias(verdicts)
+    ties = sum(label.choice == "tie" for label in labels)
+    words = [outcome.message]
+    if labels:
+        words.append(f"{ties} are ties.")
+    if bias.first is not None:
+        words.append(
+            f"The answer shown first won {100 * bias.first:.1f} % of {bias.decided} decided answers."
+        )
+    if bias.disagree is not None:
+        words.append(
+            f"The two orders disagree on {100 * bias.disagree:.1f} % of {bias.compared} pairs."
+        )
+    if bias.unread:
+        words.append(f"{bias.unread} answers could not be read.")
+    result = {**outcome.result, "ties": ties, "position_bias": asdict(bias)}
+    return Outcome(" ".join(words), result, outcome.done_before, outcome.folder)
+
+
+def _same_judge(space: Workspace, source: dict[str, Any]) -> None:
+    old = space.store.sources().get(f"judge:{source['model']}")
+    if old is not None and old != source:
+        raise UserError(
+            "one judge answers a run by one rubric",
+            f"{source['model']} has answered by another: {old.get('rubric')!r}",
+            "labels are never rewritten: use that rubric, or another run",
+        )
 
 
 def _unlabelled(space: Workspace) -> list[tuple[str, str, str]]:
