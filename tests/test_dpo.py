@@ -16,7 +16,7 @@ from whichpairs.lm.encode import Encoded, encode, encode_all
 from whichpairs.lm.logprobs import completion_logprobs
 from whichpairs.lm.model import load
 from whichpairs.lm.optional import quiet
-from whichpairs.train.dpo import DPOSettings, encode_pairs, train_dpo
+from whichpairs.train.dpo import DPOSettings, encode_pairs, read_rows, train_dpo
 from whichpairs.train.trainer import as_dataset, make_trainer
 from whichpairs.types import Example, Preference
 
@@ -111,12 +111,11 @@ def test_the_same_call_gives_the_same_weights(trained, tmp_path, monkeypatch, ca
 
 def test_trl_has_the_loss_of_the_formula(tmp_path):
     lm, reference = load(tiny_models.folder(), device="cpu"), tiny_models.lm()
-    pairs = encode_pairs(lm, PREFERENCES, None)
-    logprobs = completion_logprobs(lm, [e for pair in pairs for e in pair]).reshape(-1, 2)
+    rows = read_rows(lm, PREFERENCES, SETTINGS)
     with quiet():
-        trainer = make_trainer(lm, pairs, logprobs, SETTINGS, str(tmp_path))
+        trainer = make_trainer(lm, rows, SETTINGS, str(tmp_path))
         trainer.train()
-        batch = trainer.data_collator(list(as_dataset(pairs, logprobs)))
+        batch = trainer.data_collator(list(as_dataset(rows)))
         with torch.no_grad():
             loss = float(trainer.compute_loss(trainer.model, batch))
     m = margins(lm, reference)
@@ -126,8 +125,7 @@ def test_trl_has_the_loss_of_the_formula(tmp_path):
 
 def test_trl_sees_the_tokens_of_encode():
     lm = tiny_models.lm()
-    pairs = encode_pairs(lm, PREFERENCES, None)
-    rows = list(as_dataset(pairs, np.zeros((len(pairs), 2))))
+    rows = list(as_dataset(read_rows(lm, PREFERENCES, SETTINGS)))
     for row, p in zip(rows, PREFERENCES, strict=True):
         chosen, rejected = encode(lm.tokenizer, p.chosen), encode(lm.tokenizer, p.rejected)
         assert row["prompt_ids"] == list(chosen.prompt_ids)
@@ -188,6 +186,8 @@ def test_bad_calls_are_user_errors(tmp_path):
         ({"lora_rank": 0}, "lora_rank must be at least 1"),
         ({"warmup_ratio": 1.0}, "warmup_ratio from 0 to below 1"),
         ({"seed": -1}, "seed must be at least 0"),
+        ({"accumulation": 3}, "accumulation must divide batch_size"),
+        ({"validation": 1.0}, "validation must be from 0 to below 1"),
     ],
 )
 def test_settings_out_of_range(values, rule):

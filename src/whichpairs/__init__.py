@@ -19,12 +19,18 @@ if TYPE_CHECKING:
     from whichpairs.pool.read import Columns
     from whichpairs.report.run_report import report as write_report
     from whichpairs.workflow.collect import import_pool
+    from whichpairs.workflow.compare import compare_policies
     from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
     from whichpairs.workflow.export import export_labels
     from whichpairs.workflow.features import FeatureSettings, compute_features
     from whichpairs.workflow.fit import fit_labels
     from whichpairs.workflow.generate import GenerateSettings, generate_pool
-    from whichpairs.workflow.label import label_from_file, label_simulated
+    from whichpairs.workflow.label import (
+        JudgeSettings,
+        label_from_file,
+        label_judged,
+        label_simulated,
+    )
     from whichpairs.workflow.plan import PlanSettings, plan
     from whichpairs.workflow.rounds import LoopSettings, loop
     from whichpairs.workflow.score import score_pool
@@ -37,12 +43,18 @@ _HOME = {
     "whichpairs.pool.read": ("Columns",),
     "whichpairs.bench.bench": ("BenchSettings",),
     "whichpairs.workflow.collect": ("import_pool",),
+    "whichpairs.workflow.compare": ("compare_policies",),
     "whichpairs.workflow.evaluate": ("EvaluateSettings", "evaluate_run"),
     "whichpairs.workflow.export": ("export_labels",),
     "whichpairs.workflow.features": ("FeatureSettings", "compute_features"),
     "whichpairs.workflow.fit": ("fit_labels",),
     "whichpairs.workflow.generate": ("GenerateSettings", "generate_pool"),
-    "whichpairs.workflow.label": ("label_from_file", "label_simulated"),
+    "whichpairs.workflow.label": (
+        "JudgeSettings",
+        "label_from_file",
+        "label_judged",
+        "label_simulated",
+    ),
     "whichpairs.workflow.rounds": ("LoopSettings", "loop"),
     "whichpairs.workflow.plan": ("PlanSettings", "plan"),
     "whichpairs.workflow.score": ("score_pool",),
@@ -62,6 +74,7 @@ __all__ = [
     "FrankWolfe",
     "Gap",
     "GenerateSettings",
+    "JudgeSettings",
     "LoopSettings",
     "MissingExtraError",
     "PairSpace",
@@ -71,6 +84,7 @@ __all__ = [
     "SelectSettings",
     "UserError",
     "WhichpairsError",
+    "compare_policies",
     "compute_features",
     "evaluate_run",
     "export_labels",
@@ -78,6 +92,7 @@ __all__ = [
     "generate_pool",
     "import_pool",
     "label_from_file",
+    "label_judged",
     "label_simulated",
     "loop",
     "plan",

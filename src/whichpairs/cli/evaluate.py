@@ -13,6 +13,13 @@ from whichpairs.cli.options import (
     show,
 )
 from whichpairs.cli.progress import Bars
+from whichpairs.cli.server_options import (
+    AtOnceOption,
+    KeyVariableOption,
+    PerMinuteOption,
+    RetriesOption,
+    TimeoutOption,
+)
 
 
 def command(
@@ -23,32 +30,44 @@ def command(
     reward: Annotated[
         str | None, typer.Option(help="Evaluate a trained model's samples, by this reward folder.")
     ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Base URL of an OpenAI-compatible server that judges.")
+    ] = None,
+    judge_model: Annotated[str, typer.Option(help="The judge's name on its server.")] = "",
+    rubric: Annotated[str | None, typer.Option(help="What the judge is to look at.")] = None,
+    perplexity: Annotated[
+        str | None, typer.Option(help="Texts: lines of a .txt, or a column of JSONL or Parquet.")
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="Their column.")] = "text",
+    tasks: Annotated[
+        str | None, typer.Option(help="JSONL of context, choices and answer (a place from 0).")
+    ] = None,
     policy: Annotated[
         str | None, typer.Option(help="Policy or fit; reference; else the latest.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Another policy or fit to compare with, prompt by prompt.")
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="T of r = score / T; else that of the labels.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Completions a prompt.")] = 8,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens a completion, at most.")] = 64,
+    key_variable: KeyVariableOption = "OPENAI_API_KEY",
+    requests_at_once: AtOnceOption = 8,
+    requests_per_minute: PerMinuteOption = None,
+    retries: RetriesOption = 6,
+    timeout: TimeoutOption = 120.0,
     device: DeviceOption = "auto",
     beta: BetaOption = None,
     seed: SeedOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Reward, KL and J = E r − β KL on held-out prompts, with intervals."""
+    """Reward, KL and J on held-out prompts, a judge's win rate, or what training cost."""
+    chosen = {k: v for k, v in locals().items() if k not in ("run", "beta", "json_")}
     from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
 
-    settings = EvaluateSettings(
-        score=score,
-        reward=reward,
-        policy=policy,
-        temperature=temperature,
-        samples=samples,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
-        device=device,
-    )
+    settings = EvaluateSettings(**chosen)
     with Bars(quiet=json_) as bars:
         outcome = evaluate_run(run, settings, beta=beta, progress=bars)
     show(outcome, json_)

@@ -21,8 +21,21 @@ def command(
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-5,
     epochs: Annotated[int, typer.Option(help="Passes over the labels.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Labels a step.")] = 16,
+    accumulation: Annotated[
+        int, typer.Option(help="Parts that a batch is computed in, to save memory.")
+    ] = 1,
     lora_rank: Annotated[int | None, typer.Option(help="Train low-rank adapters only.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Most tokens a text.")] = None,
+    soft_labels: Annotated[
+        bool, typer.Option("--soft-labels", help="Learn the labels' probabilities; a tie is ½.")
+    ] = False,
+    validation: Annotated[
+        float, typer.Option(help="Share of prompts set aside to choose the best epoch.")
+    ] = 0.0,
+    save_every: Annotated[
+        int, typer.Option(help="Steps between checkpoints, for a killed call; 0 is off.")
+    ] = 500,
+    log_to: Annotated[str, typer.Option(help="none, tensorboard or wandb.")] = "none",
     device: DeviceOption = "auto",
     beta: BetaOption = None,
     seed: SeedOption = None,
@@ -38,8 +51,13 @@ def command(
             learning_rate=learning_rate,
             epochs=epochs,
             batch_size=batch_size,
+            accumulation=accumulation,
             lora_rank=lora_rank,
             max_length=max_length,
+            soft_labels=soft_labels,
+            validation=validation,
+            save_every=save_every,
+            log_to=log_to,
             seed=seed,
             device=device,
             beta=beta,

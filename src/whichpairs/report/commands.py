@@ -46,7 +46,8 @@ def _options(space: Workspace, stage: str, settings: dict[str, Any]) -> list[str
     for name, value in settings.items():
         if value is None or name in _NOT_OPTIONS or (name in usual and usual[name] == value):
             continue
-        words += [f"--{_RENAMED.get(name, name).replace('_', '-')}", _value(value)]
+        for one in value if isinstance(value, list) else [value]:
+            words += [f"--{_RENAMED.get(name, name).replace('_', '-')}", _value(one)]
     return words
 
 
@@ -79,6 +80,11 @@ def _pool_command(space: Workspace, record: Record) -> str:
     settings = dict(record.settings)
     if record.stage == "generate":
         words = ["--model", "MODEL", "--prompts", "FILE"]
+        if "sources" in settings:
+            words[:2] = ["--sources", "FILE"]
+            del settings["sources"]
+        if settings.pop("backend", None) == "server":
+            words += ["--server", "URL"]
         return _line(space, "generate", *words, *_options(space, "generate", settings), *beta)
     columns = settings.pop("columns", {})
     source = str(settings.pop("source", "FILE"))
@@ -132,6 +138,8 @@ def _label_commands(space: Workspace, batch: str) -> list[str]:
         made = sources.get(annotator)
         if made is None:
             words = ["--from", "FILE"] + (["--annotator", annotator] if annotator != "file" else [])
+        elif made["kind"] == "judge":
+            words = ["--judge", "URL", "--judge-model", made["model"], "--rubric", made["rubric"]]
         else:
             words = ["--simulate", made["column"], "--temperature", _value(made["temperature"])]
             words += ["--seed", str(made["seed"])] if made["seed"] != space.run.seed else []

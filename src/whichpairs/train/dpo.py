@@ -6,10 +6,12 @@ The loop is TRL's; `trainer` says what is changed in it and why.
 """
 
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +23,19 @@ from whichpairs.lm.encode import Encoded, encode_all, lengths_within
 from whichpairs.lm.logprobs import completion_logprobs
 from whichpairs.lm.model import load
 from whichpairs.lm.optional import quiet, require
-from whichpairs.train.settings import DPOResult, DPOSettings
-from whichpairs.train.trainer import Pair, Watch, make_trainer
+from whichpairs.train.settings import LOGS, DPOResult, DPOSettings
+from whichpairs.train.trainer import Pair, PairTrainer, Rows, make_trainer
 from whichpairs.types import SILENT, Preference, Progress
 
 require("torch")
 import torch  # noqa: E402
 
+from whichpairs.train.callbacks import BestEpoch, Seal, Watch, last_checkpoint  # noqa: E402
+
 if TYPE_CHECKING:
     from whichpairs.lm.model import LanguageModel
 
-__all__ = ["DPOResult", "DPOSettings", "encode_pairs", "train_dpo"]
+__all__ = ["DPOResult", "DPOSettings", "encode_pairs", "read_rows", "set_aside", "train_dpo"]
 
 
 def train_dpo(
@@ -41,52 +45,151 @@ def train_dpo(
     out: Path,
     *,
     device: str = "auto",
+    scratch: Path | None = None,
+    save_steps: int = 0,
+    log_to: str = "none",
     progress: Progress = SILENT,
 ) -> DPOResult:
     """Train a copy of the model at `model_path`, the reference, and save the policy to `out`.
 
-    One preference is one row, so repeated votes weigh as often as they are given; ``probability``
-    is not used. Computation is in float32. The same call gives the same weights on one machine
-    with one number of threads. The caller's random state is left as it was, and nothing is
-    written but `out` (weights, configuration, tokenizer).
+    One preference is one row, so repeated votes weigh as often as they are given, and each as much
+    as its ``weight`` says; ``probability`` counts where `settings.soft_labels` says so. Computation
+    is in float32. The same call gives the same weights on one machine with one number of threads,
+    a resumed one too. The caller's random state is left as it was, and nothing is written but `out`
+    (weights, configuration, tokenizer), `scratch`, and the log.
 
     Args:
         preferences: at least one; chosen and rejected of one prompt.
+        scratch: where checkpoints lie; the same call on a scratch that a killed one left goes on
+            from its last checkpoint. None is a temporary folder.
+        save_steps: steps between checkpoints; 0 for none.
+        log_to: ``none``; ``tensorboard``: event files in the folder ``runs`` beside `out`;
+            ``wandb``.
 
     Raises:
-        UserError: no preference, two prompts in one, a sequence longer than the model's context,
-            or no such model.
+        UserError: no preference, two prompts in one, bad weights, a sequence longer than the
+            model's context, no such model, or `log_to` is not installed.
         MissingExtraError: TRL, or for `lora_rank` peft, is not installed.
     """
+    check_log(log_to)
     if settings.lora_rank is not None:
         require("peft", "train")
+    kept, aside = set_aside(preferences, settings.validation, settings.seed)
     lm = load(model_path, device=device)
-    pairs = encode_pairs(lm, preferences, settings.max_length)
-    flat = [e for pair in pairs for e in pair]
-    reference = completion_logprobs(lm, flat).reshape(-1, 2)
-    with tempfile.TemporaryDirectory() as scratch, quiet(), _own_random_state():
-        trainer = make_trainer(lm, pairs, reference, settings, scratch)
-        watch = Watch(progress)
-        trainer.add_callback(watch)
+    rows = read_rows(lm, kept, settings)
+    judge = read_rows(lm, aside, settings) if aside else None
+    with _folder(scratch) as folder, quiet(), _own_random_state():
+        trainer = make_trainer(
+            lm, rows, settings, str(folder), save_steps=save_steps, log_to=log_to
+        )
+        best = BestEpoch(lm, judge, settings.beta, folder) if judge else None
+        for callback in (Watch(progress), Seal(), best):
+            if callback:
+                trainer.add_callback(callback)
         begin = time.perf_counter()
-        trainer.train()
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder))
         seconds = time.perf_counter() - begin
-        policy: Any = trainer.model
-        if settings.lora_rank is not None:
-            policy = policy.merge_and_unload()
-        policy.save_pretrained(out)
-        lm.tokenizer.save_pretrained(out)
+        _save(trainer, best, out)
+        if (folder / "runs").is_dir():
+            shutil.copytree(folder / "runs", out.parent / "runs")
     progress.finish()
-    logratios = completion_logprobs(load(out, device=device), flat).reshape(-1, 2) - reference
-    margins = settings.beta * (logratios[:, 0] - logratios[:, 1])
+    margins = rows.margins(_logprobs(load(out, device=device), rows.pairs), settings.beta)
+    return _result(trainer, rows, margins, seconds, best)
+
+
+def _result(
+    trainer: PairTrainer,
+    rows: Rows,
+    margins: np.ndarray,
+    seconds: float,
+    best: BestEpoch | None,
+) -> DPOResult:
     return DPOResult(
         steps=trainer.state.global_step,
-        final_loss=float(np.logaddexp(0.0, -margins).mean()),
-        mean_margin=float(margins.mean()),
-        accuracy=float((margins > 0).mean()),
+        final_loss=rows.loss(margins),
+        mean_margin=rows.mean(margins),
+        accuracy=rows.mean(margins > 0),
         seconds=seconds,
-        losses=tuple(watch.losses),
+        losses=tuple(float(x["loss"]) for x in trainer.state.log_history if "loss" in x),
+        validation_losses=tuple(best.losses.values()) if best else (),
+        kept_epoch=best.best if best else None,
     )
+
+
+def _save(trainer: PairTrainer, best: BestEpoch | None, out: Path) -> None:
+    """The policy to keep, adapters merged, and its tokenizer."""
+    policy: Any = trainer.model
+    tokenizer: Any = trainer.processing_class
+    if best is not None:
+        best.restore(policy)
+    if hasattr(policy, "merge_and_unload"):
+        policy = policy.merge_and_unload()
+    policy.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def check_log(log_to: str) -> None:
+    """Whether TRL can log there.
+
+    Raises:
+        UserError: no such place, or its package is not installed.
+    """
+    if log_to not in LOGS:
+        raise UserError(f"log-to must be one of {', '.join(LOGS)}", f"got {log_to}")
+    if log_to != "none" and find_spec(log_to) is None:
+        raise UserError(
+            f"logging to {log_to} needs the package {log_to}",
+            "it is not installed",
+            f"Install it with: pip install {log_to}",
+        )
+
+
+def set_aside(
+    preferences: Sequence[Preference], share: float, seed: int
+) -> tuple[list[Preference], list[Preference]]:
+    """The preferences to train on, and those of a random `share` of the prompts (rounded).
+
+    Raises:
+        UserError: a share above 0 leaves one of the two without a prompt.
+    """
+    keys = [repr(p.chosen.prompt) for p in preferences]
+    prompts = list(dict.fromkeys(keys))
+    count = round(share * len(prompts))
+    if share and not 0 < count < len(prompts):
+        raise UserError(
+            "a validation share must leave prompts on both sides",
+            f"{share:g} of {len(prompts)} prompts are {count}",
+            "label more prompts, or train without --validation",
+        )
+    order = np.random.default_rng([seed, 3]).permutation(len(prompts))
+    out = {prompts[i] for i in order[:count]}
+    pairs = list(zip(keys, preferences, strict=True))
+    return [p for key, p in pairs if key not in out], [p for key, p in pairs if key in out]
+
+
+def read_rows(
+    lm: "LanguageModel", preferences: Sequence[Preference], settings: DPOSettings
+) -> Rows:
+    """Preferences as rows: tokens, log π_ref, weights, and what to learn.
+
+    Raises:
+        UserError: see `encode_pairs`; or a weight is not a number of 0 or more, or all are 0.
+    """
+    weight = np.array([p.weight for p in preferences], dtype=np.float64)
+    if len(weight) and not (np.all(np.isfinite(weight) & (weight >= 0)) and weight.any()):
+        raise UserError(
+            "weights must be finite numbers of 0 or more, not all 0",
+            f"got {weight.min():g} to {weight.max():g}",
+        )
+    pairs = encode_pairs(lm, preferences, settings.max_length)
+    hard = not settings.soft_labels
+    target = [1.0 if hard or p.probability is None else p.probability for p in preferences]
+    return Rows(pairs, _logprobs(lm, pairs), weight, np.array(target))
+
+
+def _logprobs(lm: "LanguageModel", pairs: Sequence[Pair]) -> np.ndarray:
+    """log π of chosen and rejected, (n, 2)."""
+    return completion_logprobs(lm, [e for pair in pairs for e in pair]).reshape(-1, 2)
 
 
 def encode_pairs(
@@ -118,6 +221,17 @@ def encode_pairs(
         )
     check_context(lm, max(len(e) for pair in pairs for e in pair))
     return pairs
+
+
+@contextmanager
+def _folder(scratch: Path | None) -> Iterator[Path]:
+    """`scratch`, made if need be, or a folder that vanishes."""
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        yield scratch
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @contextmanager

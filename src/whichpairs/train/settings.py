@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from whichpairs.errors import UserError
 
+LOGS = ("none", "tensorboard", "wandb")
+"""Where TRL may write its log; the name is the package's too."""
+
 
 @dataclass(frozen=True)
 class DPOSettings:
@@ -14,6 +17,8 @@ class DPOSettings:
         learning_rate: peak of AdamW's rate; it falls linearly to 0 after the warm-up.
         epochs: passes over the preferences.
         batch_size: preferences a step.
+        accumulation: how many equal parts a step's batch is computed in, to save memory; it must
+            divide `batch_size`.
         lora_rank: train low-rank adapters of this rank on every linear layer but the output,
             merged into the saved weights; None trains all parameters.
         max_length: the most tokens of prompt and completion together (the prompt keeps its end,
@@ -21,6 +26,10 @@ class DPOSettings:
         seed: of the order of preferences and of the adapters, 0 or more.
         warmup_ratio: share of the steps in which the rate rises from 0, in [0, 1).
         max_grad_norm: gradients are scaled down to this norm; above 0.
+        soft_labels: train on each preference's `probability` P by the cross-entropy
+            −P log σ(m) − (1 − P) log σ(−m), m being β's margin; where there is none, P is 1.
+        validation: share of the prompts, in [0, 1), whose preferences are not trained on but
+            choose the epoch that is kept, the reference itself (epoch 0) included; 0 keeps the last.
 
     Raises:
         UserError: a value out of range.
@@ -35,12 +44,15 @@ class DPOSettings:
     seed: int = 0
     warmup_ratio: float = 0.1
     max_grad_norm: float = 1.0
+    accumulation: int = 1
+    soft_labels: bool = False
+    validation: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("beta", "learning_rate", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} must be above 0", f"got {getattr(self, name)}")
-        for name in ("epochs", "batch_size", "lora_rank"):
+        for name in ("epochs", "batch_size", "accumulation", "lora_rank"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1", f"got {value}")
@@ -49,19 +61,30 @@ class DPOSettings:
                 "seed must be at least 0 and warmup_ratio from 0 to below 1",
                 f"got {self.seed} and {self.warmup_ratio}",
             )
+        if self.batch_size % self.accumulation:
+            raise UserError(
+                "accumulation must divide batch_size",
+                f"got {self.accumulation} and {self.batch_size}",
+            )
+        if not 0 <= self.validation < 1:
+            raise UserError("validation must be from 0 to below 1", f"got {self.validation}")
 
 
 @dataclass(frozen=True)
 class DPOResult:
-    """What came of a training run; the means are of the saved policy over all preferences.
+    """What came of a training run; the means are of the saved policy over the preferences that it
+    was trained on, by their weights.
 
     Attributes:
         steps: optimiser steps taken.
         final_loss: mean DPO loss, nats (log 2 before any training).
         mean_margin: mean of β [log π/π_ref(chosen) − log π/π_ref(rejected)], logits.
         accuracy: share of preferences with a margin above 0.
-        seconds: wall-clock time of the training itself.
+        seconds: wall-clock time of the training itself, in this process.
         losses: TRL's loss of each step's batch, in order, taken before the step.
+        validation_losses: mean DPO loss over the preferences set aside, of the reference and after
+            each epoch; empty where none were.
+        kept_epoch: the epoch whose weights were saved, 0 being the reference.
     """
 
     steps: int
@@ -70,3 +93,5 @@ class DPOResult:
     accuracy: float
     seconds: float
     losses: tuple[float, ...] = ()
+    validation_losses: tuple[float, ...] = ()
+    kept_epoch: int | None = None

@@ -1,11 +1,14 @@
-"""TRL's DPO trainer with its data preparation passed by.
+"""TRL's DPO trainer with its data preparation passed by, and its loss weighted.
 
 TRL tokenises by itself, and puts an end-of-sequence token after every plain text, which teaches the
 policy to stop wherever the sampler was cut off. Here the data set brings its token ids, and the
-reference's log-probabilities too, so that no second model runs beside the policy.
+reference's log-probabilities too, so that no second model runs beside the policy. TRL has no
+weights of pairs (trl#5613) and no soft labels, so the loss is our own; loop, optimiser, schedule,
+adapters, checkpoints and logs are TRL's.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,24 +17,73 @@ from jaxtyping import Float64
 from whichpairs.lm.encode import Encoded
 from whichpairs.lm.optional import require
 from whichpairs.train.settings import DPOSettings
-from whichpairs.types import Progress
 
 for _module in ("torch", "datasets", "accelerate", "trl"):
     require(_module, "train")
+import torch  # noqa: E402
 from datasets import Dataset  # noqa: E402
-from transformers import PrinterCallback, TrainerCallback  # noqa: E402
+from torch.nn.functional import logsigmoid  # noqa: E402
+from transformers import PrinterCallback  # noqa: E402
 from trl.trainer.dpo_config import DPOConfig  # noqa: E402
-from trl.trainer.dpo_trainer import DPOTrainer  # noqa: E402
+from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer  # noqa: E402
 
 if TYPE_CHECKING:
     from whichpairs.lm.model import LanguageModel
 
 Pair = tuple[Encoded, Encoded]
 """Chosen and rejected, with one and the same prompt."""
+EXTRA = ("weight", "target")
+"""Columns of ours, beside TRL's."""
 
 
-class PlainDPOTrainer(DPOTrainer):
-    """TRL's trainer for a data set that has token ids and reference log-probabilities already."""
+@dataclass(frozen=True)
+class Rows:
+    """What DPO learns from, one row a preference.
+
+    Attributes:
+        pairs: token ids.
+        reference: log π_ref of chosen and rejected, nats, (n, 2).
+        weight: w of each row, 0 or more, not all 0, (n,).
+        target: P that chosen is preferred, (n,).
+    """
+
+    pairs: Sequence[Pair]
+    reference: Float64[np.ndarray, "pairs 2"]
+    weight: Float64[np.ndarray, " pairs"]
+    target: Float64[np.ndarray, " pairs"]
+
+    def mean(self, values: np.ndarray) -> float:
+        """Σ w x / Σ w."""
+        return float(np.average(values, weights=self.weight))
+
+    def margins(self, logprobs: np.ndarray, beta: float) -> np.ndarray:
+        """β [log π/π_ref(chosen) − log π/π_ref(rejected)], logits, from log π (n, 2)."""
+        ratios = logprobs - self.reference
+        return np.asarray(beta * (ratios[:, 0] - ratios[:, 1]))
+
+    def loss(self, margins: np.ndarray) -> float:
+        """Σ w [−P log σ(m) − (1 − P) log σ(−m)] / Σ w, nats."""
+        lost = np.logaddexp(0.0, -margins), np.logaddexp(0.0, margins)
+        return self.mean(self.target * lost[0] + (1.0 - self.target) * lost[1])
+
+
+class PairCollator(DataCollatorForPreference):
+    """TRL's collator, which drops the columns that it does not know."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch: chosen in its first half, rejected in its second."""
+        batch: dict[str, Any] = super().torch_call(examples)
+        return batch | {name: torch.tensor([one[name] for one in examples]) for name in EXTRA}
+
+
+class PairTrainer(DPOTrainer):
+    """TRL's trainer for a data set of token ids, reference log-probabilities, weights and targets.
+
+    The loss of a batch of B rows is (1/B) Σ_i w_i [−P_i log σ(m_i) − (1 − P_i) log σ(−m_i)], where
+    w has mean 1 over the whole data set (`as_dataset`). So a weight of 2 is the same row twice
+    where the batch is the whole set, and on average over the batches of an epoch elsewhere, which
+    dividing by the batch's own Σ w would not be.
+    """
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         return dataset
@@ -39,22 +91,70 @@ class PlainDPOTrainer(DPOTrainer):
     def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         return dataset
 
+    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        logps, aux = self._logps(model, inputs)
+        rewards = self.beta * (logps - torch.cat([inputs[n] for n in _REFERENCE]))
+        chosen, rejected = rewards.chunk(2)
+        margins, target = chosen - rejected, inputs["target"]
+        losses = -target * logsigmoid(margins) - (1.0 - target) * logsigmoid(-margins)
+        loss = (inputs["weight"] * losses).mean()
+        told = {
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/margins": margins,
+            "rewards/accuracies": (margins > 0).float(),
+        }
+        for name, values in told.items():
+            mean = self.accelerator.gather(values.detach()).mean().item()
+            self._metrics["train"][name].append(mean)
+        return loss if aux is None else loss + self.router_aux_loss_coef * aux
+
+    def _logps(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
+        """log π of every completion, (2 B,), and a mixture of experts' balance loss, or None.
+
+        TRL's fused head never holds all logits, which large vocabularies need on a GPU. Without
+        Triton it works out every place, prompts and padding too, and once more for the gradient;
+        on a CPU the places of completions alone are faster.
+        """
+        known = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+        mask = inputs["completion_mask"].bool()
+        if self.aux_loss_enabled or mask.device.type != "cpu":
+            more = {"output_router_logits": True} if self.aux_loss_enabled else {}
+            labels = inputs["input_ids"].masked_fill(~mask, -100)
+            out = model(**known, **more, labels=labels, fused_lm_head=True, use_cache=False)
+            return out.log_probs.sum(1), out.aux_loss if self.aux_loss_enabled else None
+        keep = mask.shape[1] - int(mask.any(0).int().argmax()) if mask.any() else 1
+        logits = model(**known, logits_to_keep=keep + 1, use_cache=False).logits[:, :-1].float()
+        mask, targets = mask[:, -keep:], inputs["input_ids"][:, -keep:]
+        logits, targets = logits[mask], targets[mask]
+        tokens = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)
+        return tokens.new_zeros(mask.shape).masked_scatter(mask, tokens).sum(1), None
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """No card: a checkpoint is scratch."""
+
     def _send_telemetry(self) -> None:
         """Tell nobody."""
 
 
+_REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")
+
+
 def make_trainer(
     lm: "LanguageModel",
-    pairs: Sequence[Pair],
-    reference: Float64[np.ndarray, "pairs 2"],
+    rows: Rows,
     settings: DPOSettings,
     scratch: str,
-) -> PlainDPOTrainer:
-    """TRL's trainer for these pairs; `lm.model` becomes the policy.
+    *,
+    save_steps: int = 0,
+    log_to: str = "none",
+) -> PairTrainer:
+    """TRL's trainer for these rows; `lm.model` becomes the policy.
 
     Args:
-        reference: log π_ref of chosen and rejected, nats.
-        scratch: a folder that TRL may call its own; nothing is kept there.
+        scratch: a folder that TRL may call its own.
+        save_steps: steps between checkpoints there; 0 for none.
+        log_to: ``none``, ``tensorboard`` (event files in `scratch`/runs) or ``wandb``.
     """
     lm.model.requires_grad_(True)
     arguments = DPOConfig(
@@ -62,7 +162,8 @@ def make_trainer(
         beta=settings.beta,
         learning_rate=settings.learning_rate,
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // settings.accumulation,
+        gradient_accumulation_steps=settings.accumulation,
         warmup_steps=settings.warmup_ratio,
         max_grad_norm=settings.max_grad_norm,
         seed=settings.seed,
@@ -72,15 +173,19 @@ def make_trainer(
         gradient_checkpointing=False,
         use_cpu=lm.device == "cpu",
         dataloader_pin_memory=False,
-        save_strategy="no",
+        remove_unused_columns=False,
+        save_strategy="steps" if save_steps else "no",
+        save_steps=save_steps or 500,
+        save_total_limit=2,
         logging_steps=1,
-        report_to="none",
+        report_to=log_to,
         disable_tqdm=True,
     )
-    trainer = PlainDPOTrainer(
+    trainer = PairTrainer(
         model=lm.model,
         args=arguments,
-        train_dataset=as_dataset(pairs, reference),
+        data_collator=PairCollator(pad_token_id=lm.tokenizer.pad_token_id),
+        train_dataset=as_dataset(rows),
         processing_class=lm.tokenizer,
         peft_config=_lora(lm, settings),
     )
@@ -88,15 +193,17 @@ def make_trainer(
     return trainer
 
 
-def as_dataset(pairs: Sequence[Pair], reference: Float64[np.ndarray, "pairs 2"]) -> Dataset:
-    """The columns that TRL's collator reads."""
+def as_dataset(rows: Rows) -> Dataset:
+    """The columns that the collator reads; the weights get mean 1."""
     return Dataset.from_dict(
         {
-            "prompt_ids": [list(chosen.prompt_ids) for chosen, _ in pairs],
-            "chosen_ids": [list(chosen.completion_ids) for chosen, _ in pairs],
-            "rejected_ids": [list(rejected.completion_ids) for _, rejected in pairs],
-            "ref_chosen_logps": reference[:, 0].tolist(),
-            "ref_rejected_logps": reference[:, 1].tolist(),
+            "prompt_ids": [list(chosen.prompt_ids) for chosen, _ in rows.pairs],
+            "chosen_ids": [list(chosen.completion_ids) for chosen, _ in rows.pairs],
+            "rejected_ids": [list(rejected.completion_ids) for _, rejected in rows.pairs],
+            "ref_chosen_logps": rows.reference[:, 0].tolist(),
+            "ref_rejected_logps": rows.reference[:, 1].tolist(),
+            "weight": (rows.weight / rows.weight.mean()).tolist(),
+            "target": rows.target.tolist(),
         }
     )
 
@@ -115,21 +222,3 @@ def _lora(lm: "LanguageModel", settings: DPOSettings) -> Any:
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.model.modules()),
         task_type="CAUSAL_LM",
     )
-
-
-class Watch(TrainerCallback):
-    """Passes the trainer's steps on to a `Progress`, and keeps each step's loss."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.losses: list[float] = []
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Say how many steps there will be."""
-        self.progress.start("DPO", int(state.max_steps))
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """One step is done."""
-        if logs and "loss" in logs:
-            self.losses.append(float(logs["loss"]))
-            self.progress.advance(1, f"loss {self.losses[-1]:.4f}")

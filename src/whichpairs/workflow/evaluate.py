@@ -1,6 +1,9 @@
-"""Stage evaluate: reward, KL and J = E r − β KL of a policy on held-out prompts, with intervals."""
+"""Stage evaluate: reward, KL and J = E r − β KL of a policy on held-out prompts, with intervals.
 
-from dataclasses import asdict, dataclass
+What a judge prefers is in `judged`, what training cost in `capability`.
+"""
+
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,13 @@ from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.evaluate.pool_policy import policy_values
 from whichpairs.label.simulate import check_temperature
 from whichpairs.types import SILENT, Progress
+from whichpairs.workflow.policies import (
+    REFERENCE,
+    created,
+    model_path,
+    policy_name,
+    reference_path,
+)
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace, workspace
 
@@ -19,14 +29,21 @@ from whichpairs.workflow.workspace import Workspace, workspace
 class EvaluateSettings:
     """What the user chose.
 
-    Exactly one of `score` and `reward`: with a score the log-linear policy of a fit is evaluated
-    exactly on the pool's own completions; with a reward a trained model is sampled.
+    One of four ways: with a `score` the log-linear policy of a fit is evaluated exactly on the
+    pool's own completions; with a `reward` a trained model is sampled; with a `judge` its samples
+    are compared with the reference's; `perplexity` and `tasks` (either, or both) ask what the model
+    can still do.
 
     Args:
         score: a score of the pool; reward: a reward folder.
+        judge: base URL of an OpenAI-compatible server; judge_model: the judge's name there;
+            rubric: what it is to look at; the next five: see `ServerSettings`.
+        perplexity: a file of texts (column `text_column`); tasks: a file of multiple-choice items.
         policy: a policy's (or fit's) name; ``reference``; None is the latest.
+        against: another policy (or fit) to be compared with, on the same prompts and noise; a judge
+            then compares with it in the reference's place.
         temperature: T of r = score / T; None is that of the simulated labels, else 1.
-        samples: completions a prompt; max_new_tokens: their length (reward only).
+        samples: completions a prompt; max_new_tokens: their length (reward and judge only).
     """
 
     score: str | None = None
@@ -37,13 +54,32 @@ class EvaluateSettings:
     max_new_tokens: int = 64
     seed: int | None = None
     device: str = "auto"
+    against: str | None = None
+    judge: str | None = field(default=None, repr=False)
+    judge_model: str = ""
+    rubric: str | None = None
+    key_variable: str = "OPENAI_API_KEY"
+    requests_at_once: int = 8
+    requests_per_minute: float | None = None
+    retries: int = 6
+    timeout: float = 120.0
+    perplexity: str | None = None
+    text_column: str = "text"
+    tasks: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.score is None) == (self.reward is None):
+        ways = {
+            "--score": self.score,
+            "--reward": self.reward,
+            "--judge": self.judge,
+            "--perplexity or --tasks": self.perplexity or self.tasks,
+        }
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) != 1:
             raise UserError(
-                "evaluate takes either --score COLUMN (the fit, on the pool) or --reward FOLDER"
-                " (a trained model, sampled)",
-                "got both" if self.score else "got neither",
+                "evaluate takes either --score COLUMN (the fit, on the pool), --reward FOLDER"
+                " (a trained model, sampled), --judge URL, or --perplexity and --tasks FILE",
+                f"got {' and '.join(given) or 'none'}",
             )
         if self.samples < 1 or self.max_new_tokens < 1:
             raise UserError(
@@ -59,12 +95,16 @@ def evaluate_run(
     beta: float | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
-    """Evaluate a policy, and the reference beside it, on the held-out prompts.
+    """Evaluate a policy, and the reference beside it, on the held-out prompts (or on given files).
 
     Raises:
-        UserError: no held-out prompts, no such policy, no such score.
+        UserError: no held-out prompts, no such policy, no such score, file or server.
     """
     with workspace(run, beta) as space:
+        if settings.perplexity or settings.tasks:
+            from whichpairs.workflow.capability import check_capability
+
+            return check_capability(space, settings, progress)
         held = np.flatnonzero(space.pool.holdout)
         if len(held) == 0:
             raise UserError(
@@ -72,36 +112,61 @@ def evaluate_run(
                 "this run has none",
                 "import or generate into a new run with --holdout 0.2",
             )
-        kind = "fits" if settings.score is not None else "policies"
-        name = _policy(space, kind, settings.policy)
-        scale = _temperature(space, settings.temperature)
-        chosen = {**asdict(settings), "policy": name, "temperature": scale, "beta": space.run.beta}
-        chosen["seed"] = space.run.seed if settings.seed is None else settings.seed
-        del chosen["device"]
-        inputs = {"pool": space.pool.fingerprint, "made": _created(space, kind, name)}
-        before = find(space.run, "evaluations", "evaluate", chosen, inputs)
-        if before is not None:
-            message = f"Evaluation {before[0]} is of this policy and settings; nothing changed."
-            folder = space.run.root / "evaluations" / before[0]
-            return Outcome(message, before[1].result, True, folder)
-        if settings.score is not None:
-            values = _on_pool(space, settings.score, name, scale)
-        else:
-            values = _sampled(space, settings, name, scale, int(chosen["seed"]), progress)
-        return _write(space, name, values, chosen, inputs)
+        if settings.judge is not None:
+            from whichpairs.workflow.judged import judge_policy
+
+            return judge_policy(space, settings, progress)
+        return _by_reward(space, settings, progress)
+
+
+def _by_reward(space: Workspace, settings: EvaluateSettings, progress: Progress) -> Outcome:
+    kind = "fits" if settings.score is not None else "policies"
+    names = {"policy": policy_name(space, kind, settings.policy), "reference": REFERENCE}
+    if settings.against is not None:
+        names["against"] = policy_name(space, kind, settings.against, "against")
+    scale = _temperature(space, settings.temperature)
+    chosen = _chosen(space, settings, names, scale)
+    inputs = {"pool": space.pool.fingerprint, "made": created(space, kind, names["policy"])}
+    if "against" in names:
+        inputs["made_against"] = created(space, kind, names["against"])
+    before = find(space.run, "evaluations", "evaluate", chosen, inputs)
+    if before is not None:
+        message = f"Evaluation {before[0]} is of this policy and settings; nothing changed."
+        folder = space.run.root / "evaluations" / before[0]
+        return Outcome(message, before[1].result, True, folder)
+    if settings.score is not None:
+        values = _on_pool(space, settings.score, names, scale)
+    else:
+        values = _sampled(space, settings, names, scale, int(chosen["seed"]), progress)
+    return _write(space, names, values, chosen, inputs)
+
+
+def _chosen(
+    space: Workspace, settings: EvaluateSettings, names: dict[str, str], scale: float
+) -> dict[str, Any]:
+    """What the manifest says was chosen."""
+    asked = ("score", "reward", "samples", "max_new_tokens")
+    return {
+        **{name: getattr(settings, name) for name in asked},
+        "policy": names["policy"],
+        **({"against": names["against"]} if "against" in names else {}),
+        "temperature": scale,
+        "beta": space.run.beta,
+        "seed": space.run.seed if settings.seed is None else settings.seed,
+    }
 
 
 Values = dict[str, tuple[np.ndarray, np.ndarray]]
-"""For ``policy`` and ``reference``: reward and KL of every held-out prompt."""
+"""For ``policy``, ``reference`` (and ``against``): reward and KL of every held-out prompt."""
 
 
-def _on_pool(space: Workspace, score: str, name: str, temperature: float) -> Values:
+def _on_pool(space: Workspace, score: str, names: dict[str, str], temperature: float) -> Values:
     reward = space.score(score) / temperature
     keep = space.pool.holdout[space.pool.prompt_of]
     starts = np.concatenate([[0], np.cumsum(np.diff(space.pool.starts)[space.pool.holdout])])
     found: Values = {}
-    for who, fit in (("policy", name), ("reference", "reference")):
-        if fit == "reference":
+    for who, fit in names.items():
+        if fit == REFERENCE:
             phi, theta = np.zeros((len(keep), 1)), np.zeros(1)
         else:
             record = space.run.record("fits", fit)
@@ -117,7 +182,7 @@ def _on_pool(space: Workspace, score: str, name: str, temperature: float) -> Val
 def _sampled(
     space: Workspace,
     settings: EvaluateSettings,
-    name: str,
+    names: dict[str, str],
     temperature: float,
     seed: int,
     progress: Progress,
@@ -128,15 +193,14 @@ def _sampled(
 
     assert settings.reward is not None
     reward = load_reward(settings.reward)
-    base = _reference_path(space, name)
+    base = reference_path(space, names["policy"])
     reference = load(base, device=settings.device)
     prompts = [space.pool.messages(int(p)) for p in np.flatnonzero(space.pool.holdout)]
     found: Values = {}
-    progress.start("evaluation", 2)
-    for who in ("policy", "reference"):
-        folder = space.run.root / "policies" / name / "model"
-        is_reference = who == "reference" or name == "reference"
-        policy = reference if is_reference else load(folder, device=settings.device)
+    progress.start("evaluation", len(names))
+    for who, name in names.items():
+        path = model_path(space, name, base)
+        policy = reference if name == REFERENCE else load(path, device=settings.device)
         done = evaluate_policy(
             policy,
             reference,
@@ -155,17 +219,25 @@ def _sampled(
 
 
 def _write(
-    space: Workspace, name: str, values: Values, chosen: dict[str, Any], inputs: dict[str, Any]
+    space: Workspace,
+    names: dict[str, str],
+    values: Values,
+    chosen: dict[str, Any],
+    inputs: dict[str, Any],
 ) -> Outcome:
     number = space.run.next_number("evaluations")
     beta = space.run.beta
-    result: dict[str, Any] = {"evaluation": number, "policy": name, "beta": beta}
-    objective = {who: reward - beta * kl for who, (reward, kl) in values.items()}
-    for who, (reward, kl) in values.items():
-        quantities = {"reward": reward, "kl": kl, "J": objective[who]}
+    result: dict[str, Any] = {"evaluation": number, "policy": names["policy"], "beta": beta}
+    found = {who: _quantities(*pair, beta) for who, pair in values.items()}
+    for who, quantities in found.items():
         result[who + "_values"] = {k: asdict(interval(v)) for k, v in quantities.items()}
-    result["gain"] = asdict(interval(objective["policy"] - objective["reference"]))
-    result["held_out_prompts"] = len(objective["policy"])
+    result["gain"] = asdict(interval(found["policy"]["J"] - found["reference"]["J"]))
+    result["held_out_prompts"] = len(found["policy"]["J"])
+    if "against" in names:
+        result["against"] = names["against"]
+        result["differences"] = {
+            k: asdict(interval(v - found["against"][k])) for k, v in found["policy"].items()
+        }
 
     def make(folder: Path) -> dict[str, Any]:
         for who, (reward, kl) in values.items():
@@ -176,42 +248,27 @@ def _write(
     return Outcome(_table(result), result, False, space.run.root / "evaluations" / number)
 
 
+def _quantities(reward: np.ndarray, kl: np.ndarray, beta: float) -> dict[str, np.ndarray]:
+    return {"reward": reward, "kl": kl, "J": reward - beta * kl}
+
+
 def _table(result: dict[str, Any]) -> str:
     lines = [f"{'':12}{'reward':>20}{'KL':>20}{'J':>20}"]
-    for who in ("reference", "policy"):
-        cells = [str(Interval(**v)) for v in result[who + "_values"].values()]
+    shown = {"reference": "reference_values", "policy": "policy_values"}
+    if "against" in result:
+        shown |= {f"{result['against']}": "against_values", "difference": "differences"}
+    for who, key in shown.items():
+        cells = [str(Interval(**v)) for v in result[key].values()]
         lines.append(f"{who:12}" + "".join(f"{cell:>20}" for cell in cells))
     gain = Interval(**result["gain"])
     lines.append(
         f"gain in J over the reference: {gain} (95 % interval over "
         f"{result['held_out_prompts']} held-out prompts)"
     )
+    if "against" in result:
+        ahead = Interval(**result["differences"]["J"])
+        lines.append(f"J over that of {result['against']}: {ahead} (paired, prompt by prompt)")
     return "\n".join(lines)
-
-
-def _policy(space: Workspace, kind: str, name: str | None) -> str:
-    names = space.run.finished(kind)
-    if name == "reference" or (name is None and not names):
-        return "reference"
-    if name is not None and name not in names:
-        raise UserError(
-            "--policy must name one of the run's",
-            f"got {name!r}; there is {', '.join(names) or 'none'}",
-        )
-    return name or names[-1]
-
-
-def _reference_path(space: Workspace, name: str) -> str:
-    record = space.run.record("policies", name)
-    names = space.run.finished("policies")
-    record = record or (space.run.record("policies", names[-1]) if names else None)
-    if record is None:
-        raise UserError(
-            "a sampled evaluation needs a trained policy",
-            "there is none",
-            f"run: whichpairs train --run {space.run.root} --model PATH",
-        )
-    return str(record.result["reference"])
 
 
 def _temperature(space: Workspace, given: float | None) -> float:
@@ -220,8 +277,3 @@ def _temperature(space: Workspace, given: float | None) -> float:
         return given
     sources = space.store.sources().values()
     return next((float(s["temperature"]) for s in sources if s["kind"] == "simulated"), 1.0)
-
-
-def _created(space: Workspace, kind: str, name: str) -> str | None:
-    record = space.run.record(kind, name) if name != "reference" else None
-    return record.created if record else None

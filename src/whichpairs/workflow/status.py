@@ -40,8 +40,8 @@ def _lines(space: Workspace, facts: dict[str, Any]) -> list[tuple[str, str]]:
     pool = facts["pool"]
     lines = [("run", f"{facts['run']} (beta {facts['beta']:g}, seed {facts['seed']})")]
     lines.append(("pool", _pool_line(pool, facts["unfinished_pool"])))
-    for kind in ("scores", "features"):
-        lines.append((kind, ", ".join(facts[kind]) or "none"))
+    lines.append(("scores", ", ".join(facts["scores"]) or "none"))
+    lines.append(("features", "; ".join(_feature_lines(space, facts["features"])) or "none"))
     lines.append(("batches", "; ".join(_batch_line(space, b) for b in facts["batches"]) or "none"))
     lines.append(("labels", f"{facts['labels']}, {facts['waiting']} pairs wait"))
     fits = ", ".join(facts["fits"]) or "none"
@@ -59,6 +59,17 @@ def _pool_line(pool: dict[str, Any] | None, unfinished: bool) -> str:
         f"{pool['prompts']} prompts ({pool['held_out_prompts']} held out), "
         f"{pool['completions']} completions"
     )
+
+
+def _feature_lines(space: Workspace, names: list[str]) -> list[str]:
+    lines = []
+    for name in names:
+        record = space.run.record("features", name)
+        found = record.result.get("fidelity") if record else None
+        lost = "" if found is None else f" (projection loses {100 * found['loss']:.2g} %)"
+        lines.append(name + lost)
+    begun = sorted(space.run.root.glob("features.partial/*/settings.json"))
+    return lines + [f"{path.parent.name} begun, not finished" for path in begun]
 
 
 def _batch_line(space: Workspace, name: str) -> str:
@@ -99,5 +110,14 @@ def _begun(space: Workspace) -> str:
     except (OSError, ValueError):
         return ""
     names = {name: "--" + name.replace("_", "-") for name in begun} | {"n": "-n"}
-    options = [(names[k], str(v)) for k, v in begun.items() if not k.endswith("_fingerprint")]
+    if "sources" in begun:
+        begun["sources"] = "FILE"
+    if begun.pop("backend", None) == "server":
+        begun["server"], names["server"] = "URL", "--server"
+    options = [
+        (names[k], str(one))
+        for k, v in begun.items()
+        if not k.endswith("_fingerprint")
+        for one in (v if isinstance(v, list) else [v])
+    ]
     return "".join(f" {name} {shlex.quote(value)}" for name, value in options)

@@ -1,14 +1,29 @@
-"""Stage train: DPO of the language model on the labels so far."""
+"""Stage train: DPO of the language model on the labels so far.
 
+RUN/policies.partial/KEY/   checkpoints of a training that has not ended; KEY stands for its
+                            settings, labels and model
+RUN/policies/001/           model/ (the policy), runs/ (TRL's log, where asked for)
+"""
+
+import hashlib
+import json
+import shutil
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whichpairs.errors import MissingExtraError, UserError
-from whichpairs.types import SILENT, Progress
+from whichpairs.types import SILENT, Preference, Progress
 from whichpairs.workflow.preferences import preferences
 from whichpairs.workflow.stage import Outcome, find
-from whichpairs.workflow.workspace import workspace
+from whichpairs.workflow.workspace import Workspace, workspace
+
+if TYPE_CHECKING:
+    from whichpairs.train.settings import DPOSettings
+
+_LATER = ("accumulation", "soft_labels", "validation")
+"""Settings that older manifests do not have: written only where they are not the default."""
 
 
 def train_policy(
@@ -18,16 +33,26 @@ def train_policy(
     learning_rate: float = 1e-5,
     epochs: int = 1,
     batch_size: int = 16,
+    accumulation: int = 1,
     lora_rank: int | None = None,
     max_length: int | None = None,
+    soft_labels: bool = False,
+    validation: float = 0.0,
     seed: int | None = None,
+    save_every: int = 500,
+    log_to: str = "none",
     device: str = "auto",
     beta: float | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Train a policy from `model` by DPO through TRL; `model` stays as it is.
 
-    Labels of held-out prompts are never trained on.
+    Labels of held-out prompts are never trained on. A killed call goes on from its last checkpoint
+    when it is made again.
+
+    Args:
+        save_every: steps between checkpoints; 0 for none.
+        log_to: ``none``, ``tensorboard`` or ``wandb``; see `DPOSettings` for the others.
 
     Raises:
         UserError: no labels, no model; MissingExtraError: TRL is not installed.
@@ -40,45 +65,117 @@ def train_policy(
             learning_rate=learning_rate,
             epochs=epochs,
             batch_size=batch_size,
+            accumulation=accumulation,
             lora_rank=lora_rank,
             max_length=max_length,
+            soft_labels=soft_labels,
+            validation=validation,
             seed=space.run.seed if seed is None else seed,
         )
-        rows, ties = preferences(space)
-        if not rows:
-            raise UserError(
-                "training needs labels of prompts that are not held out",
-                "there are none",
-                f"run: whichpairs select and whichpairs label --run {space.run.root}",
-            )
-        if not _installed("trl"):  # said before the seconds that importing torch takes
-            raise MissingExtraError("trl", "train")
-        from whichpairs.lm.model import find_folder, fingerprint
-
-        inputs = {"model": fingerprint(find_folder(model)), "labels": space.labels_fingerprint}
-        before = find(space.run, "policies", "train", vars(settings), inputs)
-        if before is not None:
-            message = f"Policy {before[0]} is of these labels and settings; nothing changed."
-            folder = space.run.root / "policies" / before[0]
-            return Outcome(message, before[1].result, True, folder)
-        name = space.run.next_number("policies")
-
-        def make(folder: Path) -> dict[str, Any]:
-            from whichpairs.train.dpo import train_dpo
-
-            done = train_dpo(
-                model, rows, settings, folder / "model", device=device, progress=progress
-            )
-            found = {k: v for k, v in vars(done).items() if k != "losses"}
-            base = {"policy": name, "reference": str(model), "labels": len(rows)}
-            return {**base, "ties_left_out": ties, **found}
-
-        r = space.run.commit(("policies", name), "train", vars(settings), inputs, make).result
-        message = (
-            f"Policy {name}: {r['labels']} labels, {r['steps']} steps, loss {r['final_loss']:.4f}, "
-            f"{r['seconds']:.1f} s.\n{space.run.root / 'policies' / name / 'model'}"
+        return _train(
+            space,
+            model,
+            settings,
+            save_every=save_every,
+            log_to=log_to,
+            device=device,
+            progress=progress,
         )
-        return Outcome(message, r, False, space.run.root / "policies" / name)
+
+
+def _train(
+    space: Workspace,
+    model: str | Path,
+    settings: "DPOSettings",
+    *,
+    save_every: int,
+    log_to: str,
+    device: str,
+    progress: Progress,
+) -> Outcome:
+    if save_every < 0:
+        raise UserError("save-every must be at least 0", f"got {save_every}")
+    rows, ties = preferences(space, soft=settings.soft_labels)
+    if not rows:
+        raise UserError(
+            "training needs labels of prompts that are not held out",
+            "there are none",
+            f"run: whichpairs select and whichpairs label --run {space.run.root}",
+        )
+    if not _installed("trl"):  # said before the seconds that importing torch takes
+        raise MissingExtraError("trl", "train")
+    chosen = _written(settings)
+    inputs = _inputs(space, model, rows, settings.soft_labels)
+    before = find(space.run, "policies", "train", chosen, inputs)
+    if before is not None:
+        message = f"Policy {before[0]} is of these labels and settings; nothing changed."
+        folder = space.run.root / "policies" / before[0]
+        return Outcome(message, before[1].result, True, folder)
+    name = space.run.next_number("policies")
+    scratch = _scratch(space, chosen, inputs)
+
+    def make(folder: Path) -> dict[str, Any]:
+        from whichpairs.train.dpo import train_dpo
+
+        done = train_dpo(
+            model,
+            rows,
+            settings,
+            folder / "model",
+            device=device,
+            scratch=scratch,
+            save_steps=save_every,
+            log_to=log_to,
+            progress=progress,
+        )
+        found = {k: v for k, v in vars(done).items() if k != "losses"}
+        base = {"policy": name, "reference": str(model), "labels": len(rows)}
+        return {**base, "ties_left_out": ties, **found}
+
+    r = space.run.commit(("policies", name), "train", chosen, inputs, make).result
+    shutil.rmtree(scratch, ignore_errors=True)
+    with suppress(OSError):
+        scratch.parent.rmdir()
+    return Outcome(_message(space, r), r, False, space.run.root / "policies" / name)
+
+
+def _written(settings: "DPOSettings") -> dict[str, Any]:
+    defaults = {name: getattr(type(settings), name) for name in _LATER}
+    return {k: v for k, v in vars(settings).items() if k not in defaults or v != defaults[k]}
+
+
+def _inputs(
+    space: Workspace, model: str | Path, rows: list[Preference], soft: bool
+) -> dict[str, Any]:
+    """What the policy is made from."""
+    from whichpairs.lm.model import find_folder, fingerprint
+
+    inputs = {"model": fingerprint(find_folder(model)), "labels": space.labels_fingerprint}
+    if soft:
+        said = [[p.pair_id, p.chosen.completion, p.probability] for p in rows]
+        inputs["probabilities"] = _digest(sorted(said, key=str))
+    return inputs
+
+
+def _scratch(space: Workspace, settings: dict[str, Any], inputs: dict[str, Any]) -> Path:
+    return space.run.root / "policies.partial" / _digest([settings, inputs])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _message(space: Workspace, r: dict[str, Any]) -> str:
+    text = (
+        f"Policy {r['policy']}: {r['labels']} labels, {r['steps']} steps, "
+        f"loss {r['final_loss']:.4f}, {r['seconds']:.1f} s."
+    )
+    if r["validation_losses"]:
+        losses = ", ".join(f"{loss:.4f}" for loss in r["validation_losses"])
+        text += f"\nValidation loss of the reference and each epoch: {losses}; "
+        kept = f"epoch {r['kept_epoch']}" if r["kept_epoch"] else "the reference"
+        text += f"kept: {kept}."
+    return f"{text}\n{space.run.root / 'policies' / r['policy'] / 'model'}"
 
 
 def _installed(module: str) -> bool:

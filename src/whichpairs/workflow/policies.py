@@ -1,0 +1,52 @@
+"""Which policy a stage means, and which model it is compared with."""
+
+from whichpairs.errors import UserError
+from whichpairs.workflow.workspace import Workspace
+
+REFERENCE = "reference"
+
+
+def policy_name(space: Workspace, kind: str, name: str | None, option: str = "policy") -> str:
+    """The policy (or fit, by `kind`) of that name, or the latest; `REFERENCE` where there is none.
+
+    Raises:
+        UserError: the run has none of that name.
+    """
+    names = space.run.finished(kind)
+    if name == REFERENCE or (name is None and not names):
+        return REFERENCE
+    if name is not None and name not in names:
+        raise UserError(
+            f"--{option} must name one of the run's",
+            f"got {name!r}; there is {', '.join(names) or 'none'}",
+        )
+    return name or names[-1]
+
+
+def reference_path(space: Workspace, name: str) -> str:
+    """The model that the policy was trained from (the latest policy's, for the reference itself).
+
+    Raises:
+        UserError: there is no policy.
+    """
+    record = space.run.record("policies", name)
+    names = space.run.finished("policies")
+    record = record or (space.run.record("policies", names[-1]) if names else None)
+    if record is None:
+        raise UserError(
+            "a sampled evaluation needs a trained policy",
+            "there is none",
+            f"run: whichpairs train --run {space.run.root} --model PATH",
+        )
+    return str(record.result["reference"])
+
+
+def model_path(space: Workspace, name: str, reference: str) -> str:
+    """Where the model of a policy lies; `reference` for the reference."""
+    return reference if name == REFERENCE else str(space.run.root / "policies" / name / "model")
+
+
+def created(space: Workspace, kind: str, name: str) -> str | None:
+    """When the policy or fit was made: a name alone could be another one's by now."""
+    record = space.run.record(kind, name) if name != REFERENCE else None
+    return record.created if record else None
