@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test check format bench-theory bench-robust docs
+.PHONY: setup demo test check format docs bench-theory bench-robust bench-gradients imdb dialogue
 
 setup: $(STAMP)
 
@@ -45,8 +45,17 @@ docs: setup
 bench-theory: setup
 	@$(BIN)/python -m whichpairs.bench.theory
 
+# About eight minutes of one core; QUICK=--quick for a taste.
+bench-gradients: setup
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m whichpairs.bench.gradients $(QUICK) \
+	  --results $(if $(QUICK),build/gradients,docs/results)
+
 # Resumable: rows are kept in build/robust. QUICK=--quick for a few cells in under five minutes.
 ALPACA := ../shared/data/alpaca_eval_core.parquet
 bench-robust: setup
 	@$(BIN)/whichpairs bench build/robust $(QUICK) --results $(if $(QUICK),build/robust,docs/results) \
 	  $(if $(wildcard $(ALPACA)),--alpaca $(ALPACA))
+
+# The paper's dialogue experiment in small: about ten minutes; cells are kept in build/dialogue.
+dialogue: setup
+	@$(BIN)/python recipes/dialogue/run.py --results docs/results

@@ -7,7 +7,6 @@ import typer
 
 from whichpairs.cli.options import (
     BetaOption,
-    DeviceOption,
     JsonOption,
     ReplaceOption,
     RunOption,
@@ -19,19 +18,40 @@ from whichpairs.cli.progress import Bars
 
 def command(
     run: RunOption,
-    method: Annotated[str, typer.Option(help="text, gradient, hidden or file.")],
+    method: Annotated[str, typer.Option(help="text, gradient, hidden, embed or file.")],
     dim: Annotated[
         int | None,
         typer.Option(help="Dimensions: 32 for text, 256 for gradient where not given."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the set; else the method.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model, for gradient and hidden.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model: a language model's, or a sentence embedder's.")
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="A .npy, one row a completion.")] = None,
+    parameters: Annotated[
+        str, typer.Option(help="For gradient: all, last-layer (the output head) or lora.")
+    ] = "all",
+    lora_rank: Annotated[int, typer.Option(min=1, help="Rank of the adapters, for lora.")] = 8,
+    normalise: Annotated[
+        str, typer.Option(help="For gradient: divide by tokens (mean), their root (sqrt), or none.")
+    ] = "none",
+    projection: Annotated[
+        str, typer.Option(help="For gradient: pca (axes fitted to the pool) or random.")
+    ] = "pca",
     pooling: Annotated[str, typer.Option(help="For hidden: last or mean.")] = "last",
+    texts: Annotated[
+        str, typer.Option(help="For embed: completion, or both (the prompt too).")
+    ] = "completion",
     max_length: Annotated[int | None, typer.Option(help="Most tokens a text.")] = None,
     dtype: Annotated[str, typer.Option(help="Stored as float32 or float16.")] = "float32",
     batch_size: Annotated[int, typer.Option(min=1, help="Completions a pass.")] = 64,
-    device: DeviceOption = "auto",
+    device: Annotated[
+        str,
+        typer.Option(help="cpu, cuda, mps or auto; several (cuda:0,cuda:1) share the work."),
+    ] = "auto",
+    fidelity: Annotated[
+        bool, typer.Option(help="Measure what the projection costs the design.")
+    ] = True,
     replace: ReplaceOption = False,
     beta: BetaOption = None,
     seed: SeedOption = None,
@@ -46,12 +66,18 @@ def command(
         name=name,
         model=model,
         file=None if file is None else str(file),
+        parameters=parameters,
+        lora_rank=lora_rank,
+        normalise=normalise,
+        projection=projection,
         pooling=pooling,
+        texts=texts,
         max_length=max_length,
         dtype=dtype,
         seed=seed,
         batch_size=batch_size,
         device=device,
+        fidelity=fidelity,
     )
     with Bars(quiet=json_) as bars:
         outcome = compute_features(run, settings, replace=replace, beta=beta, progress=bars)

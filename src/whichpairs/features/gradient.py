@@ -9,14 +9,15 @@ parameters' gradients.
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
 from whichpairs.errors import UserError
-from whichpairs.features.layers import Layer, coverage, find_layers
+from whichpairs.features.layers import PARAMETERS, Layer, Parameters, choose_layers, coverage
 from whichpairs.features.projection import Projection, build_projection
+from whichpairs.features.store import WINDOW
 from whichpairs.lm.batch import check_context, pad, sorted_batches
 from whichpairs.lm.encode import Encoded, encode_all
 from whichpairs.lm.logprobs import token_logprobs
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["coverage", "gradient_features"]
 
-WINDOW = 16
-"""Batches that are sorted by length together and come out as one block."""
+Normalise = Literal["none", "mean", "sqrt"]
+"""What the log-probability of T tokens is divided by: 1, T, or √T."""
+NORMALISE = ("none", "mean", "sqrt")
+DEFAULT_RANK = 8
 
 
 def gradient_features(
@@ -42,19 +45,27 @@ def gradient_features(
     *,
     dim: int,
     seed: int,
+    parameters: Parameters = "all",
+    lora_rank: int = DEFAULT_RANK,
+    normalise: Normalise = "none",
     batch_size: int = 64,
     max_length: int | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Float32[np.ndarray, "block dim"]]:
-    """P ∇ log π(y|x) of each completion, over all covered parameters (see `coverage`).
+    """P ∇ log π(y|x) of each completion.
 
     P is a random matrix that depends on `seed`, `dim` and the model's layers; E⟨Pg, Pg'⟩ = ⟨g,
-    g'⟩. The log-probability is the sum over the completion's tokens, in nats, so features grow
-    with length; they are not centred. A completion of no token has the zero vector.
+    g'⟩. Features are not centred. A completion of no token has the zero vector.
 
     Args:
         dim: numbers a completion, at least 1.
-        seed: of the projection, 0 or more.
+        seed: of the projection (and of the adapters' A), 0 or more.
+        parameters: with respect to which ones; see `choose_layers`.
+        lora_rank: r of the adapters, for ``lora``.
+        normalise: ``none``, the log-probability is the sum over the completion's T tokens, in nats,
+            which is DPO's implicit reward; ``mean`` divides it by T (the reward of length-normalised
+            DPO and of SimPO, arXiv:2405.14734), ``sqrt`` by √T, under which a gradient of T
+            unrelated tokens has a norm that does not depend on T.
         batch_size: completions a backward pass. Results agree between batch sizes to about 1e-5
             of their norm.
         max_length: the most tokens of prompt and completion together; see `lm.encode`.
@@ -68,8 +79,15 @@ def gradient_features(
     """
     if dim < 1 or seed < 0:
         raise UserError("dim must be at least 1 and seed at least 0", f"got {dim} and {seed}")
-    layers = find_layers(lm.model)
-    projection = build_projection(layers, dim, seed, lm.device)
+    if normalise not in NORMALISE or parameters not in PARAMETERS or lora_rank < 1:
+        raise UserError(
+            f"normalise is one of {', '.join(NORMALISE)}, parameters one of "
+            f"{', '.join(PARAMETERS)}, lora_rank at least 1",
+            f"got {normalise}, {parameters} and {lora_rank}",
+        )
+    layers = choose_layers(lm, parameters)
+    rank = lora_rank if parameters == "lora" else None
+    projection = build_projection(layers, dim, seed, lm.device, lora_rank=rank)
     progress.start("gradient features", len(examples))
     for start in range(0, len(examples), WINDOW * batch_size):
         part = examples[start : start + WINDOW * batch_size]
@@ -80,8 +98,14 @@ def gradient_features(
         for rows in sorted_batches(lengths, batch_size):
             block[rows] = batch_gradients(lm, [encoded[i] for i in rows], layers, projection)
             progress.advance(len(rows))
-        yield block
+        yield block / _divisors(encoded, normalise)[:, None]
     progress.finish()
+
+
+def _divisors(encoded: Sequence[Encoded], normalise: Normalise) -> Float32[np.ndarray, " n"]:
+    """What each completion's log-probability is divided by."""
+    tokens = np.maximum([len(e.completion_ids) for e in encoded], 1).astype(np.float32)
+    return tokens ** np.float32({"none": 0.0, "sqrt": 0.5, "mean": 1.0}[normalise])
 
 
 def batch_gradients(

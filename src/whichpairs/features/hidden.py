@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from whichpairs.errors import UserError
+from whichpairs.features.store import WINDOW
 from whichpairs.lm.batch import check_context, pad, sorted_batches
 from whichpairs.lm.encode import Encoded, encode_all
 from whichpairs.lm.logprobs import takes_positions
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from whichpairs.lm.model import LanguageModel
 
 Pooling = Literal["last", "mean"]
-WINDOW = 16
-"""Batches that are sorted by length together and come out as one block."""
 
 
 def hidden_features(

@@ -6,9 +6,10 @@ by place. A parameter is covered if every module that owns it is of such a kind;
 experts of a mixture, recurrent cells …) is reported, not guessed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from whichpairs.errors import UserError
 from whichpairs.lm.optional import require
 
 require("torch")
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from whichpairs.lm.model import LanguageModel
 
 Kind = Literal["linear", "conv1d", "embedding", "layernorm", "rmsnorm"]
+Parameters = Literal["all", "last-layer", "lora"]
+PARAMETERS = ("all", "last-layer", "lora")
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,37 @@ def find_layers(model: nn.Module) -> list[Layer]:
     return layers
 
 
+def choose_layers(lm: "LanguageModel", parameters: Parameters) -> list[Layer]:
+    """The layers whose gradients are taken.
+
+    Args:
+        parameters: ``all``; ``last-layer``, the output head by itself: Σ_t (e_{y_t} − π_t) ⊗ h_t,
+            which for a matrix tied to the embedding is the gradient of its use as output alone;
+            ``lora``, the linear layers that low-rank adapters are put on (all but the head).
+
+    Raises:
+        UserError: the model has no such layer that can be covered.
+    """
+    layers = find_layers(lm.model)
+    if parameters == "all":
+        return layers
+    head = lm.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if parameters == "last-layer":
+        chosen = [layer for layer in layers if layer.module is head]
+    else:
+        linear = [x for x in layers if x.kind in ("linear", "conv1d") and x.module is not head]
+        chosen = [replace(layer, bias=None) for layer in linear]
+    if not chosen:
+        raise UserError(
+            f"--parameters {parameters} needs a model with such layers of a known kind",
+            f"{lm.path} has none",
+            "use --parameters all",
+        )
+    return chosen
+
+
 def coverage(lm: "LanguageModel") -> tuple[float, list[str]]:
-    """The share of the parameters whose gradients are in the features, and the names of the rest.
+    """The share of all parameters that ``all`` covers, and the names of the rest.
 
     Returns:
         A share from 0 to 1 (tied parameters counted once), and parameter names in the model's

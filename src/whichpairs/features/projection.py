@@ -21,7 +21,9 @@ require("torch")
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-SMALLEST_SIDE, LARGEST_SIDE = 32, 64
+SMALLEST_SIDE, LARGEST_SIDE = 32, 128
+LORA_SCALE = 2.0
+"""α/r of the adapters, as in training."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,12 @@ class Projection:
 
 
 def build_projection(
-    layers: Sequence[Layer], dim: int, seed: int, device: str = "cpu", side: int | None = None
+    layers: Sequence[Layer],
+    dim: int,
+    seed: int,
+    device: str = "cpu",
+    side: int | None = None,
+    lora_rank: int | None = None,
 ) -> Projection:
     """The random map for these layers.
 
@@ -59,11 +66,12 @@ def build_projection(
         dim: numbers in the result, at least 1.
         seed: 0 or more. Each parameter's part depends on the seed and its name alone.
         side: k, rows of L and of R; by default as many as give 4 `dim` numbers in all, within 32
-        and 64.
+            and 128.
+        lora_rank: r where the gradient is that of low-rank adapters, with respect to B: ΔW = α/r
+            B A with B = 0, so that its gradient is α/r (Σ_t g_t ⊗ A x_t), rows × r, and A's is 0.
     """
-    matrices = {layer.weight: layer for layer in layers if layer.is_matrix}
-    wanted = math.ceil(math.sqrt(4 * dim / max(len(matrices), 1)))
-    k = side or min(max(wanted, SMALLEST_SIDE), LARGEST_SIDE)
+    count = sum(layer.is_matrix for layer in layers)
+    k = side or _side_length(dim, count, lora_rank)
     sides: dict[str, tuple[Tensor, Tensor]] = {}
     biases: dict[str, Tensor] = {}
     places: dict[str, slice] = {}
@@ -79,7 +87,7 @@ def build_projection(
                 continue
             size = math.prod(shape)
             if layer.is_matrix:
-                left, right = (_side(k, s, seed, f"{name}[{axis}]") for axis, s in enumerate(shape))
+                left, right = _sides(layer, tuple(shape), k, seed, lora_rank)
                 sides[name] = (
                     torch.from_numpy(left).to(device),
                     torch.from_numpy(right).to(device),
@@ -90,6 +98,32 @@ def build_projection(
     padded = math.ceil(max(end, 1) / dim) * dim
     signs = _rng(seed, "signs").integers(0, 2, padded).astype(np.float32) * 2 - 1
     return Projection(dim, sides, biases, places, torch.from_numpy(signs).to(device))
+
+
+def lora_init(rank: int, columns: int, seed: int, name: str) -> Float32[np.ndarray, "r columns"]:
+    """A at initialisation: uniform within ±1/√columns (Kaiming's with a = √5), as peft draws it."""
+    bound = 1.0 / math.sqrt(columns)
+    drawn = _rng(seed, f"{name}[lora]").uniform(-bound, bound, (rank, columns))
+    return np.asarray(drawn, dtype=np.float32)
+
+
+def _side_length(dim: int, matrices: int, lora_rank: int | None) -> int:
+    each = 4 * dim / max(matrices, 1)
+    wanted = math.ceil(math.sqrt(each) if lora_rank is None else each / lora_rank)
+    return min(max(wanted, SMALLEST_SIDE), LARGEST_SIDE)
+
+
+def _sides(
+    layer: Layer, shape: tuple[int, ...], k: int, seed: int, lora_rank: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """L and R of a matrix; for adapters the input's side is α/r R A."""
+    sides = [_side(k, size, seed, f"{layer.weight}[{axis}]") for axis, size in enumerate(shape)]
+    if lora_rank is not None:
+        axis = 0 if layer.kind == "conv1d" else 1
+        a = lora_init(lora_rank, shape[axis], seed, layer.weight)
+        inner = _side(k, lora_rank, seed, f"{layer.weight}[rank]")
+        sides[axis] = np.ascontiguousarray(np.float32(LORA_SCALE) * inner @ a)
+    return sides[0], sides[1]
 
 
 def _parameter(layer: Layer, name: str) -> Tensor:

@@ -13,6 +13,8 @@ import numpy as np
 from whichpairs.errors import UserError
 
 NAME = "features.npy"
+WINDOW = 16
+"""Batches that are sorted by length together and come out as one block, the unit of resuming."""
 
 
 def write_features(
@@ -97,7 +99,7 @@ def _by_prompt(
         last = int(np.searchsorted(starts, first + len(held), side="right")) - 1
         if last > prompt:
             size = int(starts[last]) - first
-            yield held[:size], _centred(held[:size], np.diff(starts[prompt : last + 1]))
+            yield held[:size], centred(held[:size], np.diff(starts[prompt : last + 1]))
             held, first, prompt = held[size:], int(starts[last]), last
     if len(held):
         raise UserError(
@@ -106,7 +108,8 @@ def _by_prompt(
         )
 
 
-def _centred(rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def centred(rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The rows less the mean of their prompt, float64; `sizes`: rows of each prompt, in order."""
     sizes = sizes[sizes > 0]
     offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     means = np.add.reduceat(np.asarray(rows, np.float64), offsets, axis=0) / sizes[:, None]

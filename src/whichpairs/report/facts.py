@@ -60,6 +60,12 @@ class Facts:
         return sum(record.result["picked"] for _, record in self.batches)
 
     @cached_property
+    def fidelity(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the projection of a feature set costs the design, where that was measured."""
+        found = [(name, record.result.get("fidelity")) for name, record in self.features]
+        return [(name, figure) for name, figure in found if figure is not None]
+
+    @cached_property
     def judged(self) -> tuple[str, Record] | None:
         """The latest evaluation of something other than the reference policy."""
         found = [(n, r) for n, r in self.evaluations if r.result["policy"] != "reference"]

@@ -33,7 +33,23 @@ def convergence(facts: Facts) -> Section:
         "Each pass over all candidate pairs improves the batch and raises a bound that no batch of "
         "its size can beat. Where they meet, there is nothing left to find."
     )
-    return Section("convergence", "Convergence", [lead], found)
+    return Section("convergence", "Convergence", [lead, *_projections(facts)], found)
+
+
+def _projections(facts: Facts) -> list[Markup]:
+    """A line for each feature set whose projection was measured."""
+    return [
+        say(
+            "Features {name} are a projection to {dim} dimensions, which loses {loss} of what a "
+            "design gains over random (against {larger} dimensions, on {prompts} prompts).",
+            name=name,
+            dim=data(found["dim"], "count"),
+            loss=data(found["loss"], "percent"),
+            larger=data(found["larger_dim"], "count"),
+            prompts=data(found["prompts"], "count"),
+        )
+        for name, found in facts.fidelity
+    ]
 
 
 def _passes(name: str, r: dict[str, Any], passes: list[dict[str, Any]]) -> Figure:

@@ -1,7 +1,8 @@
 """Stage features: completions become vectors φ, centred within their prompt and stored."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,20 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.features.store import NAME, write_features
 from whichpairs.types import SILENT, Progress
+from whichpairs.workflow.extract import AXES, WIDE_ROWS, Job, Partial, Recipe, extract, fit_axes
 from whichpairs.workflow.stage import Outcome, plain_name, settle
 from whichpairs.workflow.workspace import Workspace, workspace
 
-METHODS = ("text", "gradient", "hidden", "file")
-DTYPES = ("float32", "float16")
+METHODS = ("text", "gradient", "hidden", "file", "embed")
+_CHOICES = {
+    "method": METHODS,
+    "dtype": ("float32", "float16"),
+    "parameters": ("all", "last-layer", "lora"),
+    "normalise": ("none", "mean", "sqrt"),
+    "projection": ("pca", "random"),
+    "pooling": ("last", "mean"),
+    "texts": ("completion", "both"),
+}
 
 
 @dataclass(frozen=True)
@@ -24,14 +34,26 @@ class FeatureSettings:
 
     Args:
         method: one of `METHODS`.
-        dim: d; None is 32 for text, 256 for gradient, the hidden size for hidden; the file's for file.
+        dim: d; None is 32 for text, 256 for gradient, the model's own size for hidden and embed;
+            the file's for file.
         name: of the feature set; None is the method.
-        model: for gradient and hidden, a model folder or hub name.
+        model: for gradient and hidden, a language model's folder or hub name; for embed, a
+            sentence-transformers model's.
         file: for file, a ``.npy`` with one row a completion in pool order.
+        parameters: for gradient, with respect to which ones: ``all``, ``last-layer`` (the output
+            head alone) or ``lora`` (adapters of rank `lora_rank` on every linear layer but the
+            head, at their initialisation).
+        normalise: for gradient, what the log-probability of T tokens is divided by: ``none``,
+            ``mean`` (T) or ``sqrt`` (√T).
+        projection: for gradient, ``random``, or ``pca``: on to the d axes along which the pool's
+            completions differ most, among 16 d random ones.
         pooling: for hidden, ``last`` or ``mean``.
-        max_length: for gradient and hidden, the most tokens of prompt and completion.
+        texts: for embed, ``completion`` or ``both`` (the prompt too).
+        max_length: for gradient, hidden and embed, the most tokens of a text.
         dtype: stored precision, ``float32`` or ``float16``.
         seed: None is the run's.
+        fidelity: measure what the projection costs the design.
+        device: a torch device, or several with commas between, a process each.
     """
 
     method: str
@@ -39,21 +61,30 @@ class FeatureSettings:
     name: str | None = None
     model: str | None = None
     file: str | None = None
+    parameters: str = "all"
+    lora_rank: int = 8
+    normalise: str = "none"
+    projection: str = "pca"
     pooling: str = "last"
+    texts: str = "completion"
     max_length: int | None = None
     dtype: str = "float32"
     seed: int | None = None
     batch_size: int = 64
     device: str = "auto"
+    fidelity: bool = True
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UserError(f"method must be one of {', '.join(METHODS)}", f"got {self.method!r}")
-        if self.dtype not in DTYPES:
-            raise UserError(f"dtype must be one of {', '.join(DTYPES)}", f"got {self.dtype!r}")
-        if self.dim is not None and self.dim < 1:
-            raise UserError("dim must be at least 1", f"got {self.dim}")
-        needs = {"gradient": "model", "hidden": "model", "file": "file"}.get(self.method)
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UserError(
+                    f"{name} must be one of {', '.join(known)}", f"got {getattr(self, name)!r}"
+                )
+        for name in ("dim", "lora_rank", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1", f"got {value}")
+        needs = {"text": None, "file": "file"}.get(self.method, "model")
         if needs and getattr(self, needs) is None:
             raise UserError(f"--method {self.method} needs --{needs}", "it was not given")
         if self.name is not None:
@@ -70,60 +101,88 @@ def compute_features(
 ) -> Outcome:
     """Compute a feature set and let it appear in the run.
 
+    With a language model or an embedder a killed call goes on at the last finished block, and gives
+    the same bytes as one that was not killed.
+
     Raises:
-        UserError: it is there with other settings (unless `replace`); features that are not finite,
-            constant, or of another number of rows; no model.
+        UserError: it is there with other settings (unless `replace`), or begun with others; features
+            that are not finite, constant, or of another number of rows; no model.
     """
     with workspace(run, beta) as space:
         source = _source(space, settings, progress)
         inputs = {"pool": space.pool.fingerprint, **source.inputs}
         name = settings.name or settings.method
+        partial = Partial(space.run.root, name)
 
         def make(folder: Path) -> dict[str, Any]:
-            dim = write_features(folder, source.blocks(), space.pool.starts, settings.dtype)
+            blocks = source.make(partial, replace)
+            dim = write_features(folder, blocks, space.pool.starts, settings.dtype)
             progress.finish()
-            shape = {"rows": len(space.pool.completions), "dim": dim}
             return {
                 "features": name,
-                **shape,
+                "rows": len(space.pool.completions),
+                "dim": dim,
                 **source.notes,
+                **source.after(folder),
                 "fingerprint": _digest(folder / NAME),
             }
 
-        users = [b for b in space.run.finished("batches") if _made_from(space, b, name)]
-        loses = f"the features that batches {', '.join(users)} were picked from" if users else ""
-        loses = loses or "only the features themselves"
-        record, before = settle(
-            space.run,
-            ("features", name),
-            "features",
-            source.settings,
-            inputs,
-            make,
-            replace=replace,
-            loses=loses,
-        )
-        r = record.result
-        message = (
-            f"Features {name!r} are there already; nothing changed."
-            if before
-            else f"Features {name!r}: {r['rows']} completions × {r['dim']} dimensions."
-        )
-        return Outcome(message, r, before, space.run.root / "features" / name)
+        with partial:
+            record, before = settle(
+                space.run,
+                ("features", name),
+                "features",
+                source.settings,
+                inputs,
+                make,
+                replace=replace,
+                loses=_loses(space, name),
+            )
+        text = _message(name, record.result, before)
+        return Outcome(text, record.result, before, space.run.root / "features" / name)
+
+
+def _loses(space: Workspace, name: str) -> str:
+    users = [b for b in space.run.finished("batches") if _made_from(space, b, name)]
+    if users:
+        return f"the features that batches {', '.join(users)} were picked from"
+    return "only the features themselves"
+
+
+def _message(name: str, r: dict[str, Any], before: bool) -> str:
+    if before:
+        return f"Features {name!r} are there already; nothing changed."
+    text = f"Features {name!r}: {r['rows']} completions × {r['dim']} dimensions."
+    found = r.get("fidelity")
+    return (
+        text
+        if found is None
+        else f"{text} {fidelity_text(found)[0].upper()}{fidelity_text(found)[1:]}."
+    )
+
+
+def fidelity_text(found: dict[str, Any]) -> str:
+    """The fidelity figure in words."""
+    return (
+        f"the projection loses {100 * found['loss']:.2g} % of what a design gains over random "
+        f"(against {found['larger_dim']} dimensions, on {found['prompts']} prompts)"
+    )
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where blocks of rows come from, and what identifies them."""
+    """Where blocks of rows come from, and what identifies them.
+
+    Attributes:
+        make: called with the set's `Partial` and whether to replace; after: called with the
+            finished folder, gives more of the result.
+    """
 
     settings: dict[str, Any]
     inputs: dict[str, Any]
     notes: dict[str, Any]
-    make: Any
-
-    def blocks(self) -> Iterable[np.ndarray]:
-        blocks: Iterable[np.ndarray] = self.make()
-        return blocks
+    make: Callable[[Partial, bool], Iterable[np.ndarray]]
+    after: Callable[[Path], dict[str, Any]] = lambda folder: {}
 
 
 def _source(space: Workspace, s: FeatureSettings, progress: Progress) -> _Source:
@@ -142,7 +201,7 @@ def _text(
     from whichpairs.features.standardise import centre_and_clip
     from whichpairs.features.text import text_features
 
-    def make() -> Iterator[np.ndarray]:
+    def make(partial: Partial, replace: bool) -> Iterator[np.ndarray]:
         progress.start("text features", None)
         prompts = space.pool.prompts["prompt"].gather(space.pool.prompt_of).to_list()
         texts = space.pool.completions["completion"].to_list()
@@ -159,7 +218,7 @@ def _file(space: Workspace, s: FeatureSettings, common: dict[str, Any]) -> _Sour
     path = Path(s.file)
     features = file_features(path, rows=len(space.pool.completions))
 
-    def make() -> Iterator[np.ndarray]:
+    def make(partial: Partial, replace: bool) -> Iterator[np.ndarray]:
         for at in range(0, len(features), 65536):
             yield np.asarray(features[at : at + 65536], dtype=np.float64)
 
@@ -169,41 +228,90 @@ def _file(space: Workspace, s: FeatureSettings, common: dict[str, Any]) -> _Sour
 def _model(
     space: Workspace, s: FeatureSettings, seed: int, common: dict[str, Any], progress: Progress
 ) -> _Source:
-    from whichpairs.lm.model import load
+    pool, devices = space.pool, s.device.split(",")
+    pca = s.method == "gradient" and s.projection == "pca"
+    dim = s.dim or (256 if s.method == "gradient" else None)
+    own = _options(s, dim)
+    recipe = _recipe(s, seed, dim, pca)
+    loaded = recipe.load(devices[0])
+    notes: dict[str, Any] = {"model": loaded.path}
+    if s.method == "gradient":
+        from whichpairs.features.gradient import coverage
 
-    assert s.model is not None
-    lm = load(s.model, device=s.device)
-    chosen = {**common, "max_length": s.max_length}
-    examples = space.pool.examples(range(len(space.pool.completions)))
-    options: dict[str, Any] = {"seed": seed, "batch_size": s.batch_size, "max_length": s.max_length}
+        share, missing = coverage(loaded)
+        notes |= {"parameters_covered": share, "parameters_left_out": missing}
+    jobs: list[Job] = []
+
+    def make(partial: Partial, replace: bool) -> Iterator[np.ndarray]:
+        chosen = {**common, **own, "batch_size": s.batch_size}
+        chosen |= {"pool": pool.fingerprint, "model": loaded.fingerprint}
+        del chosen["dtype"]
+        folder = partial.begin(chosen, replace)
+        late = pca and len(pool.completions) <= WIDE_ROWS
+        job = Job(recipe, space.run.root / "pool", pool.fingerprint, folder, pca, late)
+        jobs.append(job)
+        if pca and not late:
+            fit_axes(job, dim or 0, pool, loaded, seed, progress)
+        extract(job, pool, devices, loaded, progress)
+        if late:
+            fit_axes(job, dim or 0, pool, loaded, seed, progress)
+        return job.stored(len(pool.completions))
+
+    def after(folder: Path) -> dict[str, Any]:
+        (job,) = jobs
+        if pca:
+            shutil.copyfile(job.folder / AXES, folder / AXES)
+        if not s.fidelity or not _projects(s, dim, loaded):
+            return {}
+        from whichpairs.workflow.fidelity import fidelity
+
+        return {"fidelity": fidelity(folder, job, dim or 0, loaded, pool, seed, progress)}
+
+    inputs = {"model": loaded.fingerprint}
+    return _Source({**common, **own}, inputs, notes, make, after)
+
+
+def _options(s: FeatureSettings, dim: int | None) -> dict[str, Any]:
+    """The method's own settings."""
+    chosen: dict[str, Any] = {"dim": dim, "max_length": s.max_length}
     if s.method == "hidden":
-        from whichpairs.features.hidden import hidden_features
+        return {**chosen, "pooling": s.pooling}
+    if s.method == "embed":
+        return {**chosen, "texts": s.texts}
+    if s.parameters != "all":
+        chosen["parameters"] = s.parameters
+    if s.parameters == "lora":
+        chosen["lora_rank"] = s.lora_rank
+    if s.normalise != "none":
+        chosen["normalise"] = s.normalise
+    return {**chosen, "projection": s.projection}
 
-        pooling, dim = s.pooling, s.dim
-        chosen |= {"pooling": pooling, "dim": dim}
-        return _Source(
-            chosen,
-            {"model": lm.fingerprint},
-            {"model": lm.path},
-            lambda: hidden_features(
-                lm,
-                examples,
-                pooling=pooling,  # type: ignore[arg-type]
-                dim=dim,
-                progress=progress,
-                **options,
-            ),
-        )
-    from whichpairs.features.gradient import coverage, gradient_features
 
-    share, missing = coverage(lm)
-    wide = s.dim or 256
-    return _Source(
-        {**chosen, "dim": wide},
-        {"model": lm.fingerprint},
-        {"model": lm.path, "parameters_covered": share, "parameters_left_out": missing},
-        lambda: gradient_features(lm, examples, dim=wide, progress=progress, **options),
-    )
+def _recipe(s: FeatureSettings, seed: int, dim: int | None, pca: bool) -> Recipe:
+    options = {**_options(s, dim), "seed": seed}
+    options.pop("projection", None)
+    if pca:
+        from whichpairs.features.pca import MOST, WIDER
+
+        if dim is None or dim > MOST:
+            raise UserError(
+                f"--projection pca takes at most {MOST} dimensions",
+                f"got {dim}",
+                "pass a smaller --dim, or --projection random",
+            )
+        options["dim"] = WIDER * dim
+    assert s.model is not None
+    return Recipe(s.method, s.model, s.batch_size, options)
+
+
+def _projects(s: FeatureSettings, dim: int | None, loaded: Any) -> bool:
+    """Whether anything is lost between the model and the file."""
+    if s.method == "gradient":
+        return True
+    if dim is None:
+        return False
+    size = loaded.dim if s.method == "embed" else loaded.model.config.get_text_config().hidden_size
+    return dim < size
 
 
 def _made_from(space: Workspace, batch: str, features: str) -> bool:
