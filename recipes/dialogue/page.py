@@ -1,0 +1,160 @@
+"""How the experiment came out, in a table, a page and a picture; no winner is assumed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whichpairs.evaluate.interval import Interval, interval
+
+Cells = list[dict[str, Any]]
+NAMES = {"random": "random pairs", "gap": "plug-in design (gap)", "adaptive": "adaptive (ours)"}
+COLOURS = {"random": "0.35", "gap": "#b3651b", "adaptive": "#0b6e4f"}
+COLUMNS = {
+    "win_rate": ("wins against reference, %", 100.0),
+    "score": ("judge's score", 1.0),
+    "kl": ("KL, nats", 1.0),
+    "gain": ("gain in J", 1.0),
+    "perplexity": ("perplexity", 1.0),
+}
+
+
+def values(found: Cells, method: str, name: str) -> np.ndarray:
+    """A figure by seed."""
+    rows = [one for one in found if one["criterion"] == method]
+    return np.array([r[name]["mean"] if isinstance(r[name], dict) else r[name] for r in rows])
+
+
+def short(found: Interval, digits: int) -> str:
+    """Mean and half the interval."""
+    if found.low is None or found.high is None:
+        return f"{found.mean:.{digits}f}"
+    return f"{found.mean:.{digits}f} ± {(found.high - found.low) / 2:.{digits}f}"
+
+
+def rows(found: Cells) -> list[list[str]]:
+    """The table's cells: one row a method, the reference first."""
+    one = found[0]
+    score = one["reference_score"]["mean"]
+    reference = ["50", f"{score:.3f}", "0", "0", f"{one['reference_perplexity']:.2f}"]
+    lines = [["reference", *reference]]
+    for method in dict.fromkeys(one["criterion"] for one in found):
+        cells = [
+            short(interval(scale * values(found, method, name)), 1 if scale > 1 else 3)
+            for name, (_, scale) in COLUMNS.items()
+        ]
+        lines.append([NAMES[method], *cells])
+    return lines
+
+
+def table(found: Cells) -> str:
+    """For the terminal."""
+    head = ["", *(title for title, _ in COLUMNS.values())]
+    body = [head, *rows(found)]
+    widths = [max(len(line[k]) for line in body) for k in range(len(head))]
+    lines = ["  ".join(f"{c:>{w}}" for c, w in zip(line, widths, strict=True)) for line in body]
+    return "\n".join([heading(found), *lines])
+
+
+def heading(found: Cells) -> str:
+    """What the figures are means of."""
+    one, seeds = found[0], len({cell["seed"] for cell in found})
+    return (
+        f"{one['budget']} labels a trial, {one['held_out_prompts']} held-out prompts, "
+        f"{one['samples']} replies to each; mean ± half a 95 % interval over {seeds} seeds"
+    )
+
+
+def verdicts(found: Cells) -> str:
+    """What the intervals allow to say of each method against the reference and against random."""
+    lines = []
+    for method in dict.fromkeys(one["criterion"] for one in found):
+        over = interval(100 * (values(found, method, "win_rate") - 0.5))
+        lines.append(f"{NAMES[method]} against the reference: {points(over)}")
+        if method != "random":
+            ours, base = (values(found, m, "win_rate") for m in (method, "random"))
+            lines.append(
+                f"{NAMES[method]} − random, by seed: {points(interval(100 * (ours - base)))}"
+            )
+            ours, base = (values(found, m, "gain") for m in (method, "random"))
+            lines.append(f"{NAMES[method]} − random in J: {short(interval(ours - base), 3)}")
+    bias = [one["position_bias"] for one in found]
+    decided = sum(b["decided"] for b in bias)
+    first = sum(b["first"] * b["decided"] for b in bias) / decided
+    disagree = sum(b["disagree"] * b["compared"] for b in bias) / sum(b["compared"] for b in bias)
+    lines.append(
+        f"the judge: the reply shown first won {100 * first:.1f} % of {decided} answers; "
+        f"the two orders disagree on {100 * disagree:.1f} % of the pairs"
+    )
+    return "\n".join(lines)
+
+
+def points(found: Interval) -> str:
+    """A difference in win rate, and whether it is beyond the noise."""
+    if found.low is None or found.high is None:
+        return f"{found.mean:+.1f} points (one seed: nothing can be said)"
+    noise = "better" if found.low > 0 else "worse" if found.high < 0 else "within the noise"
+    return f"{found.mean:+.1f} ± {(found.high - found.low) / 2:.1f} points: {noise}"
+
+
+def page(found: Cells, about: dict[str, Any]) -> str:
+    """The page beside the picture."""
+    titles = ["", *(title for title, _ in COLUMNS.values())]
+    lines = [
+        "# Dialogue: which pairs to have judged",
+        "",
+        "Made by `make dialogue` ([the recipe](../../recipes/dialogue/README.md) says what was done); "
+        "figures of every trial: [dialogue.json](dialogue.json).",
+        "",
+        "![Win rate against the reference, and KL, by method](dialogue.png)",
+        "",
+        f"{heading(found)}.",
+        "",
+        "| " + " | ".join(titles) + " |",
+        "|---" * len(titles) + "|",
+        *("| " + " | ".join(line) + " |" for line in rows(found)),
+        "",
+        "".join(f"- {line}\n" for line in verdicts(found).splitlines()),
+        "The judge's score is in its logits, without its noise; the gain is in J = score − β KL over the "
+        f"reference, β = {about['settings']['beta']:g}; perplexity is of the annotators' replies to the held-out "
+        "prompts.",
+        "",
+        f"Seeds {about['seeds']}; {about['machine']}; trials took {about['seconds_of_all_trials']} s "
+        f"one after the other. Versions: {about['versions']}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw(found: Cells, path: Path) -> None:
+    """Win rate and KL of every trial, and the interval of the mean win rate."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    methods = list(dict.fromkeys(one["criterion"] for one in found))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.9), layout="constrained")
+    left.axvline(50, color="0.7", lw=1)
+    for place, method in enumerate(reversed(methods)):
+        rate, colour = 100 * values(found, method, "win_rate"), COLOURS[method]
+        mean = interval(rate)
+        left.plot(rate, np.full(len(rate), place), "o", color=colour, alpha=0.35, ms=6, mew=0)
+        if mean.low is not None and mean.high is not None:
+            left.plot([mean.low, mean.high], [place, place], color=colour, lw=2)
+        left.plot([mean.mean], [place], "D", color=colour, ms=6)
+        left.annotate(
+            NAMES[method], (mean.mean, place + 0.2), ha="center", color=colour, fontsize=8
+        )
+        kl = values(found, method, "kl")
+        right.plot(kl, rate, "o", color=colour, alpha=0.7, ms=6, mew=0)
+    left.set(
+        yticks=[],
+        ylim=(-0.5, len(methods) - 0.3),
+        xlabel="% of replies that win against the reference's\n(dots: seeds; bar: 95 % interval)",
+    )
+    right.axhline(50, color="0.7", lw=1)
+    right.set(xlabel="KL from the reference, nats", ylabel="wins, %")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=160)
+    plt.close(figure)
