@@ -59,3 +59,7 @@ bench-robust: setup
 # The paper's dialogue experiment in small: about ten minutes; cells are kept in build/dialogue.
 dialogue: setup
 	@$(BIN)/python recipes/dialogue/run.py --results docs/results
+
+# The paper's IMDb experiment on a CPU, about half an hour; FULL=--full for every cell. Kept in build/imdb.
+imdb: setup
+	@HF_HUB_OFFLINE=1 $(BIN)/python recipes/imdb/experiment.py $(FULL) --results docs/results

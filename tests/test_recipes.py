@@ -1,9 +1,11 @@
 """The recipes run as their READMEs say, on a part of their data."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -49,3 +51,58 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
         assert f"{values['J']:.4f}" in done.stdout
     assert (tmp_path / "demo" / "gap-0" / "report.html").exists()
     assert (tmp_path / "demo" / "comparison.png").exists()
+
+
+def test_the_experiment_in_small(tmp_path: Path) -> None:
+    """Every step of the IMDb experiment, ours in its rounds; and a second call computes nothing."""
+    script = ROOT / "recipes" / "imdb" / "experiment.py"
+    options = ["--openings", "60", "--budgets", "100", "--seeds", "1", "--methods", "random,ours"]
+    command = [sys.executable, str(script), *options, "--out", str(tmp_path / "work")]
+    command += ["--results", str(tmp_path)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "imdb.json").read_text())
+    assert [c["method"] for c in found["cells"]] == ["ours", "random"]
+    assert "labels saved by ours: not to be said" in done.stdout  # one seed, one budget
+    assert "ours" in (tmp_path / "imdb.md").read_text()
+    assert (tmp_path / "imdb.png").exists()
+    ours = Path(found["cells"][0]["run"])
+    rounds = [
+        json.loads(p.read_text())["result"]
+        for p in sorted((ours / "batches").glob("*/manifest.json"))
+    ]
+    assert [r["picked"] for r in rounds] == [12, 12, 24, 52]  # the totals double
+    assert [r["random_picked"] for r in rounds] == [12, None, None, None]
+    cells = {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("cells/*.json")}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert cells == {p: p.stat().st_mtime_ns for p in cells}
+
+
+def test_labels_saved_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours is where random is with twice the labels; where random gains nothing, nothing counts."""
+    monkeypatch.syspath_prepend(str(ROOT / "recipes" / "imdb"))
+    from findings import saved
+
+    def cells(method: str, curve: dict[int, float]) -> list[dict[str, Any]]:
+        wiggle = (-0.01, 0.01)
+        return [
+            {"method": method, "budget": b, "seed": s, "evaluation": {"gain": {"mean": j + w}}}
+            for b, j in curve.items()
+            for s, w in enumerate(wiggle)
+        ]
+
+    random = cells("random", {100: 0.0, 200: 0.2, 400: 0.4, 800: 0.6})
+    ours = cells("ours", {100: 0.2, 200: 0.4, 400: 0.6, 800: 0.8})
+    half = saved([*random, *ours], "ours")
+    assert half.levels == (200, 400, 800)
+    assert half.ratios == pytest.approx((2.0, 2.0, 2.0))
+    assert half.sides == (0, 0, 0)
+    assert half.low < half.mean < half.high
+    slow = saved([*random, *cells("slow", {100: 0.0, 200: 0.0, 400: 0.0, 800: 0.3})], "slow")
+    assert slow.ratios == pytest.approx((200 / 400 / 2 ** (2 / 3), 400 / 800, 800 / 800))
+    assert slow.sides == (0, 1, 1)
+    none = saved(
+        [*cells("random", {100: 0.0, 200: -0.1}), *cells("ours", {100: 1, 200: 1})], "ours"
+    )
+    assert none.mean is None

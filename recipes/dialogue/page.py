@@ -8,8 +8,13 @@ import numpy as np
 from whichpairs.evaluate.interval import Interval, interval
 
 Cells = list[dict[str, Any]]
-NAMES = {"random": "random pairs", "gap": "plug-in design (gap)", "adaptive": "adaptive (ours)"}
-COLOURS = {"random": "0.35", "gap": "#b3651b", "adaptive": "#0b6e4f"}
+NAMES = {
+    "random": "random pairs",
+    "gap": "plug-in design (gap)",
+    "adaptive": "adaptive (ours)",
+    "signal": "signal (ours)",
+}
+COLOURS = {"random": "0.35", "gap": "#b3651b", "adaptive": "#0b6e4f", "signal": "#5b2a86"}
 COLUMNS = {
     "win_rate": ("wins against reference, %", 100.0),
     "score": ("judge's score", 1.0),

@@ -3,7 +3,7 @@
     .venv/bin/python recipes/dialogue/run.py [--seeds 4] [--budget 480] [--prompts 340]
 
 A small dialogue model writes 12 replies to every prompt. Random pairs, the paper's plug-in design (gap) and ours
-(adaptive) each choose the same number of pairs in the same rounds; a judge on a local OpenAI-compatible server answers
+(adaptive, signal) each choose the same number of pairs in the same rounds; a judge on a local OpenAI-compatible server answers
 for these pairs alone; after every round a model is fitted in feature space, and DPO runs once, at the end. Then the
 judge compares each policy's replies to held-out prompts with the reference's, in both orders. What is finished is kept
 in build/dialogue: a second call goes on from there.
@@ -24,7 +24,7 @@ from page import draw, page, table, verdicts
 from whichpairs.pool.files import to_json, write_whole
 from whichpairs.pool.run import versions
 
-METHODS = ("random", "gap", "adaptive")
+METHODS = ("random", "gap", "adaptive", "signal")
 
 
 class Clock:

@@ -6,6 +6,7 @@ the pool, so that every method sees the same pool, the same answers and the same
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,18 @@ from whichpairs import (
     EvaluateSettings,
     FeatureSettings,
     GenerateSettings,
+    LoopSettings,
     SelectSettings,
     compute_features,
     evaluate_run,
     generate_pool,
     label_simulated,
+    loop,
     score_pool,
     select,
 )
 from whichpairs.cli.progress import Bars
+from whichpairs.pool.files import to_json, write_whole
 from whichpairs.types import SILENT, Progress
 
 HERE = Path(__file__).parent
@@ -51,14 +55,21 @@ def write_openings(path: Path, count: int, seed: int, progress: Progress = SILEN
 
 
 def make_pool(
-    run: Path, prompts: Path, *, holdout: float, beta: float, seed: int, say: Callable[[str], None]
+    run: Path,
+    prompts: Path,
+    *,
+    holdout: float,
+    beta: float,
+    seed: int,
+    say: Callable[[str], None],
+    completions: int = COMPLETIONS,
 ) -> None:
     """Generate, score and featurise into `run`; what is finished is kept."""
     one_thread()
     settings = GenerateSettings(
         model=str(MODEL),
         prompts=str(prompts),
-        n=COMPLETIONS,
+        n=completions,
         max_new_tokens=COMPLETION_TOKENS,
         holdout=holdout,
         seed=seed,
@@ -78,9 +89,11 @@ def copy_run(base: Path, run: Path) -> None:
     aside.rename(run)
 
 
-def pick(run: Path, criterion: str, budget: int, seed: int) -> dict[str, Any]:
+def pick(
+    run: Path, criterion: str, budget: int, seed: int, features: str | None = None
+) -> dict[str, Any]:
     """Select a batch; the design's does not depend on the seed."""
-    settings = SelectSettings(budget, criterion, seed=seed, tolerance=0.01)
+    settings = SelectSettings(budget, criterion, seed=seed, tolerance=0.01, features=features)
     return select(run, settings).result
 
 
@@ -93,7 +106,12 @@ def one_thread() -> None:
 
 @dataclass(frozen=True)
 class Trial:
-    """One method, one seed, one way of training."""
+    """One method, one seed, one way of training.
+
+    Attributes:
+        rounds: 1, or how often the labels so far choose the next pairs, the totals doubling.
+        features: the feature set that the criterion sees; None is the latest.
+    """
 
     criterion: str
     seed: int
@@ -102,6 +120,15 @@ class Trial:
     epochs: int
     batch_size: int
     samples: int
+    rounds: int = 1
+    features: str | None = None
+
+    @property
+    def name(self) -> str:
+        """A folder name of its own."""
+        of = f"-{self.features}" if self.features else ""
+        how = f"{self.learning_rate:g}-{self.epochs}"
+        return f"{self.criterion}{of}-{self.budget}-{how}-{self.seed}"
 
 
 def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
@@ -111,9 +138,7 @@ def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
     one_thread()
     if not run.exists():
         copy_run(base, run)
-    if not (run / "batches").exists():
-        pick(run, trial.criterion, trial.budget, trial.seed)
-    label_simulated(run, SCORE, temperature=SETTINGS["temperature"], seed=trial.seed)
+    _pick_and_label(run, trial)
     train_policy(
         run,
         MODEL,
@@ -132,3 +157,40 @@ def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
         ),
     )
     return {**vars(trial), "evaluation": found.result, "run": str(run)}
+
+
+def _pick_and_label(run: Path, trial: Trial) -> None:
+    """All pairs at once, or in rounds of which each knows the labels before."""
+    if trial.rounds > 1:
+        settings = LoopSettings(
+            trial.budget,
+            first=trial.budget // 2 ** (trial.rounds - 1),
+            controls_share=0.0,
+            simulate=SCORE,
+            temperature=SETTINGS["temperature"],
+            criterion=trial.criterion,
+            features=trial.features,
+            seed=trial.seed,
+        )
+        loop(run, settings)
+        return
+    if not (run / "batches").exists():
+        pick(run, trial.criterion, trial.budget, trial.seed, trial.features)
+    label_simulated(run, SCORE, temperature=SETTINGS["temperature"], seed=trial.seed)
+
+
+def keep_cell(base: Path, out: Path, trial: Trial) -> dict[str, Any]:
+    """`run_trial` in ``out/runs``, its result kept in ``out/cells`` and not computed again.
+
+    The labels and the evaluation stay in the run; the weights of its policy go.
+    """
+    path = out / "cells" / f"{trial.name}.json"
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    begin = time.perf_counter()
+    cell = run_trial(base, out / "runs" / trial.name, trial)
+    cell["seconds"] = round(time.perf_counter() - begin, 1)
+    write_whole(path, to_json(cell))
+    for model in (out / "runs" / trial.name / "policies").glob("*/model"):
+        shutil.rmtree(model)
+    return cell

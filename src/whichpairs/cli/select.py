@@ -17,8 +17,8 @@ def command(
     criterion: Annotated[
         str,
         typer.Option(
-            help="adaptive, gap (plug-in), random, uniform-prompts, reference, d-optimal "
-            "or best-vs-worst."
+            help="adaptive, signal (for DPO), gap (plug-in), random, uniform-prompts, reference, "
+            "d-optimal or best-vs-worst."
         ),
     ] = "adaptive",
     features: Annotated[str | None, typer.Option(help="Feature set; else the latest.")] = None,

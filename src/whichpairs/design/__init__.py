@@ -3,7 +3,8 @@
 Read in this order: `space` (the candidate pairs), `information` (what a pair teaches and what the
 policy needs to know), `criterion` (what a design minimises), `belief` (what is
 known of θ), `scores` (one pass over all pairs),
-`solver` (Frank–Wolfe and its certificate), `exchange` (small budgets), `baselines` (random and its
+`solver` (Frank–Wolfe and its certificate), `exchange` (small budgets), `bounded` (for a reward that the
+model may miss), `signal` (for a policy that forgets), `baselines` (random and its
 relatives), `prediction` (what a design will buy, and what random would need).
 """
 

@@ -89,3 +89,8 @@ def forward(lm: "LanguageModel", batch: Padded, *, logits_to_keep: int) -> Any:
 def takes_positions(model: "PreTrainedModel") -> bool:
     """Whether the model's forward pass has an argument ``position_ids``."""
     return "position_ids" in signature(model.forward).parameters
+
+
+def takes_cache(model: "PreTrainedModel") -> bool:
+    """Whether keys and values are called ``cache`` (transformers 5.24), not ``past_key_values``."""
+    return "cache" in signature(model.forward).parameters

@@ -14,7 +14,7 @@ import numpy as np
 
 from whichpairs.errors import UserError
 from whichpairs.lm.batch import check_context
-from whichpairs.lm.logprobs import takes_positions
+from whichpairs.lm.logprobs import takes_cache, takes_positions
 from whichpairs.lm.optional import require
 from whichpairs.lm.race import Sampling, pick
 from whichpairs.types import SILENT, Progress
@@ -141,6 +141,7 @@ class _Batch:
         self.logprob = [0.0] * len(prompts)
         self.finished = [False] * len(prompts)
         self.takes_positions = takes_positions(lm.model)
+        self.cache_name = "cache" if takes_cache(lm.model) else "past_key_values"
         self.tolerance = (
             TOLERANCE / sampling.temperature if lm.model.dtype == torch.float32 else 0.0
         )
@@ -184,19 +185,18 @@ class _Batch:
 
     def _forward(self, ids: Tensor, mask: Tensor, cache: Any) -> Tensor:
         """Float32 logits (rows, V) of the next token; the cache grows by `ids`."""
-        extra = {}
+        extra = {self.cache_name: cache}
         if self.takes_positions:
             positions = (mask.cumsum(1) - 1).clamp(min=0)
             extra["position_ids"] = positions[:, positions.shape[1] - ids.shape[1] :]
         out = self.lm.model(
             input_ids=ids,
             attention_mask=mask,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
             **extra,
         )
-        self.cache = out.past_key_values
+        self.cache = getattr(out, self.cache_name)
         return out.logits[:, -1].float()  # type: ignore[no-any-return]
 
     def _record(self, logits: Tensor) -> Tensor:

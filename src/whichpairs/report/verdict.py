@@ -14,6 +14,7 @@ from whichpairs.report.words import data, plural, say
 
 HOW = {
     "adaptive": "the predicted gap given the labels so far, warily of the model and in part at random",
+    "signal": "what a label should teach a policy that DPO trains from the reference",
     "gap": "the predicted gap of the final policy",
     "random": "chance, uniformly over candidate pairs",
     "uniform-prompts": "chance, a prompt first and then a pair",

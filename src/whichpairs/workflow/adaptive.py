@@ -106,15 +106,17 @@ def look(
     evidence: Evidence,
     *,
     seed: int,
+    least: int | None = None,
 ) -> View:
     """What the labels so far say.
 
     Args:
         space: the candidates; prior: H₀, (d, d); reference: π_ref's weight of every row.
         seed: of the samples behind expectations.
+        least: labels from which on a fit is believed; None is one a feature.
     """
     belief, strength = Belief(np.zeros(space.dim), prior), 1.0
-    if len(evidence.pairs) >= space.dim:  # fewer labels than features: no fit is believed yet
+    if len(evidence.pairs) >= (space.dim if least is None else least):
         belief = posterior(evidence.fit, space.differences(evidence.pairs), beta, prior)
         strength = evidence.fit.strength
     weights = belief.weights(beta)

@@ -67,3 +67,11 @@ def batch_message(r: dict[str, Any]) -> str:
         )
         text += f"; at most {100 * r['certificate']:.2g} % from the {of}"
     return f"{text}.\n{r['batch_file']}"
+
+
+def finite(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """−∞ (no bound yet) is null in JSON."""
+    return [
+        {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
+        for row in history
+    ]

@@ -34,11 +34,12 @@ from whichpairs.design.baselines import (
     uniform_prompts,
 )
 from whichpairs.design.information import PRIOR_MARGIN_SPREAD
+from whichpairs.design.signal import strongest_pairs
 from whichpairs.design.solver import check_budget
 from whichpairs.errors import UserError
 from whichpairs.train.fit import fit
 from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
-from whichpairs.workflow.batch import batch_message, batch_rows
+from whichpairs.workflow.batch import batch_message, batch_rows, finite
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace, workspace
 
@@ -46,8 +47,12 @@ CERTIFIED_WORK = 5e8
 """Candidate pairs × dimensions up to which an adaptive batch gets a bound, for which the whole pool
 is searched (the batch itself is not found that way); beyond, a round stays under a minute without."""
 
+SIGNAL_SAMPLES = 24
+"""Draws of θ behind an expected signal."""
+
 CRITERIA = (
     "adaptive",
+    "signal",
     "gap",
     "random",
     "uniform-prompts",
@@ -64,7 +69,9 @@ class SelectSettings:
     Args:
         budget: pairs to pick for training, at least 1.
         criterion: one of `CRITERIA`; adaptive looks at the labels so far and is wary of a wrong
-            model (`workflow.adaptive`); gap is the paper's plug-in design.
+            model (`workflow.adaptive`); gap is the paper's plug-in design; signal, for a language
+            model that DPO will train from the reference (`design.signal`), wants some labels first
+            and picks at random without.
         features: name of the feature set; None is the latest.
         score: for best-vs-worst, the column it goes by; None is the latest fit.
         controls: random pairs of held-out prompts to label beside the budget, never fitted.
@@ -207,7 +214,7 @@ class Desk:
     def view(self) -> View:
         """What is believed: from the labels for adaptive, else the plug-in θ = 0
         (design.md, section 2, equation 5)."""
-        if self.settings.criterion == "adaptive":
+        if self.settings.criterion in ("adaptive", "signal"):
             return look(
                 self.pairs,
                 self.beta,
@@ -215,6 +222,7 @@ class Desk:
                 self.space.pool.weight,
                 self.evidence,
                 seed=self.seed,
+                least=1 if self.settings.criterion == "signal" else None,
             )
         belief = Belief(np.zeros(self.pairs.dim))
         weights = belief.weights(self.beta)
@@ -293,6 +301,14 @@ class Desk:
                 return reference_pairs(self.pairs, s.budget, rng, self.space.pool.weight), None, how
             case "best-vs-worst":
                 return best_versus_worst(self.pairs, s.budget, rng, self._score()), None, how
+            case "signal" if len(self.evidence.wins) == 0:
+                how |= {"random_picked": s.budget, "looked_at": 0}
+                return random_pairs(self.pairs, s.budget, rng), None, how
+            case "signal":
+                thetas = self.view.belief.samples(SIGNAL_SAMPLES, self.seed)
+                reference = policy_information(self.pairs, self.space.pool.weight)
+                picked = strongest_pairs(self.pairs, reference, thetas, self.beta, s.budget)
+                return picked, None, how
         method = FrankWolfe(passes=s.passes, tolerance=s.tolerance, threads=s.threads)
         if s.criterion == "adaptive":
             batch = next_batch(
@@ -371,16 +387,8 @@ class Desk:
                 file.writelines(lines)
             if solution is not None:
                 history = [vars(report) for report in solution.reports]
-                (folder / "passes.json").write_text(json.dumps(_finite(history)), encoding="utf-8")
+                (folder / "passes.json").write_text(json.dumps(finite(history)), encoding="utf-8")
             return result
 
         run.commit(("batches", name), "select", *self.recorded(), make)
         return Outcome(batch_message(result), result, False, run.root / "batches" / name)
-
-
-def _finite(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """−∞ (no bound yet) is null in JSON."""
-    return [
-        {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
-        for row in history
-    ]

@@ -1,0 +1,65 @@
+"""The signal design: its value against simulated first steps of DPO, and what a batch holds."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from whichpairs.design import PairSpace
+from whichpairs.design.signal import signal, strongest_pairs
+from whichpairs.errors import UserError
+
+
+def space(prompts: int = 6, m: int = 5, d: int = 3) -> PairSpace:
+    features = np.random.default_rng(0).standard_normal((prompts * m, d))
+    return PairSpace(features, np.arange(0, prompts * m + 1, m))
+
+
+def test_it_is_what_the_first_step_of_dpo_brings() -> None:
+    """By finite differences of DPO's loss and of J at the reference, and labels drawn one by one."""
+    rng, beta, theta = np.random.default_rng(1), 0.3, np.array([2.0, -1.0])
+    z, root = np.array([1.5, 0.5]), rng.standard_normal((2, 2))
+    info = root @ root.T
+
+    def slopes(f: Callable[[np.ndarray], float]) -> np.ndarray:
+        return np.array([(f(1e-5 * e) - f(-1e-5 * e)) / 2e-5 for e in np.eye(2)])
+
+    step = {
+        sign: -slopes(lambda at, s=sign: -np.log(expit(s * beta * (z @ at)))) for sign in (1, -1)
+    }
+    rise = slopes(lambda at: -beta / 2 * (at - theta) @ info @ (at - theta))
+    won = rng.random(200_000) < expit(beta * (z @ theta))
+    brought = np.where(won, step[1] @ rise, step[-1] @ rise).mean()
+    value = signal(np.array([[beta * (z @ theta)]]), np.array([[beta * (z @ info @ theta)]]))
+    assert beta * value[0] == pytest.approx(brought, rel=0.02)
+
+
+def test_a_batch_is_the_strongest_of_all_within_the_caps() -> None:
+    pairs, beta = space(), 0.5
+    thetas = np.random.default_rng(2).standard_normal((4, 3))
+    info = np.diag([1.0, 3.0, 0.2])
+    batch = strongest_pairs(pairs, info, thetas, beta, 9, spread=2)
+    everything = pairs.unrank(np.arange(pairs.all_pairs))
+    value = [
+        np.mean([0.5 * np.tanh(beta * z @ t / 2) * beta * (z @ info @ t) for t in thetas])
+        for z in pairs.differences(everything)
+    ]
+    taken, kept = dict.fromkeys(range(6), 0), []
+    for p in np.argsort(-np.array(value)):
+        prompt = everything[p][0] // 5
+        if taken[prompt] < 2 * 2 and len(kept) < 9:
+            taken[prompt] += 1
+            kept.append(everything[p].tolist())
+    assert batch.tolist() == kept
+
+
+def test_no_pair_twice_and_the_caps_give_way_where_prompts_run_out() -> None:
+    pairs, one = space(prompts=3, m=4), np.ones((1, 3))
+    excluded = pairs.keys(pairs.unrank(np.arange(0, 11)))  # most of the first two prompts
+    some = PairSpace(pairs.features, pairs.starts, None, excluded)
+    batch = strongest_pairs(some, np.eye(3), one, 0.1, some.candidates, spread=1)
+    assert len(np.unique(some.keys(batch))) == some.candidates == 7
+    assert some.not_excluded(batch).all()
+    with pytest.raises(UserError, match="7"):
+        strongest_pairs(some, np.eye(3), one, 0.1, 8)
