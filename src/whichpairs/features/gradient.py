@@ -77,14 +77,7 @@ def gradient_features(
         UserError: a completion that exceeds the model's context, or a model whose layers mix
             completions.
     """
-    if dim < 1 or seed < 0:
-        raise UserError("dim must be at least 1 and seed at least 0", f"got {dim} and {seed}")
-    if normalise not in NORMALISE or parameters not in PARAMETERS or lora_rank < 1:
-        raise UserError(
-            f"normalise is one of {', '.join(NORMALISE)}, parameters one of "
-            f"{', '.join(PARAMETERS)}, lora_rank at least 1",
-            f"got {normalise}, {parameters} and {lora_rank}",
-        )
+    _check(dim, seed, parameters, lora_rank, normalise)
     layers = choose_layers(lm, parameters)
     rank = lora_rank if parameters == "lora" else None
     projection = build_projection(layers, dim, seed, lm.device, lora_rank=rank)
@@ -100,6 +93,17 @@ def gradient_features(
             progress.advance(len(rows))
         yield block / _divisors(encoded, normalise)[:, None]
     progress.finish()
+
+
+def _check(dim: int, seed: int, parameters: str, lora_rank: int, normalise: str) -> None:
+    if dim < 1 or seed < 0:
+        raise UserError("dim must be at least 1 and seed at least 0", f"got {dim} and {seed}")
+    if normalise not in NORMALISE or parameters not in PARAMETERS or lora_rank < 1:
+        raise UserError(
+            f"normalise is one of {', '.join(NORMALISE)}, parameters one of "
+            f"{', '.join(PARAMETERS)}, lora_rank at least 1",
+            f"got {normalise}, {parameters} and {lora_rank}",
+        )
 
 
 def _divisors(encoded: Sequence[Encoded], normalise: Normalise) -> Float32[np.ndarray, " n"]:

@@ -11,6 +11,7 @@ from whichpairs.report.outlook import Beginning, Curves
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.verdict import at_random
 from whichpairs.report.words import data, plural, say
+from whichpairs.workflow.select import LEARNING
 
 ID, TITLE = "budget", "Budget and predicted gap"
 _HEAD = ("Batch", "Picked by", "Pairs", "Predicted gap", "Lower bound", "At random", "Random needs")
@@ -32,10 +33,10 @@ def budget(facts: Facts, start: Beginning | None) -> Section:
             "preferences follow the model, and held-out prompts are the judge of that."
         )
     ]
-    if any(record.result["criterion"] == "adaptive" for _, record in facts.batches):
+    if any(record.result["criterion"] in LEARNING for _, record in facts.batches):
         lead.append(
             Markup(
-                "The table has what was predicted when a batch was picked, for an adaptive one by "
+                "The table has what was predicted when a batch was picked, for one that learns, by "
                 "the labels it knew; the figure values every batch at the reference policy."
             )
         )
@@ -72,8 +73,8 @@ def _on_curve(facts: Facts, start: Beginning) -> list[dict[str, Any]]:
         mine = (record.inputs.get("features"), record.settings.get("prior_spread"))
         if mine != (latest[0][1].inputs.get("features"), latest[0][1].settings.get("prior_spread")):
             continue
-        # An adaptive batch was predicted by another belief than the curve's: value it anew.
-        anew = r["criterion"] == "adaptive"
+        # A batch that learns from labels was predicted by another belief than the curve's: value it anew.
+        anew = r["criterion"] in LEARNING
         found.append(
             {
                 "name": name,
@@ -130,8 +131,8 @@ def _conclusion(facts: Facts, curves: Curves, batches: list[dict[str, Any]]) -> 
     last = batches[-1]
     needs = _about(curves.random_needs(last["gap"]))
     first = facts.batches[0][1].result
-    # What an adaptive batch says that random needs is of another belief than the curve's.
-    mine = len(facts.batches) == 1 and first["criterion"] != "adaptive"
+    # What a batch that learns from labels says that random needs is of another belief than the curve's.
+    mine = len(facts.batches) == 1 and first["criterion"] not in LEARNING
     if mine and first["labels_random_would_need"]:
         needs = data(first["labels_random_would_need"], "count")
     return say(

@@ -62,6 +62,10 @@ CRITERIA = (
 )
 
 
+LEARNING = ("adaptive", "signal")
+"""Those whose belief is that of the labels so far."""
+
+
 @dataclass(frozen=True)
 class SelectSettings:
     """What the user chose.
@@ -214,7 +218,7 @@ class Desk:
     def view(self) -> View:
         """What is believed: from the labels for adaptive, else the plug-in θ = 0
         (design.md, section 2, equation 5)."""
-        if self.settings.criterion in ("adaptive", "signal"):
+        if self.settings.criterion in LEARNING:
             return look(
                 self.pairs,
                 self.beta,
