@@ -176,6 +176,12 @@ def test_tasks_that_are_none(line: str, run: Path, tmp_path: Path, capsys) -> No
     assert f"line 3 of {path} is not" in fails(capsys, "evaluate", "--run", run, "--tasks", path)
 
 
+def test_tasks_that_are_no_text(run: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "tasks.jsonl").write_bytes(b"\xff\xfe\n")
+    command = ["evaluate", "--run", run, "--tasks", tmp_path / "tasks.jsonl"]
+    assert "line 1 of" in fails(capsys, *command)
+
+
 def test_chats_have_no_perplexity(run: Path, tmp_path: Path, capsys) -> None:
     rows = [{"text": [{"role": "user", "content": "a"}]}]
     path = write_jsonl(tmp_path / "chats.jsonl", rows)

@@ -182,6 +182,7 @@ def test_bad_calls_are_user_errors(tmp_path):
     [
         ({"beta": 0.0}, "beta must be above 0"),
         ({"learning_rate": -1.0}, "learning_rate must be above 0"),
+        ({"learning_rate": float("inf")}, "learning_rate must be above 0"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"lora_rank": 0}, "lora_rank must be at least 1"),
         ({"warmup_ratio": 1.0}, "warmup_ratio from 0 to below 1"),

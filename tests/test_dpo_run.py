@@ -27,6 +27,7 @@ from whichpairs.train.dpo import set_aside, train_dpo
 from whichpairs.types import Label, Preference
 from whichpairs.workflow.preferences import preferences
 from whichpairs.workflow.stage import Outcome
+from whichpairs.workflow.train import _inputs, _scratch
 from whichpairs.workflow.workspace import workspace
 
 MODEL = str(tiny_models.folder())
@@ -155,6 +156,21 @@ def test_adapters_go_on_too(run: Path, tmp_path: Path) -> None:
     the_same_as_unbroken(done, again, options)
 
 
+def test_a_checkpoint_is_of_one_model_and_one_set_of_labels(run: Path) -> None:
+    def scratch(model: str) -> Path:
+        with workspace(run) as space:
+            rows, _ = preferences(space)
+            return _scratch(space, {}, _inputs(space, model, rows, False))
+
+    before = scratch(MODEL)
+    assert before == scratch(MODEL)
+    assert before != scratch(str(tiny_models.folder(seed=1)))
+    with workspace(run) as space:
+        one = space.labels[0]
+        space.store.add([replace(one, annotator="another")])
+    assert before != scratch(MODEL)
+
+
 def test_only_whole_checkpoints_count(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) is None
     for step, whole in ((2, True), (10, True), (12, False)):
@@ -197,6 +213,12 @@ def test_training_that_only_harms_keeps_the_reference(rank, tmp_path: Path) -> N
     assert result.final_loss == pytest.approx(math.log(2), abs=1e-9)
     before = load_file(tiny_models.folder() / "model.safetensors")
     assert same(load_file(tmp_path / "p" / "model.safetensors"), before)
+
+
+def test_training_that_diverges_says_so(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=2, learning_rate=1e30)
+    with pytest.raises(UserError, match=r"diverged.*use a smaller --learning-rate"):
+        train_dpo(tiny_models.folder(), PREFERENCES, settings, tmp_path / "p", device="cpu")
 
 
 def test_a_share_must_leave_prompts_on_both_sides(tmp_path: Path) -> None:

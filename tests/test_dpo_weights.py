@@ -181,6 +181,19 @@ def test_parts_of_a_batch_add_up(tmp_path):
     assert (a - logits(tiny_models.lm().model)).abs().max() > 0.05
 
 
+def test_a_smaller_part_counts_its_rows_as_the_others_do(tmp_path):
+    """7 rows in batches of 4: the second step has a part of two rows and a part of one."""
+    settings = replace(SETTINGS, batch_size=4, epochs=1, soft_labels=True)
+    parts = replace(settings, accumulation=2)
+    whole, got = (
+        train_dpo(
+            tiny_models.folder(), DOUBTED[:7], s, tmp_path / str(s.accumulation), device="cpu"
+        )
+        for s in (settings, parts)
+    )
+    np.testing.assert_allclose(got.losses, whole.losses, rtol=1e-4)
+
+
 def test_the_result_counts_weights_and_doubts(tmp_path):
     settings = replace(TOGETHER, epochs=4)
     result = train_dpo(tiny_models.folder(), DOUBTED, settings, tmp_path / "w", device="cpu")

@@ -99,8 +99,9 @@ def test_a_killed_job_goes_on_and_gives_the_same_bytes(base, tmp_path):
 
 def other_settings_do_not_mix_with_what_was_begun(run: Path, base: Path) -> None:
     before = blocks(run)
-    with pytest.raises(UserError, match="unfinished features go on with the settings they began"):
-        compute_features(run, settings(normalise="mean"))
+    for other in ({"normalise": "mean"}, {"model": str(tiny_models.folder(seed=1))}):
+        with pytest.raises(UserError, match="unfinished features go on with the settings they"):
+            compute_features(run, settings(**other))
     assert blocks(run) == before
     mean = settings(normalise="mean", fidelity=False)
     assert compute_features(run, mean, replace=True).result["rows"] == PROMPTS * SIZE

@@ -203,6 +203,7 @@ def test_may_draw_is_top_k_and_top_p(tenths, top_k, top_p):
         ({"n": 0}, "n must be at least 1"),
         ({"n": 1, "max_new_tokens": 0}, "max_new_tokens must be at least 1"),
         ({"n": 1, "temperature": 0.0}, "temperature must be above 0"),
+        ({"n": 1, "temperature": float("inf")}, "temperature must be above 0"),
         ({"n": 1, "top_p": 0.0}, "top_p must be above 0"),
         ({"n": 1, "top_k": -1}, "top_k must be 0"),
     ],

@@ -237,6 +237,9 @@ def test_a_server_that_says_no_leaves_nothing(tmp_path: Path, capsys):
         assert "needs a model" in fails(capsys, *there)
         assert "base URL" in fails(capsys, *command, "--model", "m", "--backend", "server")
         assert "vllm" in fails(capsys, *command, "--model", "m", "--backend", "vllm")
+        for share, rule in ((1.5, "below 1"), (0.99, "leave prompts to pick from")):
+            assert rule in fails(capsys, *there, "--model", "tiny", "--holdout", share)
+        assert not server.answered  # nobody pays before the share is known to be right
         assert tree(tmp_path) == before
         # Five prompts answered, then no more: they are kept, and the rest is asked later.
         more = [*there, "--model", "tiny", "-n", 1, "--requests-at-once", 1, "--retries", 0]

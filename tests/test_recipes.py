@@ -72,8 +72,8 @@ def test_the_experiment_in_small(tmp_path: Path) -> None:
         json.loads(p.read_text())["result"]
         for p in sorted((ours / "batches").glob("*/manifest.json"))
     ]
-    assert [r["picked"] for r in rounds] == [12, 12, 24, 52]  # the totals double
-    assert [r["random_picked"] for r in rounds] == [12, None, None, None]
+    assert [r["picked"] for r in rounds] == [25, 25, 25, 25]
+    assert [r["random_picked"] for r in rounds] == [25, None, None, None]
     cells = {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("cells/*.json")}
     subprocess.run(command, check=True, capture_output=True, env=environment)
     assert cells == {p: p.stat().st_mtime_ns for p in cells}
@@ -102,6 +102,9 @@ def test_labels_saved_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = saved([*random, *cells("slow", {100: 0.0, 200: 0.0, 400: 0.0, 800: 0.3})], "slow")
     assert slow.ratios == pytest.approx((200 / 400 / 2 ** (2 / 3), 400 / 800, 800 / 800))
     assert slow.sides == (0, 1, 1)
+    bent = {100: 0.1, 200: 0.3, 400: 0.25, 800: 0.5}
+    same = saved([*cells("random", bent), *cells("twin", bent)], "twin")
+    assert same.ratios == pytest.approx((1.0, 1.0, 1.0, 1.0))
     none = saved(
         [*cells("random", {100: 0.0, 200: -0.1}), *cells("ours", {100: 1, 200: 1})], "ours"
     )

@@ -138,6 +138,22 @@ def test_the_servers_no_is_one_line_without_the_key(monkeypatch):
             web_page.complete("x")
 
 
+def test_a_server_that_echoes_what_it_was_sent_tells_no_secret(monkeypatch):
+    monkeypatch.setenv("MY_KEY", SECRET)
+    with OpenAIServer() as server:
+        server.reply = lambda path, body: {"echo": server.keys}  # type: ignore[method-assign]
+        for place in ("//", "//me:pass%20word@"):
+            url = server.url.replace("//", place)
+            settings = ServerSettings(url, "tiny", key_variable="MY_KEY")
+            with pytest.raises(UserError, match="as the OpenAI protocol says") as caught:
+                Client(settings).complete("x")
+            told = str(caught.value) + repr(settings)
+            assert "***" in told
+            for secret in (SECRET, "pass word", "pass%20word", "bWU6cGFzcyB3b3Jk"):
+                assert secret not in told
+    assert "t0ken" in ServerSettings("http://h/v1?token=t0ken", "tiny").secrets
+
+
 def test_nobody_there_is_said_at_once():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -172,11 +188,15 @@ def test_what_a_server_refuses_and_can_be_done_without():
     [
         ({"base_url": "user:pass@localhost/v1"}, "http:// or https:// URL; got something else"),
         ({"base_url": "http://h:port/v1"}, "http:// or https:// URL"),
+        ({"base_url": "http://u:p@h/\x01v1"}, "http:// or https:// URL; got something else"),
+        ({"base_url": "http://a..b/v1"}, "http:// or https:// URL"),
         ({"model": " "}, "name of its model"),
         ({"requests_at_once": 0}, "requests at once"),
         ({"requests_per_minute": 0.0}, "requests per minute"),
         ({"retries": -1}, "retries"),
         ({"timeout": 0.0}, "timeout"),
+        ({"timeout": float("inf")}, "at most a day"),
+        ({"key_variable": SECRET}, "never given; got what is no variable's name$"),
     ],
 )
 def test_settings_out_of_range(settings, rule):

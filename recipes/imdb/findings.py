@@ -1,8 +1,8 @@
 """How the experiment came out: labels saved, a table, a page and a picture; no winner is assumed.
 
 *Labels saved* counts at the levels of J that random reaches at its budgets and that exceed the
-reference by two standard errors: the labels that random needed for such a level, over those that the
-method needs, read off an isotonic fit of its mean J on log labels. Intervals are percentiles of a
+reference by two standard errors: the labels that random needs for such a level, over those that the
+method needs, both read off isotonic fits of mean J on log labels. Intervals are percentiles of a
 bootstrap over seeds.
 """
 
@@ -59,7 +59,7 @@ def saved(found: Cells, method: str, seed: int = 0) -> Saved:
     labels, base = gains(found, "random")
     _, own = gains(found, method)
     mean, error = base.mean(0), base.std(0, ddof=min(1, len(base) - 1)) / np.sqrt(len(base))
-    counts = np.flatnonzero(mean > 2 * error)
+    counts = np.flatnonzero((mean >= 2 * error) & (mean > 0))
     if len(base) < 2 or len(counts) == 0 or len(labels) < 2:
         return Saved((), (), (), None, None, None)
     ratios, sides = _ratios(labels, base.mean(0), own.mean(0), counts)
@@ -82,9 +82,14 @@ def saved(found: Cells, method: str, seed: int = 0) -> Saved:
 def _ratios(
     labels: np.ndarray, base: np.ndarray, own: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Random's labels over the method's at random's levels, and on which side of the grid that is."""
-    need, sides = needed(labels.astype(float), -own, -base[counts])
-    return labels[counts] / need, sides
+    """Random's labels over the method's, both read off isotonic fits, at the levels that count.
+
+    Also on which side of the grid the method's are.
+    """
+    n = labels.astype(float)
+    ours, sides = needed(n, -own, -base[counts])
+    theirs, _ = needed(n, -base, -base[counts])
+    return theirs / ours, sides
 
 
 def rows(found: Cells) -> list[list[str]]:

@@ -16,13 +16,11 @@ from whichpairs import (
     EvaluateSettings,
     FeatureSettings,
     GenerateSettings,
-    LoopSettings,
     SelectSettings,
     compute_features,
     evaluate_run,
     generate_pool,
     label_simulated,
-    loop,
     score_pool,
     select,
 )
@@ -109,7 +107,7 @@ class Trial:
     """One method, one seed, one way of training.
 
     Attributes:
-        rounds: 1, or how often the labels so far choose the next pairs, the totals doubling.
+        rounds: 1, or how often pairs are picked, each time knowing the labels before.
         features: the feature set that the criterion sees; None is the latest.
     """
 
@@ -160,23 +158,12 @@ def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
 
 
 def _pick_and_label(run: Path, trial: Trial) -> None:
-    """All pairs at once, or in rounds of which each knows the labels before."""
-    if trial.rounds > 1:
-        settings = LoopSettings(
-            trial.budget,
-            first=trial.budget // 2 ** (trial.rounds - 1),
-            controls_share=0.0,
-            simulate=SCORE,
-            temperature=SETTINGS["temperature"],
-            criterion=trial.criterion,
-            features=trial.features,
-            seed=trial.seed,
-        )
-        loop(run, settings)
-        return
-    if not (run / "batches").exists():
-        pick(run, trial.criterion, trial.budget, trial.seed, trial.features)
-    label_simulated(run, SCORE, temperature=SETTINGS["temperature"], seed=trial.seed)
+    """In rounds of which each knows the labels before; the first may have been picked in `base`."""
+    for k in range(trial.rounds):
+        known, total = (trial.budget * r // trial.rounds for r in (k, k + 1))
+        if k or not (run / "batches").exists():
+            pick(run, trial.criterion, total - known, trial.seed, trial.features)
+        label_simulated(run, SCORE, temperature=SETTINGS["temperature"], seed=trial.seed)
 
 
 def keep_cell(base: Path, out: Path, trial: Trial) -> dict[str, Any]:
@@ -188,6 +175,7 @@ def keep_cell(base: Path, out: Path, trial: Trial) -> dict[str, Any]:
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     begin = time.perf_counter()
+    shutil.rmtree(out / "runs" / trial.name, ignore_errors=True)  # of a killed call
     cell = run_trial(base, out / "runs" / trial.name, trial)
     cell["seconds"] = round(time.perf_counter() - begin, 1)
     write_whole(path, to_json(cell))

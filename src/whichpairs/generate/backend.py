@@ -5,6 +5,7 @@ Nothing here needs torch: a pool that comes from a server needs none.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from whichpairs.errors import UserError
@@ -43,7 +44,7 @@ class Sampling:
         rules = [
             (self.n >= 1, "n must be at least 1", self.n),
             (self.max_new_tokens >= 1, "max_new_tokens must be at least 1", self.max_new_tokens),
-            (self.temperature > 0, "temperature must be above 0", self.temperature),
+            (0 < self.temperature < inf, "temperature must be above 0", self.temperature),
             (0 < self.top_p <= 1, "top_p must be above 0 and at most 1", self.top_p),
             (self.top_k >= 0, "top_k must be 0 (all tokens) or more", self.top_k),
             (all(self.stop), "a stop string must not be empty", list(self.stop)),

@@ -6,10 +6,11 @@ say is None here, and completions that it leaves out are asked for again, with a
 
 import os
 import threading
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from whichpairs.errors import MissingExtraError, UserError
 from whichpairs.server.crew import as_they_come
@@ -39,13 +40,13 @@ class ServerSettings:
         requests_per_minute: the most, retries included; None: no limit.
         retries: how often a request is sent again after a 408, 409, 429 or 5xx or a lost
             connection, waiting as `Retry-After` says, else 0.5 s, 1 s, 2 s … 8 s.
-        timeout: seconds for one answer, above 0.
+        timeout: seconds for one answer, above 0 and at most a day.
 
     Raises:
         UserError: a value out of range, or a URL that is none.
     """
 
-    base_url: str
+    base_url: str = field(repr=False)
     model: str
     key_variable: str = "OPENAI_API_KEY"
     requests_at_once: int = 8
@@ -65,7 +66,16 @@ class ServerSettings:
             ),
             (pace is None or pace > 0, "requests per minute must be above 0", pace),
             (self.retries >= 0, "retries must be 0 or more", self.retries),
-            (self.timeout > 0, "the timeout must be above 0 seconds", self.timeout),
+            (
+                0 < self.timeout <= 86400,
+                "the timeout must be above 0 seconds and at most a day",
+                self.timeout,
+            ),
+            (
+                self.key_variable.isidentifier(),
+                "the key is named by the environment variable that holds it, and never given",
+                "what is no variable's name",  # a key, perhaps
+            ),
         ]
         for holds, rule, received in rules:
             if not holds:
@@ -83,8 +93,12 @@ class ServerSettings:
     def secrets(self) -> tuple[str, ...]:
         """What must not appear in any message: the key, and what the URL holds besides a place."""
         parts = urlsplit(self.base_url)
-        held = (os.environ.get(self.key_variable), parts.username, parts.password, parts.query)
-        return tuple(secret for secret in held if secret)
+        held = {os.environ.get(self.key_variable), parts.username, parts.password, parts.query}
+        held |= {value for _, value in parse_qsl(parts.query)}
+        if parts.password:
+            user, word = unquote(parts.username or ""), unquote(parts.password)
+            held |= {word, b64encode(f"{user}:{word}".encode()).decode()}  # as it is sent
+        return tuple(sorted(secret for secret in held if secret))
 
 
 class Client:
@@ -206,7 +220,7 @@ class Client:
                 if self._unlike == known:
                     raise explain(error, self.settings) from None
             else:
-                return read_answers(reply, request, self.settings.public_url)
+                return read_answers(reply, request, self.settings.public_url, self.settings.secrets)
 
     def _reach(self) -> None:
         """Say at once, without retries, that nobody listens there."""
@@ -229,6 +243,8 @@ class Client:
 def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        host = (parts.hostname or "").encode("idna")  # raises where a label is empty or too long
+        known = parts.scheme in ("http", "https") and parts.port != 0
+        return known and bool(host) and text.isprintable() and " " not in text
     except ValueError:
         return False

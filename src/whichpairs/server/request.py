@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from whichpairs.errors import UserError, one_line
+from whichpairs.server.refusal import scrub
 
 Api = Literal["chat", "completions"]
 
@@ -105,7 +106,9 @@ def derived_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def read_answers(reply: str, request: Request, url: str) -> tuple[Answer, ...]:
+def read_answers(
+    reply: str, request: Request, url: str, secrets: tuple[str, ...] = ()
+) -> tuple[Answer, ...]:
     """The answers in a server's reply.
 
     Raises:
@@ -122,7 +125,7 @@ def read_answers(reply: str, request: Request, url: str) -> tuple[Answer, ...]:
     if not answers:
         raise UserError(
             f"the server must answer {request.api} requests as the OpenAI protocol says",
-            f"{url} answered: {one_line(reply, 200)}",
+            f"{url} answered: {one_line(scrub(reply, secrets), 200)}",
             "check the base URL; most end in /v1",
         )
     return answers

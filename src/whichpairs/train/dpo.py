@@ -68,7 +68,7 @@ def train_dpo(
 
     Raises:
         UserError: no preference, two prompts in one, bad weights, a sequence longer than the
-            model's context, no such model, or `log_to` is not installed.
+            model's context, no such model, `log_to` is not installed, or training diverged.
         MissingExtraError: TRL, or for `lora_rank` peft, is not installed.
     """
     check_log(log_to)
@@ -104,6 +104,12 @@ def _result(
     seconds: float,
     best: BestEpoch | None,
 ) -> DPOResult:
+    if not np.isfinite(margins).all():
+        raise UserError(
+            "training must end with finite weights",
+            "it diverged: the policy's log-probabilities are not finite",
+            "use a smaller --learning-rate",
+        )
     return DPOResult(
         steps=trainer.state.global_step,
         final_loss=rows.loss(margins),

@@ -1,6 +1,7 @@
 """What a DPO run is told, and what it tells; free of torch."""
 
 from dataclasses import dataclass
+from math import inf
 
 from whichpairs.errors import UserError
 
@@ -50,7 +51,7 @@ class DPOSettings:
 
     def __post_init__(self) -> None:
         for name in ("beta", "learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < inf:
                 raise UserError(f"{name} must be above 0", f"got {getattr(self, name)}")
         for name in ("epochs", "batch_size", "accumulation", "lora_rank"):
             value = getattr(self, name)

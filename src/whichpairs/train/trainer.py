@@ -82,8 +82,17 @@ class PairTrainer(DPOTrainer):
     The loss of a batch of B rows is (1/B) Σ_i w_i [−P_i log σ(m_i) − (1 − P_i) log σ(−m_i)], where
     w has mean 1 over the whole data set (`as_dataset`). So a weight of 2 is the same row twice
     where the batch is the whole set, and on average over the batches of an epoch elsewhere, which
-    dividing by the batch's own Σ w would not be.
+    dividing by the batch's own Σ w would not be. A batch that is computed in parts counts its rows
+    alike, in a last part that is smaller too.
     """
+
+    def get_batch_samples(self, *args: Any) -> Any:
+        """The parts of the next step, of which TRL takes the mean whatever their sizes."""
+        parts, items = super().get_batch_samples(*args)
+        rows = sum(len(part["weight"]) for part in parts)
+        for part in parts:
+            part["weight"] = part["weight"] * (len(part["weight"]) * len(parts) / rows)
+        return parts, items
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         return dataset

@@ -106,7 +106,7 @@ def read_tasks(path: Path) -> "list[Item]":
     from whichpairs.evaluate.capability import Item
 
     items = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not line.strip():
             continue
         try:

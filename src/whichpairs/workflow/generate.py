@@ -95,6 +95,7 @@ def generate_pool(
     found = read_prompts(settings.prompts, settings.prompt_column)
     # Messages are no keys of a dictionary; their JSON is.
     asked = list({json.dumps(p): p for p in (_as_asked(p, settings) for p in found)}.values())
+    _check_holdout(len(asked), settings)
     chosen = _chosen(settings, sources, asked)
     with locked(Path(run)):
         opened = create_run(Path(run), beta, settings.seed)
@@ -113,6 +114,13 @@ def generate_pool(
                 "start another run",
             )
         return _assemble(opened, asked, settings, sources, chosen)
+
+
+def _check_holdout(prompts: int, s: GenerateSettings) -> None:
+    """Refuse a share of prompts before anything is drawn, and paid for."""
+    columns = {"prompt_id": pl.String, "group": pl.String}
+    rows = [{"prompt_id": str(i), "group": None} for i in range(prompts)]
+    hold_out(pl.DataFrame(rows, schema=columns), s.holdout, s.seed)
 
 
 def _sources(s: GenerateSettings) -> "list[Source]":

@@ -310,9 +310,7 @@ class Desk:
                 return random_pairs(self.pairs, s.budget, rng), None, how
             case "signal":
                 thetas = self.view.belief.samples(SIGNAL_SAMPLES, self.seed)
-                reference = policy_information(self.pairs, self.space.pool.weight)
-                picked = strongest_pairs(self.pairs, reference, thetas, self.beta, s.budget)
-                return picked, None, how
+                return strongest_pairs(self.pairs, thetas, self.beta, s.budget), None, how
         method = FrankWolfe(passes=s.passes, tolerance=s.tolerance, threads=s.threads)
         if s.criterion == "adaptive":
             batch = next_batch(
