@@ -4,8 +4,8 @@
 
 Every method gets the same openings, completions, simulated labels, DPO (tuned for random at each
 budget: tune.py) and held-out prompts. Without --full: pools of 16, budgets 100, 400 and 1 600, 8
-seeds. With it: pools of 8, 16 and 32, six budgets, seven methods. What is finished is kept in
-build/imdb, and a second call, or a full one, goes on from there.
+seeds. With it: pools of 8, 16 and 32, seven methods, every budget in tuned.json (tune.py --full).
+What is finished is kept in build/imdb, and a second call, or a full one, goes on from there.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from findings import draw, page, table
-from lab import HERE, SETTINGS, Trial, keep_cell, make_pool, write_openings
+from lab import HERE, SETTINGS, Trial, keep_cell, make_pool, work_folder, write_openings
 from words import NAME as WORDS
 from words import make_words
 
@@ -67,7 +67,7 @@ def main() -> None:
     names = options.methods.split(",") if options.methods else METHODS if options.full else SUBSET
     budgets = options.budgets.split(",") if options.budgets else TUNED if options.full else None
     budgets = [int(b) for b in budgets or (100, 400, 1600)]
-    out = options.out / f"{options.openings}-openings"
+    out = work_folder(options.out, options.openings, HOLDOUT)
     out.mkdir(parents=True, exist_ok=True)
     write_openings(out / "prompts.jsonl", options.openings, seed=0)
     found = []

@@ -4,6 +4,7 @@ A trial is select → label → train → evaluate in a run of its own, copied f
 the pool, so that every method sees the same pool, the same answers and the same training.
 """
 
+import hashlib
 import json
 import shutil
 import time
@@ -33,6 +34,15 @@ MODEL, REWARD, SCORE = HERE / "model", HERE / "reward", "sentiment"
 OPENING_TOKENS, COMPLETION_TOKENS, COMPLETIONS = 10, 24, 16
 SETTINGS = json.loads((HERE / "settings.json").read_text(encoding="utf-8"))
 """β, budget, learning rate, epochs, batch size: chosen by tune.py, for random."""
+
+
+def work_folder(out: Path, *what: object) -> Path:
+    """A folder for these inputs: another model, reward, setting or script gets another one."""
+    digest = hashlib.sha256(repr((SETTINGS, what)).encode())
+    scripts = [HERE / name for name in ("lab.py", "words.py")]
+    for file in sorted([*MODEL.iterdir(), *REWARD.iterdir(), *scripts]):
+        digest.update(file.read_bytes())
+    return out / digest.hexdigest()[:12]
 
 
 def write_openings(path: Path, count: int, seed: int, progress: Progress = SILENT) -> None:
