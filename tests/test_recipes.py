@@ -73,7 +73,12 @@ def test_the_experiment_in_small(tmp_path: Path) -> None:
         for p in sorted((ours / "batches").glob("*/manifest.json"))
     ]
     assert [r["picked"] for r in rounds] == [25, 25, 25, 25]
-    assert [r["random_picked"] for r in rounds] == [25, None, None, None]
+    assert [r["random_picked"] for r in rounds] == [
+        25,
+        25,
+        25,
+        25,
+    ]  # no fit of so few labels convinces
     cells = {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("cells/*.json")}
     subprocess.run(command, check=True, capture_output=True, env=environment)
     assert cells == {p: p.stat().st_mtime_ns for p in cells}

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from whichpairs.design import PairSpace
+from whichpairs.design import PairSpace, prior
+from whichpairs.design.baselines import random_pairs
 from whichpairs.design.signal import signal, strongest_pairs
 from whichpairs.errors import UserError
+from whichpairs.train.fit import fit
+from whichpairs.workflow.adaptive import Evidence, look, signal_batch
 
 
 def space(prompts: int = 6, m: int = 5, d: int = 3) -> PairSpace:
@@ -59,3 +62,24 @@ def test_no_pair_twice_and_the_caps_give_way_where_prompts_run_out() -> None:
     assert [np.count_nonzero(batch[:, 0] < 10), np.count_nonzero(batch[:, 0] >= 10)] == [8, 6]
     with pytest.raises(UserError, match="7"):
         strongest_pairs(some, one, 0.1, 8)
+
+
+def test_all_is_random_until_the_fit_convinces_and_half_of_it_after() -> None:
+    """Labels of a strong linear reward convince, coin flips do not."""
+    pairs, beta, rng = space(prompts=60, m=6), 0.5, np.random.default_rng(4)
+    asked = random_pairs(pairs, 300, rng)
+    z, h0, theta = pairs.differences(asked), prior(pairs, beta), np.array([4.0, -3.0, 0.0])
+    for wins, believed in (
+        ((rng.random(300) < expit(beta * (z @ theta))).astype(float), True),
+        (rng.integers(0, 2, 300).astype(float), False),
+    ):
+        fitted = fit(z, wins, beta, h0, asked[:, 0] // 6)
+        evidence = Evidence(asked, wins, asked[:, 0] // 6, fitted)
+        assert evidence.convincing is believed
+        rest = pairs.without(asked)
+        view = look(rest, beta, h0, None, evidence, seed=0, least=1)
+        batch = signal_batch(rest, beta, view, evidence, 40, np.random.default_rng(5), seed=0)
+        assert batch.random == (20 if believed else 40)
+        assert len(np.unique(rest.keys(batch.pairs))) == 40
+        margins = np.abs(beta * rest.differences(batch.pairs) @ theta)
+        assert bool(margins[20:].mean() > 2 * margins[:20].mean()) is believed

@@ -28,11 +28,18 @@ from whichpairs.design import (
 )
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.bounded import SAMPLE_PROMPTS, Leverage, bounded_batch, share_at
+from whichpairs.design.signal import strongest_pairs
 from whichpairs.design.space import Rows
 from whichpairs.train.fit import Fit, posterior
 
 RANDOM_LABELS_A_DIMENSION = 4
 """So many random labels a feature come first."""
+
+CONVINCING_NATS = 4.0
+"""What a fit must save in left-out log loss against a coin, over all labels, to be built upon."""
+
+SIGNAL_SAMPLES, SIGNAL_RANDOM = 24, 0.5
+"""Draws of θ behind an expected signal, and the random share of a batch that goes by it."""
 
 METHOD = FrankWolfe(passes=4, tolerance=1e-2, swaps=200)
 """How the whole pool is searched for a bound."""
@@ -59,6 +66,13 @@ class Evidence:
         """No labels yet."""
         nothing = Fit(np.zeros(dim), 1.0, {})
         return cls(np.empty((0, 2), np.int64), np.empty(0), np.empty(0, np.int64), nothing)
+
+    @property
+    def convincing(self) -> bool:
+        """Whether the fit foretells left-out labels better than a coin, beyond doubt."""
+        coin, labels = float(np.log(2.0)), len(self.wins)
+        best = min(self.fit.cv_log_loss.values(), default=coin)
+        return labels * (coin - best) >= CONVINCING_NATS
 
     @property
     def known(self) -> Rows:
@@ -158,3 +172,27 @@ def next_batch(
     found = bounded_batch(problem, Leverage.of(space), rng, share=share)
     pairs = np.concatenate([drawn, found.pairs])
     return Batch(pairs, first + found.random, found.looked_at, found.too_far, solution)
+
+
+def signal_batch(
+    space: PairSpace,
+    beta: float,
+    view: View,
+    evidence: Evidence,
+    budget: int,
+    rng: np.random.Generator,
+    *,
+    seed: int,
+) -> Batch:
+    """The next pairs for a policy that DPO will train from the reference (`design.signal`).
+
+    All random until the fit is convincing: its errors would lie along one direction, and the policy
+    would walk there. Half random after that.
+    """
+    count = round(SIGNAL_RANDOM * budget) if evidence.convincing else budget
+    drawn = random_pairs(space, count, rng)
+    if count == budget:
+        return Batch(drawn, count)
+    thetas = view.belief.samples(SIGNAL_SAMPLES, seed)
+    strong = strongest_pairs(space.without(drawn), thetas, beta, budget - count)
+    return Batch(np.concatenate([drawn, strong]), count)

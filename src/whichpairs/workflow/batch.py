@@ -44,6 +44,8 @@ def _how(r: dict[str, Any]) -> str:
     """``, 128 of them at random …`` for adaptive."""
     if r["random_picked"] is None:
         return ""
+    if r["criterion"] == "signal" and r["random_picked"] < r["picked"]:
+        return f", {r['random_picked']} of them at random, the others of the strongest signal"
     if not r["looked_at"]:
         return ", all at random (the first labels say how large the rewards are)"
     return (

@@ -34,11 +34,10 @@ from whichpairs.design.baselines import (
     uniform_prompts,
 )
 from whichpairs.design.information import PRIOR_MARGIN_SPREAD
-from whichpairs.design.signal import strongest_pairs
 from whichpairs.design.solver import check_budget
 from whichpairs.errors import UserError
 from whichpairs.train.fit import fit
-from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
+from whichpairs.workflow.adaptive import Evidence, View, look, next_batch, signal_batch
 from whichpairs.workflow.batch import batch_message, batch_rows, finite
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace, workspace
@@ -46,9 +45,6 @@ from whichpairs.workflow.workspace import Workspace, workspace
 CERTIFIED_WORK = 5e8
 """Candidate pairs × dimensions up to which an adaptive batch gets a bound, for which the whole pool
 is searched (the batch itself is not found that way); beyond, a round stays under a minute without."""
-
-SIGNAL_SAMPLES = 24
-"""Draws of θ behind an expected signal."""
 
 CRITERIA = (
     "adaptive",
@@ -305,12 +301,11 @@ class Desk:
                 return reference_pairs(self.pairs, s.budget, rng, self.space.pool.weight), None, how
             case "best-vs-worst":
                 return best_versus_worst(self.pairs, s.budget, rng, self._score()), None, how
-            case "signal" if len(self.evidence.wins) == 0:
-                how |= {"random_picked": s.budget, "looked_at": 0}
-                return random_pairs(self.pairs, s.budget, rng), None, how
             case "signal":
-                thetas = self.view.belief.samples(SIGNAL_SAMPLES, self.seed)
-                return strongest_pairs(self.pairs, thetas, self.beta, s.budget), None, how
+                batch = signal_batch(
+                    self.pairs, self.beta, self.view, self.evidence, s.budget, rng, seed=self.seed
+                )
+                return batch.pairs, None, how | {"random_picked": batch.random}
         method = FrankWolfe(passes=s.passes, tolerance=s.tolerance, threads=s.threads)
         if s.criterion == "adaptive":
             batch = next_batch(
