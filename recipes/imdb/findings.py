@@ -16,7 +16,15 @@ from whichpairs.bench.summary import needed
 from whichpairs.evaluate.interval import Interval, interval
 
 Cells = list[dict[str, Any]]
-COLOURS = ("0.35", "#0b6e4f", "#b3651b", "#5b2a86", "#2f6f9f", "#9f2f4f", "#7f7f2f")
+COLOURS = {
+    "random": "0.35",
+    "ours": "#0b6e4f",
+    "plug-in": "#b3651b",
+    "reference": "#5b2a86",
+    "best-vs-worst": "#2f6f9f",
+    "d-optimal": "#9f2f4f",
+    "plug-in on words": "#7f7f2f",
+}
 DRAWS = 2000
 
 
@@ -195,8 +203,8 @@ def draw(found: Cells, path: Path) -> None:
     _, part = _by_size(found)[len(_by_size(found)) // 2]
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.4), layout="constrained")
     left.axhline(0, color="0.7", lw=1)
-    methods = dict.fromkeys(c["method"] for c in part)
-    for method, colour in zip(methods, COLOURS, strict=False):
+    there = {c["method"] for c in part}
+    for method, colour in ((m, c) for m, c in COLOURS.items() if m in there):
         labels, values = gains(part, method)
         means = [interval(column) for column in values.T]
         left.plot(labels, [m.mean for m in means], "o-", color=colour, label=method, ms=4)
