@@ -176,7 +176,7 @@ MISTAKES = {
     "score name that leads out": (["score", "--reward", "x", "--name", ".."], "--name must be a plain"),
     "too few text dimensions": (["features", "--method", "text", "--dim", "3"], "dim must be at least"),
     "budget not whole": (["select", "--budget", "2.5"], "--budget"),
-    "unknown criterion": (["select", "--budget", "3", "--criterion", "best"], "criterion must be one of adaptive, gap"),
+    "unknown criterion": (["select", "--budget", "3", "--criterion", "best"], "criterion must be one of adaptive, signal, gap"),
     "unknown features": (["select", "--budget", "3", "--features", "no"], "there is file"),
     "controls without room": (["select", "--budget", "3", "--controls", "999"], "controls must be at most"),
     "prior spread 0": (["select", "--budget", "3", "--prior-spread", "0"], "prior spread"),
