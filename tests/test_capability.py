@@ -150,6 +150,7 @@ def test_through_the_command_line(run: Path, tmp_path: Path, capsys) -> None:
     alone = ok(capsys, *evaluate, "--perplexity", lines)
     assert alone["perplexity"] == found["perplexity"]
     assert "tasks" not in alone
+    assert ok(capsys, "status", "--run", run)["capabilities"] == ["001", "002"]
     turned = ok(capsys, *evaluate, "--perplexity", lines, "--policy", "reference", "--against",
                 "001")  # fmt: skip
     assert turned["perplexity"]["nats"]["difference"]["mean"] == pytest.approx(

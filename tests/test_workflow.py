@@ -32,6 +32,7 @@ ROW = {
 }  # fmt: skip
 CRITERIA = [
     "adaptive",
+    "signal",
     "gap",
     "random",
     "uniform-prompts",
@@ -79,7 +80,8 @@ def test_batches_hold_only_what_may_be_picked(criterion: str, run: Path, capsys)
         assert not ids & seen
         seen |= ids
         said = [found[key] for key in ("random_picked", "looked_at", "too_far")]
-        assert said == ([budget, 0, 0] if criterion == "adaptive" else [None] * 3)  # 4 d = 80
+        learns = {"adaptive": [budget, 0, 0], "signal": [budget, None, None]}  # 4 d = 80
+        assert said == learns.get(criterion, [None] * 3)
         ok(capsys, "label", "--run", run, "--simulate", "score")
     certified = criterion in {"adaptive", "gap", "d-optimal"}
     assert (found["certificate"] is not None) == certified
@@ -345,7 +347,7 @@ def test_from_openings_to_a_report_by_the_commands_that_status_names(
             some = [{"pair_id": json.loads(r)["pair_id"], "choice": "b"} for r in rows[:2]]
             first[first.index("--from") + 1] = str(write_jsonl(tmp_path / "answers.jsonl", some))
         if first[0] == "evaluate":
-            first += ["--samples", "2", "--max-new-tokens", "6"]  # the model reads 64 tokens
+            first += ["--samples", "2"]  # as long as the pool's: the model reads 64 tokens
         for command in (first, *others):
             ok(capsys, *command)
         if first[0] == "report":
@@ -356,6 +358,11 @@ def test_from_openings_to_a_report_by_the_commands_that_status_names(
     assert (final["labels"], final["waiting"]) == (5, 0)
     assert [len(final[k]) for k in ("scores", "features", "batches", "fits", "policies")] == [1] * 5
     assert ok(capsys, "train", "--run", run, "--model", model)["done_before"]
+    halved = ok(capsys, "train", "--run", run, "--model", model, "--validation", 0.5)
+    assert halved["aside"] > 0
+    assert halved["labels"] + halved["aside"] == 5
+    message = fails(capsys, "label", "--run", run, "--simulate", "rewardd")
+    assert "got 'rewardd'; there is reward" in message
 
 
 def test_the_first_command_is_named_too(tmp_path: Path, capsys) -> None:

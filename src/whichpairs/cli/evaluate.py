@@ -52,7 +52,9 @@ def command(
         float | None, typer.Option(help="T of r = score / T; else that of the labels.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Completions a prompt.")] = 8,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens a completion, at most.")] = 64,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Tokens a completion, at most; else the pool's, or 64.")
+    ] = None,
     key_variable: KeyVariableOption = "OPENAI_API_KEY",
     requests_at_once: AtOnceOption = 8,
     requests_per_minute: PerMinuteOption = None,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,8 +81,11 @@ class Pool:
             for r in rows
         ]
 
-    def numbers(self, column: str) -> np.ndarray:
+    def numbers(self, column: str, beside: Sequence[str] = ()) -> np.ndarray:
         """A numeric column of the completions (float64).
+
+        Args:
+            beside: names that the caller would have taken too, for the message.
 
         Raises:
             UserError: there is none of that name, or it is not numeric.
@@ -95,7 +98,7 @@ class Pool:
         if column not in numeric:
             raise UserError(
                 "the score column must be a numeric column of the pool",
-                f"got {column!r}; there is {', '.join(numeric) or 'none'}",
+                f"got {column!r}; there is {', '.join([*beside, *numeric]) or 'none'}",
                 "import with --score-column, or score the pool with: whichpairs score",
             )
         return self.completions[column].to_numpy().astype(np.float64)

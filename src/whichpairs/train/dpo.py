@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def train_dpo(
             shutil.copytree(folder / "runs", out.parent / "runs")
     progress.finish()
     margins = rows.margins(_logprobs(load(out, device=device), rows.pairs), settings.beta)
-    return _result(trainer, rows, margins, seconds, best)
+    return replace(_result(trainer, rows, margins, seconds, best), aside=len(aside))
 
 
 def _result(

@@ -86,6 +86,7 @@ class DPOResult:
         validation_losses: mean DPO loss over the preferences set aside, of the reference and after
             each epoch; empty where none were.
         kept_epoch: the epoch whose weights were saved, 0 being the reference.
+        aside: preferences set aside for validation, not trained on.
     """
 
     steps: int
@@ -96,3 +97,4 @@ class DPOResult:
     losses: tuple[float, ...] = ()
     validation_losses: tuple[float, ...] = ()
     kept_epoch: int | None = None
+    aside: int = 0

@@ -40,14 +40,20 @@ def batch_rows(pool: Pool, pairs: Rows, *, control: bool, seed: int) -> list[dic
     return rows
 
 
+_WHY_RANDOM = {
+    "adaptive": "so are the first 4 labels a feature, which say how large the rewards are",
+    "signal": "no fit of the labels so far foretells the others beyond doubt",
+}
+
+
 def _how(r: dict[str, Any]) -> str:
-    """``, 128 of them at random …`` for adaptive."""
+    """``, 128 of them at random …`` for those that learn from labels."""
     if r["random_picked"] is None:
         return ""
-    if r["criterion"] == "signal" and r["random_picked"] < r["picked"]:
+    if r["random_picked"] == r["picked"]:
+        return f", all at random ({_WHY_RANDOM[r['criterion']]})"
+    if r["criterion"] == "signal":
         return f", {r['random_picked']} of them at random, the others of the strongest signal"
-    if not r["looked_at"]:
-        return ", all at random (the first labels say how large the rewards are)"
     return (
         f", {r['random_picked']} of them at random, the others the best of {r['looked_at']} "
         f"candidates drawn ({r['too_far']} of which are too far apart to trust the model with)"
@@ -61,7 +67,7 @@ def batch_message(r: dict[str, Any]) -> str:
     text += _how(r)
     text += f"; predicted gap {r['predicted_gap']:.4g}, random's {r['random_predicted_gap']:.4g}"
     needs = r["labels_random_would_need"]
-    if r["criterion"] != "random":
+    if r["criterion"] != "random" and r["random_picked"] != r["picked"]:
         text += f"; random would need {needs} labels" if needs else "; random cannot get there"
     if r["certificate"] is not None:
         of = (

@@ -3,7 +3,7 @@
 What a judge prefers is in `judged`, what training cost in `capability`.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ class EvaluateSettings:
         against: another policy (or fit) to be compared with, on the same prompts and noise; a judge
             then compares with it in the reference's place.
         temperature: T of r = score / T; None is that of the simulated labels, else 1.
-        samples: completions a prompt; max_new_tokens: their length (reward and judge only).
+        samples: completions a prompt; max_new_tokens: their length at most (reward and judge only); None
+            is that of a generated pool, else 64.
     """
 
     score: str | None = None
@@ -51,7 +52,7 @@ class EvaluateSettings:
     policy: str | None = None
     temperature: float | None = None
     samples: int = 8
-    max_new_tokens: int = 64
+    max_new_tokens: int | None = None
     seed: int | None = None
     device: str = "auto"
     against: str | None = None
@@ -81,7 +82,7 @@ class EvaluateSettings:
                 " (a trained model, sampled), --judge URL, or --perplexity and --tasks FILE",
                 f"got {' and '.join(given) or 'none'}",
             )
-        if self.samples < 1 or self.max_new_tokens < 1:
+        if self.samples < 1 or (self.max_new_tokens is not None and self.max_new_tokens < 1):
             raise UserError(
                 "samples and max-new-tokens must be at least 1",
                 f"got {self.samples} and {self.max_new_tokens}",
@@ -112,11 +113,21 @@ def evaluate_run(
                 "this run has none",
                 "import or generate into a new run with --holdout 0.2",
             )
+        if settings.max_new_tokens is None:
+            settings = replace(settings, max_new_tokens=_pool_length(space))
         if settings.judge is not None:
             from whichpairs.workflow.judged import judge_policy
 
             return judge_policy(space, settings, progress)
         return _by_reward(space, settings, progress)
+
+
+def _pool_length(space: Workspace) -> int:
+    """The most tokens that a generated pool's completions could have; 64 for another pool."""
+    record = space.run.record("pool")
+    made = record.settings if record else {}
+    lengths = [one.get("max_new_tokens") for one in (made, *made.get("sources", ()))]
+    return max((n for n in lengths if isinstance(n, int)), default=64)
 
 
 def _by_reward(space: Workspace, settings: EvaluateSettings, progress: Progress) -> Outcome:
@@ -192,6 +203,7 @@ def _sampled(
     from whichpairs.lm.model import load
 
     assert settings.reward is not None
+    assert settings.max_new_tokens is not None
     reward = load_reward(settings.reward)
     base = reference_path(space, names["policy"])
     reference = load(base, device=settings.device)

@@ -90,6 +90,7 @@ def _samples(
     from whichpairs.lm.sampler import draw
 
     base = reference_path(space, names[0])
+    assert settings.max_new_tokens is not None
     sampling = Sampling(settings.samples, settings.max_new_tokens)
     progress.start("completions", 2 * len(prompts) * settings.samples)
     found = []

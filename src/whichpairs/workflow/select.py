@@ -222,7 +222,9 @@ class Desk:
                 self.space.pool.weight,
                 self.evidence,
                 seed=self.seed,
-                least=1 if self.settings.criterion == "signal" else None,
+                least=1
+                if self.settings.criterion == "signal" and self.evidence.convincing
+                else None,
             )
         belief = Belief(np.zeros(self.pairs.dim))
         weights = belief.weights(self.beta)

@@ -9,6 +9,8 @@ from whichpairs.pool.run import open_run
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace
 
+_JUDGED = ("evaluations", "judgements", "capabilities")
+
 
 def status(run: str | Path, *, beta: float | None = None) -> Outcome:
     """What is there, and what comes next. Reads only; another process may be at work."""
@@ -22,7 +24,7 @@ def status(run: str | Path, *, beta: float | None = None) -> Outcome:
 def _facts(space: Workspace) -> dict[str, Any]:
     run = space.run
     pool = run.record("pool")
-    kinds = ("scores", "features", "batches", "fits", "policies", "evaluations")
+    kinds = ("scores", "features", "batches", "fits", "policies", *_JUDGED)
     facts: dict[str, Any] = {"run": str(run.root), "beta": run.beta, "seed": run.seed}
     facts["pool"] = pool.result if pool else None
     facts["unfinished_pool"] = (run.root / "pool.partial").is_dir() and pool is None
@@ -47,8 +49,9 @@ def _lines(space: Workspace, facts: dict[str, Any]) -> list[tuple[str, str]]:
     fits = ", ".join(facts["fits"]) or "none"
     stale = facts["fits"] and not facts["fit_is_current"]
     lines.append(("fits", f"{fits} (labels came since the last)" if stale else fits))
-    for kind in ("policies", "evaluations"):
-        lines.append((kind, ", ".join(facts[kind]) or "none"))
+    for kind in ("policies", *_JUDGED):
+        if facts[kind] or kind in ("policies", "evaluations"):
+            lines.append((kind, ", ".join(facts[kind]) or "none"))
     return lines
 
 
@@ -97,7 +100,7 @@ def _next(space: Workspace, facts: dict[str, Any]) -> str:
         return f"whichpairs fit --run {run}"
     if not facts["policies"]:
         return f"whichpairs train --run {run} --model PATH (or: whichpairs export OUT --run {run})"
-    if not facts["evaluations"] and facts["pool"]["held_out_prompts"]:
+    if not facts["evaluations"] and not facts["judgements"] and facts["pool"]["held_out_prompts"]:
         return f"whichpairs evaluate --run {run} --reward FOLDER"
     return f"whichpairs report --run {run}"
 

@@ -129,7 +129,7 @@ def _train(
             progress=progress,
         )
         found = {k: v for k, v in vars(done).items() if k != "losses"}
-        base = {"policy": name, "reference": str(model), "labels": len(rows)}
+        base = {"policy": name, "reference": str(model), "labels": len(rows) - done.aside}
         return {**base, "ties_left_out": ties, **found}
 
     r = space.run.commit(("policies", name), "train", chosen, inputs, make).result
@@ -174,7 +174,7 @@ def _message(space: Workspace, r: dict[str, Any]) -> str:
         losses = ", ".join(f"{loss:.4f}" for loss in r["validation_losses"])
         text += f"\nValidation loss of the reference and each epoch: {losses}; "
         kept = f"epoch {r['kept_epoch']}" if r["kept_epoch"] else "the reference"
-        text += f"kept: {kept}."
+        text += f"kept: {kept}; {r['aside']} labels were set aside for it."
     return f"{text}\n{space.run.root / 'policies' / r['policy'] / 'model'}"
 
 

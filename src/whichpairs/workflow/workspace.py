@@ -167,8 +167,9 @@ class Workspace:
 
     def score(self, name: str) -> np.ndarray:
         """A score of every completion: from `whichpairs score`, or a column of the pool."""
-        if self.run.record("scores", name) is None:
-            return self.pool.numbers(name)
+        made = self.run.finished("scores")
+        if name not in made:
+            return self.pool.numbers(name, made)
         scores = read_array(self.run.root / "scores" / name / "scores.npy")
         if len(scores) != len(self.pool.completions):
             raise UserError("scores must be of this pool", f"{name!r} has {len(scores)} rows")
