@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from whichpairs import status
+
 ROOT = Path(__file__).parents[1]
 ALPACA = ROOT.parent / "shared" / "data" / "alpaca_eval_core.parquet"
 
@@ -53,7 +55,7 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "comparison.png").exists()
 
 
-def test_the_experiment_in_small(tmp_path: Path) -> None:
+def test_the_experiment_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step of the IMDb experiment, ours in its rounds; and a second call computes nothing."""
     script = ROOT / "recipes" / "imdb" / "experiment.py"
     options = ["--openings", "60", "--budgets", "100", "--seeds", "1", "--methods", "random,ours"]
@@ -79,9 +81,29 @@ def test_the_experiment_in_small(tmp_path: Path) -> None:
         25,
         25,
     ]  # no fit of so few labels convinces
+    _every_method_picks(next((tmp_path / "work").rglob("pools-of-16/pool")), tmp_path, monkeypatch)
     cells = {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("cells/*.json")}
     subprocess.run(command, check=True, capture_output=True, env=environment)
     assert cells == {p: p.stat().st_mtime_ns for p in cells}
+
+
+def _every_method_picks(base: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the full grid too: 100 labels each, without the training."""
+    monkeypatch.syspath_prepend(str(ROOT / "recipes" / "imdb"))
+    import experiment
+    import lab
+
+    picked = {}
+    for number, name in enumerate(experiment.METHODS):
+        run = folder / f"run-{number}"
+        lab.copy_run(base, run)
+        lab.pick_and_label(run, experiment.trial_of(name, 100, 0))
+        assert status(run).result["labels"] == 100
+        lines = [p.read_text() for p in sorted((run / "batches").glob("*/pairs.jsonl"))]
+        rows = [json.loads(line) for text in lines for line in text.splitlines()]
+        picked[name] = {row["pair_id"] for row in rows}
+    everything = list(picked.values())
+    assert all(a != b for i, a in enumerate(everything) for b in everything[:i])
 
 
 def test_labels_saved_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from findings import draw, page, table
-from lab import HERE, SETTINGS, Trial, keep_cell, make_pool, work_folder, write_openings
+from lab import HERE, SCORE, SETTINGS, Trial, keep_cell, make_pool, work_folder, write_openings
 from words import NAME as WORDS
 from words import make_words
 
@@ -32,23 +32,26 @@ TUNED = json.loads((HERE / "tuned.json").read_text(encoding="utf-8"))
 
 @dataclass(frozen=True)
 class Method:
-    """How pairs are picked: the criterion, the features it sees, in how many rounds."""
+    """How pairs are picked: the criterion, the features (or the score) it sees, in how many rounds."""
 
     criterion: str
     features: str | None = None
     rounds: int = 1
+    score: str | None = None
 
 
 METHODS = {
     "random": Method("random"),
     "ours": Method("signal", WORDS, 4),
     "plug-in": Method("gap", "gradient"),
+    "true reward": Method("best-vs-worst", score=SCORE),
     "reference": Method("reference"),
     "best-vs-worst": Method("best-vs-worst", WORDS, 4),
     "d-optimal": Method("d-optimal", "gradient"),
     "plug-in on words": Method("gap", WORDS),
 }
-SUBSET = ("random", "ours", "plug-in")
+SUBSET = ("random", "ours", "plug-in", "true reward")
+"""The true reward is no method: it says how much there is to be had."""
 
 
 def main() -> None:
@@ -75,7 +78,7 @@ def main() -> None:
         folder = out / f"pools-of-{size}"
         _pool(folder / "pool", out / "prompts.jsonl", size)
         trials = [
-            (name, _trial(name, budget, seed))
+            (name, trial_of(name, budget, seed))
             for seed in range(options.seeds)
             for budget in budgets
             for name in names
@@ -113,7 +116,8 @@ def _pool(run: Path, prompts: Path, size: int) -> None:
     print(make_words(run), flush=True)
 
 
-def _trial(name: str, budget: int, seed: int) -> Trial:
+def trial_of(name: str, budget: int, seed: int) -> Trial:
+    """One cell of the grid."""
     how, tuned = METHODS[name], TUNED[str(budget)]
     return Trial(
         how.criterion,
@@ -125,6 +129,7 @@ def _trial(name: str, budget: int, seed: int) -> Trial:
         SAMPLES,
         rounds=how.rounds,
         features=how.features,
+        score=how.score,
     )
 
 

@@ -20,6 +20,7 @@ COLOURS = {
     "random": "0.35",
     "ours": "#0b6e4f",
     "plug-in": "#b3651b",
+    "true reward": "#c9a227",
     "reference": "#5b2a86",
     "best-vs-worst": "#2f6f9f",
     "d-optimal": "#9f2f4f",
@@ -175,6 +176,9 @@ def page(found: Cells, about: dict[str, Any]) -> str:
         "trial: [imdb.json](imdb.json). *Labels saved*: the labels that random needs ÷ those that the",
         "method needs for the same J, geometric mean over the levels of J that random reaches and that",
         "exceed the reference by two standard errors, with its 95 % interval (goal: ≥ 2.0, above 1.3).",
+        "*True reward* is no method but the room there is: each prompt's best against its worst, by the",
+        "reward that answers. *Ours* is a second version, made after the cells of a first one on these very",
+        "openings had been seen ([the log](../log.md)).",
         "",
         "![J over the reference by labels, and reward against KL](imdb.png)",
     ]

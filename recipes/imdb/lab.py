@@ -20,6 +20,7 @@ from whichpairs import (
     SelectSettings,
     compute_features,
     evaluate_run,
+    fit_labels,
     generate_pool,
     label_simulated,
     score_pool,
@@ -98,10 +99,17 @@ def copy_run(base: Path, run: Path) -> None:
 
 
 def pick(
-    run: Path, criterion: str, budget: int, seed: int, features: str | None = None
+    run: Path,
+    criterion: str,
+    budget: int,
+    seed: int,
+    features: str | None = None,
+    score: str | None = None,
 ) -> dict[str, Any]:
     """Select a batch; the design's does not depend on the seed."""
-    settings = SelectSettings(budget, criterion, seed=seed, tolerance=0.01, features=features)
+    settings = SelectSettings(
+        budget, criterion, features=features, score=score, seed=seed, tolerance=0.01
+    )
     return select(run, settings).result
 
 
@@ -119,6 +127,7 @@ class Trial:
     Attributes:
         rounds: 1, or how often pairs are picked, each time knowing the labels before.
         features: the feature set that the criterion sees; None is the latest.
+        score: what best-vs-worst goes by; None is the latest fit.
     """
 
     criterion: str
@@ -130,11 +139,12 @@ class Trial:
     samples: int
     rounds: int = 1
     features: str | None = None
+    score: str | None = None
 
     @property
     def name(self) -> str:
         """A folder name of its own."""
-        of = f"-{self.features}" if self.features else ""
+        of = "".join(f"-{part}" for part in (self.features, self.score) if part)
         how = f"{self.learning_rate:g}-{self.epochs}"
         return f"{self.criterion}{of}-{self.budget}-{how}-{self.seed}"
 
@@ -146,7 +156,7 @@ def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
     one_thread()
     if not run.exists():
         copy_run(base, run)
-    _pick_and_label(run, trial)
+    pick_and_label(run, trial)
     train_policy(
         run,
         MODEL,
@@ -167,13 +177,17 @@ def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
     return {**vars(trial), "evaluation": found.result, "run": str(run)}
 
 
-def _pick_and_label(run: Path, trial: Trial) -> None:
+def pick_and_label(run: Path, trial: Trial) -> None:
     """In rounds of which each knows the labels before; the first may have been picked in `base`."""
+    by_fit = trial.criterion == "best-vs-worst" and trial.score is None
     for k in range(trial.rounds):
         known, total = (trial.budget * r // trial.rounds for r in (k, k + 1))
         if k or not (run / "batches").exists():
-            pick(run, trial.criterion, total - known, trial.seed, trial.features)
+            criterion = "random" if by_fit and k == 0 else trial.criterion
+            pick(run, criterion, total - known, trial.seed, trial.features, trial.score)
         label_simulated(run, SCORE, temperature=SETTINGS["temperature"], seed=trial.seed)
+        if by_fit:
+            fit_labels(run, features=trial.features, seed=trial.seed)
 
 
 def keep_cell(base: Path, out: Path, trial: Trial) -> dict[str, Any]:
