@@ -30,7 +30,7 @@ from whichpairs.bench.rivals_completions import (
 )
 from whichpairs.design import baselines
 from whichpairs.design.belief import Belief
-from whichpairs.design.solver import check_budget
+from whichpairs.design.limits import check_budget
 from whichpairs.design.space import Rows
 
 BATCHES = 5

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import expit, xlogy
 
 from whichpairs.bench.desk import Desk
-from whichpairs.design.solver import check_budget
+from whichpairs.design.limits import check_budget
 from whichpairs.design.space import Rows
 
 REDRAWS = 10

@@ -7,7 +7,7 @@ given every advantage).
 import numpy as np
 from jaxtyping import Float
 
-from whichpairs.design.solver import check_budget
+from whichpairs.design.limits import check_budget
 from whichpairs.design.space import PairSpace, Rows, is_member
 
 

@@ -16,7 +16,7 @@ here bounds a gap, so a batch has no certificate; docs/log.md has what it was wo
 import numpy as np
 from jaxtyping import Float
 
-from whichpairs.design.solver import check_budget
+from whichpairs.design.limits import check_budget
 from whichpairs.design.space import PairSpace, Rows
 
 SPREAD = 2

@@ -23,9 +23,9 @@ from whichpairs.design.belief import PairWeights
 from whichpairs.design.criterion import Criterion, Matrix
 from whichpairs.design.exchange import exchange
 from whichpairs.design.information import random_second_moment
+from whichpairs.design.limits import check_budget
 from whichpairs.design.scores import Best, best_pairs
 from whichpairs.design.space import PairSpace, Rows
-from whichpairs.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,6 @@ class Problem:
 
     def __post_init__(self) -> None:
         check_budget(self.budget, self.space.candidates)
-
-
-def check_budget(budget: int, candidates: int) -> None:
-    """Raise a `UserError` unless 1 ≤ budget ≤ candidates."""
-    if not 1 <= budget <= candidates:
-        raise UserError(
-            f"budget must be between 1 and the {candidates} candidate pairs", f"got {budget}"
-        )
 
 
 @dataclass(frozen=True)

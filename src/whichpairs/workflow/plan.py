@@ -8,7 +8,7 @@ import numpy as np
 
 from whichpairs.design import PairSpace, information
 from whichpairs.design.foresight import Outlook, finite_sample, outlook
-from whichpairs.design.solver import check_budget
+from whichpairs.design.limits import check_budget
 from whichpairs.errors import UserError
 from whichpairs.workflow.adaptive import next_batch
 from whichpairs.workflow.select import Desk, SelectSettings

@@ -34,7 +34,7 @@ from whichpairs.design.baselines import (
     uniform_prompts,
 )
 from whichpairs.design.information import PRIOR_MARGIN_SPREAD
-from whichpairs.design.solver import check_budget
+from whichpairs.design.limits import check_budget
 from whichpairs.errors import UserError
 from whichpairs.train.fit import fit
 from whichpairs.workflow.adaptive import Evidence, View, look, next_batch, signal_batch
