@@ -15,6 +15,9 @@ from jaxtyping import Float, Int64
 from whichpairs.design.space import PairSpace, Rows, is_member
 from whichpairs.errors import UserError
 
+Budget = int | float
+"""Labels, or, where pairs have costs, minutes or money."""
+
 NO_PAIRS = np.empty((0, 2), np.int64)
 
 
@@ -78,7 +81,7 @@ class Limits:
         return np.asarray(self.row_costs[pairs[:, 0]] + self.row_costs[pairs[:, 1]], np.float64)
 
     def group_bounds(
-        self, budget: float
+        self, budget: Budget
     ) -> tuple[Float[np.ndarray, " groups"], Float[np.ndarray, " groups"]]:
         """What each group gets at least and at most, in the budget's unit (whole labels if that is it)."""
         if self.groups is None:
@@ -89,7 +92,7 @@ class Limits:
         return low, high
 
 
-def check(space: PairSpace, budget: float, limits: Limits) -> None:
+def check(space: PairSpace, budget: Budget, limits: Limits) -> None:
     """Raise unless the limits can be met together, as far as counting tells.
 
     Raises:
@@ -113,7 +116,7 @@ def check(space: PairSpace, budget: float, limits: Limits) -> None:
         _check_room("the groups' largest shares", capacity, budget)
 
 
-def check_budget(budget: float, candidates: int) -> None:
+def check_budget(budget: Budget, candidates: int) -> None:
     """Raise a `UserError` unless `budget` is a whole number from 1 to the candidates."""
     if not 1 <= budget <= candidates or budget != int(budget):
         raise UserError(
@@ -121,7 +124,7 @@ def check_budget(budget: float, candidates: int) -> None:
         )
 
 
-def _check_budget(space: PairSpace, budget: float, limits: Limits) -> None:
+def _check_budget(space: PairSpace, budget: Budget, limits: Limits) -> None:
     if not limits.unit_costs:
         if not 0.0 < budget < np.inf:
             raise UserError("a budget must be a finite number above 0", f"got {budget:g}")
@@ -156,7 +159,7 @@ def _check_values(space: PairSpace, limits: Limits) -> None:
             )
 
 
-def _check_must(space: PairSpace, budget: float, limits: Limits) -> None:
+def _check_must(space: PairSpace, budget: Budget, limits: Limits) -> None:
     must = limits.must
     if len(must) == 0:
         return
@@ -193,7 +196,7 @@ def _check_must(space: PairSpace, budget: float, limits: Limits) -> None:
             _check_taken(what, float(limits.costs(must[of == g]).sum()), float(high[g]))
 
 
-def _check_taken(what: str, taken: float, most: float) -> None:
+def _check_taken(what: str, taken: Budget, most: Budget) -> None:
     if taken > most:
         raise UserError(
             f"the pairs that must be picked must fit {what}", f"they take {taken:g} of {most:g}"
@@ -201,7 +204,7 @@ def _check_taken(what: str, taken: float, most: float) -> None:
 
 
 def _check_groups(
-    groups: Groups, budget: float, low: np.ndarray, whole: bool, room: np.ndarray
+    groups: Groups, budget: Budget, low: np.ndarray, whole: bool, room: np.ndarray
 ) -> None:
     bad = (groups.least < 0) | (groups.most > 1) | (groups.least > groups.most)
     if bad.any() or np.isnan(groups.least + groups.most).any():
@@ -225,7 +228,7 @@ def _check_groups(
             )
 
 
-def _check_room(what: str, capacity: int, budget: float) -> None:
+def _check_room(what: str, capacity: int, budget: Budget) -> None:
     if capacity < budget:
         raise UserError(
             f"{what} must leave room for the budget",

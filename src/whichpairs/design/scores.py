@@ -1,35 +1,98 @@
 """One pass over all candidate pairs: the best of them by score, without writing the others down.
 
 With A = L Lᵀ every completion is mapped to h = φ L, and a pair scores w_p ‖h_i − h_j‖², which a
-within-prompt Gram matrix gives (design.md, section 3). Blocks of prompts run on threads, each with
-one BLAS thread, and are merged in their order: the result does not depend on the number of threads.
+within-prompt Gram matrix gives (design.md, section 3). A kernel does that in float32 and lets through
+whatever may reach the floor; that is scored again in float64, and only the float64 scores decide,
+ties by key. So the result is the same for any kernel, block or number of threads.
+
+Prompts whose best pair cannot reach the floor are not read again: when A changes to A′, no score grows
+by more than the largest generalised eigenvalue μ of (A′, A) (`growth`).
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
+from scipy.linalg import eigh
 
 from whichpairs.design.belief import PairWeights, expected_slope
-from whichpairs.design.space import PairSpace, Rows, is_member
+from whichpairs.design.criterion import Matrix
+from whichpairs.design.kernel import Block, Kernel, Mapped, NumpyKernel, Rounding
+from whichpairs.design.limits import Limits
+from whichpairs.design.space import BLOCK_ROWS, PairSpace, Rows, is_member
+
+WAVE = 8
+"""Blocks between two updates of the floor: the same for any number of threads."""
+
+CHUNK = 1024
+"""Rows of a float64 product, always: a pair's score does not depend on the pairs beside it."""
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best pairs of a pass.
+    """What a pass keeps.
 
     Attributes:
-        pairs: the candidates kept, by score in float64 (ties by key), best first.
-        scores: their scores −∂f/∂u_p in float64.
-        ceiling: no pair outside `pairs` scores more (0 where there are none outside).
+        pairs: the candidates kept, by score ÷ cost in float64 (ties by key), best first.
+        scores: their scores −∂f/∂u_p.
+        ceilings: no pair outside `pairs` has a score ÷ cost above its heap's, (groups + 1,); the last
+            is for prompts in no group. (Pairs beyond a prompt's limit are outside of this.)
+        tops: what no pair's score ÷ cost exceeds, by prompt, (prompts,).
+        visited: prompts read.
     """
 
     pairs: Rows
     scores: Float[np.ndarray, " pairs"]
-    ceiling: float
+    ceilings: Float[np.ndarray, " heaps"]
+    tops: Float32[np.ndarray, " prompts"]
+    visited: int
+
+    @property
+    def ceiling(self) -> float:
+        """No pair outside `pairs` has a score ÷ cost above this."""
+        return float(self.ceilings.max())
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """How passes over a space are made.
+
+    Args:
+        weights: w_p; limits: what costs, groups and limits a prompt there are.
+        kernel: the float32 arithmetic; threads: blocks at once.
+    """
+
+    space: PairSpace
+    weights: PairWeights
+    limits: Limits = field(default_factory=Limits)
+    kernel: Kernel = field(default_factory=NumpyKernel)
+    threads: int = 1
+
+    @property
+    def heaps(self) -> Int64[np.ndarray, " prompts"]:
+        """Which heap a prompt's pairs go to: its group's, or the last."""
+        groups = self.limits.groups
+        if groups is None:
+            return np.zeros(len(self.space.sizes), np.int64)
+        return np.where(groups.of < 0, len(groups.names), groups.of).astype(np.int64)
+
+    def __call__(
+        self,
+        factor: Float[np.ndarray, "d r"],
+        keep: Int64[np.ndarray, " heaps"],
+        floors: Float[np.ndarray, " heaps"],
+        tops: Float32[np.ndarray, " prompts"] | None = None,
+    ) -> Best:
+        """The best candidates by w_p ‖Lᵀ z_p‖² ÷ c_p.
+
+        Args:
+            keep: pairs to keep at most, by heap; floors: pairs below are not kept, by heap.
+            tops: no pair of a prompt is above; prompts below the floor are not read.
+        """
+        return _Pass(self, factor, keep, floors, tops).run()
 
 
 def best_pairs(
@@ -39,145 +102,237 @@ def best_pairs(
     keep: int,
     threads: int = 1,
 ) -> Best:
-    """The `keep` best candidate pairs by w_p ‖Lᵀ z_p‖².
+    """The `keep` best candidate pairs by w_p ‖Lᵀ z_p‖²."""
+    sweep = Sweep(space, weights, threads=threads)
+    return sweep(factor, np.array([keep]), np.zeros(1))
 
-    The stream is in float32; what it keeps is scored again in float64, and `ceiling` bounds what
-    float32 may have hidden.
-    """
-    left = np.ascontiguousarray(factor, dtype=np.float32)
-    heap = _Heap(keep)
-    reach = 0.0
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        # Waves of a fixed size: the floor below which a block drops pairs is the same for any
-        # number of threads, and so is the memory held.
-        blocks = iter(space.blocks())
-        while wave := list(islice(blocks, 8)):
-            jobs = [pool.submit(_score_block, space, left, weights, heap.floor, *b) for b in wave]
-            for job in jobs:
-                keys, scores, longest = job.result()
-                heap.add(keys, scores)
-                reach = max(reach, longest)
-    keys, _ = heap.close()
-    pairs = space.from_keys(keys)
-    exact = exact_scores(space, pairs, factor, weights)
-    order = np.lexsort((keys, -exact))
-    noise = 8.0 * space.dim * float(np.finfo(np.float32).eps) * reach
-    ceiling = heap.floor + noise if len(keys) < space.candidates else 0.0
-    return Best(pairs[order], exact[order], ceiling)
+
+def growth(new: Matrix, old: Matrix) -> float:
+    """μ: no zᵀ A′ z exceeds μ zᵀ A z, for A′ = `new` and A = `old`; ∞ where nothing bounds it."""
+    try:
+        largest = eigh(new, old, eigvals_only=True, subset_by_index=[len(new) - 1, len(new) - 1])
+    except np.linalg.LinAlgError:
+        return np.inf
+    return float(largest[0]) * (1.0 + 1e-6)
 
 
 def exact_scores(
     space: PairSpace, pairs: Rows, factor: Float[np.ndarray, "d r"], weights: PairWeights
 ) -> Float[np.ndarray, " pairs"]:
-    """w_p ‖Lᵀ z_p‖² in float64."""
+    """w_p ‖Lᵀ z_p‖² in float64; a pair's score does not depend on the other pairs."""
     out = np.empty(len(pairs))
-    for at in range(0, len(pairs), 65536):
-        some = slice(at, at + 65536)
+    for at in range(0, len(pairs), CHUNK):
+        some = slice(at, at + CHUNK)
         z = space.differences(pairs[some])
-        h = z @ factor
-        out[some] = np.einsum("ij,ij->i", h, h) * weights(z)
+        out[some] = squared_lengths(z, factor) * weights(z)
     return out
 
 
-class _Heap:
-    """The `keep` best (score, key) seen so far, ties by smaller key."""
+def squared_lengths(
+    z: Float[np.ndarray, "pairs d"], factor: Float[np.ndarray, "d r"]
+) -> Float[np.ndarray, " pairs"]:
+    """‖Lᵀ z_p‖² by products of `CHUNK` rows, so that equal rows have equal lengths."""
+    out = np.empty(len(z))
+    for at in range(0, len(z), CHUNK):
+        some = z[at : at + CHUNK]
+        if len(some) < CHUNK:
+            some = np.concatenate([some, np.zeros((CHUNK - len(some), z.shape[1]))])
+        h = some @ factor
+        out[at : at + CHUNK] = np.einsum("ij,ij->i", h, h)[: len(z) - at]
+    return out
 
-    def __init__(self, keep: int) -> None:
-        self.keep = keep
-        self.floor = 0.0
-        self._keys: list[np.ndarray] = []
-        self._scores: list[np.ndarray] = []
+
+class _Pass:
+    """The state of one pass."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        factor: np.ndarray,
+        keep: np.ndarray,
+        floors: np.ndarray,
+        tops: np.ndarray | None,
+    ) -> None:
+        self.sweep, self.factor = sweep, factor
+        self.heap_of = sweep.heaps
+        self.heaps = [_Heap(int(k), float(f)) for k, f in zip(keep, floors, strict=True)]
+        prompts = len(sweep.space.sizes)
+        self.tops = np.full(prompts, np.inf, np.float32) if tops is None else tops.copy()
+
+    def run(self) -> Best:
+        space, sweep = self.sweep.space, self.sweep
+        # Folded into the factor, the largest weight is seen by the kernel: it bounds all others.
+        mapped = sweep.kernel.mapped(self.factor * (sweep.weights.beta / 2.0))
+        live = np.flatnonzero((space.sizes >= 2) & (self.tops >= self._floors()[self.heap_of]))
+        with ThreadPoolExecutor(max_workers=sweep.threads) as pool:
+            blocks = iter(_runs(space, live))
+            while wave := list(islice(blocks, WAVE)):
+                floors = self._floors()
+                jobs = [pool.submit(self._block, mapped, floors, prompts) for prompts in wave]
+                for prompts, job in zip(wave, jobs, strict=True):
+                    keys, scores, ratios, tops = job.result()
+                    self.tops[prompts] = tops
+                    self._keep(
+                        keys,
+                        scores,
+                        ratios,
+                        np.searchsorted(space.starts, keys // space.rows, side="right") - 1,
+                    )
+        return self._best(len(live))
+
+    def _floors(self) -> np.ndarray:
+        return np.array([heap.floor for heap in self.heaps])
+
+    def _block(
+        self, mapped: Mapped, floors: np.ndarray, prompts: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Keys, scores and scores ÷ costs of what reaches the floor, and the prompts' tops."""
+        space, limits = self.sweep.space, self.sweep.limits
+        rows = _rows(space, prompts)
+        starts = np.concatenate([[0], np.cumsum(space.sizes[prompts])]).astype(np.int64)
+        phi = space.features[rows]
+        costs = None if limits.row_costs is None else limits.row_costs[rows]
+        floor = floors[self.heap_of[prompts]]
+        found = mapped.scan(Block(phi, starts, floor, costs))
+        number = np.arange(space.rows)[rows] if isinstance(rows, slice) else rows
+        i, j = self._weighty(phi, found.i, found.j, floor, starts, costs)
+        pairs = np.stack([number[i], number[j]], axis=1)
+        keys = space.keys(pairs)
+        allowed = ~is_member(keys, space.excluded)
+        pairs, keys = pairs[allowed], keys[allowed]
+        scores = exact_scores(space, pairs, self.factor, self.sweep.weights)
+        ratios = scores / limits.costs(pairs)
+        owner = np.searchsorted(starts, i[allowed], side="right") - 1
+        kept = ratios >= floor[owner]
+        if limits.per_prompt is not None and limits.laminar:
+            kept &= _within(owner, ratios, keys, limits.per_prompt)
+        return keys[kept], scores[kept], ratios[kept], found.tops
+
+    def _weighty(
+        self,
+        phi: np.ndarray,
+        i: np.ndarray,
+        j: np.ndarray,
+        floor: np.ndarray,
+        starts: np.ndarray,
+        costs: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Those that may still reach the floor with their own weight in place of the largest."""
+        weights = self.sweep.weights
+        if len(i) == 0 or (weights.theta is None and weights.root is None):
+            return i, j
+        relative = _relative_weights(weights, phi, i, j) * (1.0 + 1e-3)
+        z = phi[i].astype(np.float32) - phi[j].astype(np.float32)
+        h = z @ np.asarray(self.factor, np.float32)
+        norm = float(np.linalg.norm(self.factor))
+        longest = float(np.einsum("ij,ij->i", z, z).max()) ** 0.5
+        rounding = Rounding.of(max(self.factor.shape), longest, norm, 0.0)
+        score = rounding.most(np.einsum("ij,ij->i", h, h)) * (weights.beta**2 / 4.0) * relative
+        owner = np.searchsorted(starts, i, side="right") - 1
+        cost = 1.0 if costs is None else costs[i] + costs[j]
+        kept = score >= floor[owner] * cost
+        return i[kept], j[kept]
+
+    def _keep(
+        self, keys: np.ndarray, scores: np.ndarray, ratios: np.ndarray, prompt: np.ndarray
+    ) -> None:
+        if len(self.heaps) == 1:
+            self.heaps[0].add(keys, scores, ratios)
+            return
+        of = self.heap_of[prompt]
+        for heap in np.unique(of):
+            some = of == heap
+            self.heaps[heap].add(keys[some], scores[some], ratios[some])
+
+    def _best(self, visited: int) -> Best:
+        parts = [heap.close() for heap in self.heaps]
+        keys, scores, ratios = (np.concatenate(x) for x in zip(*parts, strict=True))
+        order = np.lexsort((keys, -ratios))
+        ceilings = np.array([heap.floor for heap in self.heaps])
+        if len(keys) == self.sweep.space.candidates:
+            ceilings[:] = 0.0
+        pairs = self.sweep.space.from_keys(keys[order])
+        return Best(pairs, scores[order], ceilings, self.tops, visited)
+
+
+class _Heap:
+    """The `keep` best (score ÷ cost, key) seen so far that reach a floor, ties by smaller key."""
+
+    def __init__(self, keep: int, floor: float) -> None:
+        self.keep, self.floor = keep, floor
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._held = 0
 
-    def add(self, keys: Int64[np.ndarray, " n"], scores: Float32[np.ndarray, " n"]) -> None:
-        self._keys.append(keys)
-        self._scores.append(scores)
+    def add(self, keys: np.ndarray, scores: np.ndarray, ratios: np.ndarray) -> None:
+        self._parts.append((keys, scores, ratios))
         self._held += len(keys)
-        if self._held > 4 * self.keep:
+        if self._held > 2 * self.keep + 4096:
             self.close()
 
-    def close(self) -> tuple[np.ndarray, np.ndarray]:
-        keys = np.concatenate(self._keys) if self._keys else np.empty(0, np.int64)
-        scores = np.concatenate(self._scores) if self._scores else np.empty(0, np.float32)
+    def close(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        empty = (np.empty(0, np.int64), np.empty(0), np.empty(0))
+        parts = self._parts or [empty]
+        keys, scores, ratios = (np.concatenate(x) for x in zip(*parts, strict=True))
         if len(keys) > self.keep:
-            floor = np.partition(scores, len(scores) - self.keep)[len(scores) - self.keep]
-            above, level = scores > floor, np.flatnonzero(scores == floor)
-            level = level[np.argsort(keys[level])][: self.keep - int(np.count_nonzero(above))]
-            chosen = np.union1d(np.flatnonzero(above), level)
-            keys, scores, self.floor = keys[chosen], scores[chosen], float(floor)
-        self._keys, self._scores, self._held = [keys], [scores], len(keys)
-        return keys, scores
+            chosen = _top(keys, ratios, self.keep)
+            keys, scores, ratios = keys[chosen], scores[chosen], ratios[chosen]
+            self.floor = max(self.floor, float(ratios.min(initial=np.inf)))
+        self._parts, self._held = [(keys, scores, ratios)], len(keys)
+        return keys, scores, ratios
 
 
-def _score_block(
-    space: PairSpace,
-    factor: Float32[np.ndarray, "d r"],
-    weights: PairWeights,
-    floor: float,
-    first: int,
-    last: int,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Keys and scores of the block's candidates that reach `floor`, and the largest w ‖h‖²."""
-    lo, hi = int(space.starts[first]), int(space.starts[last])
-    phi = np.asarray(space.features[lo:hi], dtype=np.float32)
-    relative = _RelativeWeight(weights, phi, lo)
-    h = phi @ factor
-    square = np.einsum("ij,ij->i", h, h)
-    largest_weight = weights.beta**2 / 4.0
-    keys, scores = [], []
-    for begin, size in _same_size(space, first, last):
-        rows = begin[:, None] + np.arange(size)
-        upper_i, upper_j = np.triu_indices(size, 1)
-        s = _squared_distances(h, square, rows - lo, upper_i, upper_j)
-        s *= np.float32(largest_weight) * relative(rows, upper_i, upper_j)
-        prompt, pair = np.nonzero(s >= floor)
-        found = rows[prompt, upper_i[pair]] * space.rows + rows[prompt, upper_j[pair]]
-        allowed = ~is_member(found, space.excluded)
-        keys.append(found[allowed])
-        scores.append(s[prompt, pair][allowed])
-    longest = 4.0 * largest_weight * float(square.max(initial=0.0))
-    return np.concatenate(keys), np.concatenate(scores), longest
+def _top(
+    keys: Int64[np.ndarray, " n"], values: Float[np.ndarray, " n"], count: int
+) -> Int64[np.ndarray, " count"]:
+    """Places of the `count` largest values, ties by smaller key."""
+    least = np.partition(values, len(values) - count)[len(values) - count]
+    above, level = np.flatnonzero(values > least), np.flatnonzero(values == least)
+    level = level[np.argsort(keys[level], kind="stable")][: count - len(above)]
+    return np.sort(np.concatenate([above, level]))
 
 
-def _squared_distances(
-    h: np.ndarray, square: np.ndarray, rows: np.ndarray, i: np.ndarray, j: np.ndarray
-) -> Float32[np.ndarray, "prompts pairs"]:
-    """‖h_i − h_j‖² of every pair of prompts of one size, by their Gram matrices."""
-    local, norms = h[rows], square[rows]
-    gram = np.matmul(local, local.transpose(0, 2, 1))[:, i, j]
-    return np.maximum(norms[:, i] + norms[:, j] - 2.0 * gram, 0.0)
+def _within(owner: np.ndarray, values: np.ndarray, keys: np.ndarray, count: int) -> np.ndarray:
+    """Which pairs are among the `count` best of their prompt."""
+    order = np.lexsort((keys, -values, owner))
+    first = np.searchsorted(owner[order], owner[order], side="left")
+    kept = np.zeros(len(owner), dtype=bool)
+    kept[order[np.arange(len(order)) - first < count]] = True
+    return kept
 
 
-class _RelativeWeight:
-    """4 E σ′(margin), in (0, 1], of a block's pairs."""
-
-    def __init__(self, weights: PairWeights, phi: np.ndarray, first_row: int) -> None:
-        self.first_row, self.margins, self.spread = first_row, None, None
-        if weights.theta is not None:
-            # float64, or two threads' blocks could round a margin of hundreds differently
-            self.margins = weights.beta * (phi.astype(np.float64) @ weights.theta)
-        if weights.root is not None:
-            self.spread = phi @ np.asarray(weights.beta * weights.root, dtype=np.float32)
-            self.square = np.einsum("ij,ij->i", self.spread, self.spread)
-
-    def __call__(
-        self, rows: np.ndarray, i: np.ndarray, j: np.ndarray
-    ) -> np.float32 | Float32[np.ndarray, "prompts pairs"]:
-        at = rows - self.first_row
-        variance: float | np.ndarray = 0.0
-        if self.spread is not None:
-            variance = _squared_distances(self.spread, self.square, at, i, j)
-        if self.margins is None:
-            mean = np.zeros((len(at), len(i)), np.float32) if self.spread is not None else None
-            if mean is None:
-                return np.float32(1.0)
-        else:
-            mean = np.asarray(self.margins[at[:, i]] - self.margins[at[:, j]], dtype=np.float32)
-        return np.asarray(4.0 * expected_slope(mean, variance), dtype=np.float32)
+def _relative_weights(
+    weights: PairWeights, phi: np.ndarray, i: np.ndarray, j: np.ndarray
+) -> Float[np.ndarray, " pairs"]:
+    """4 E σ′(margin), in (0, 1], of a block's pairs: margins in float64, their variance in float32."""
+    mean, variance = np.zeros(len(i)), np.zeros(len(i))
+    if weights.theta is not None:
+        margins = weights.beta * (phi.astype(np.float64) @ weights.theta)
+        mean = margins[i] - margins[j]
+    if weights.root is not None:
+        spread = phi.astype(np.float32) @ np.asarray(weights.beta * weights.root, np.float32)
+        for at in range(0, len(i), 65536):
+            some = slice(at, at + 65536)
+            apart = spread[i[some]] - spread[j[some]]
+            variance[some] = np.einsum("ij,ij->i", apart, apart)
+    return 4.0 * expected_slope(mean, variance)
 
 
-def _same_size(space: PairSpace, first: int, last: int) -> Iterator[tuple[np.ndarray, int]]:
-    """The block's prompts, grouped by size: their first rows, and the size (2 or more)."""
-    sizes = space.sizes[first:last]
-    for size in np.unique(sizes[sizes >= 2]):
-        yield space.starts[first:last][sizes == size], int(size)
+def _runs(space: PairSpace, prompts: Int64[np.ndarray, " some"]) -> Iterator[np.ndarray]:
+    """The prompts, in runs of about `BLOCK_ROWS` rows."""
+    ends = np.cumsum(space.sizes[prompts])
+    first = 0
+    while first < len(prompts):
+        before = ends[first - 1] if first else 0
+        last = max(int(np.searchsorted(ends, before + BLOCK_ROWS, side="right")), first + 1)
+        yield prompts[first:last]
+        first = last
+
+
+def _rows(space: PairSpace, prompts: np.ndarray) -> slice | np.ndarray:
+    """The prompts' rows: a slice where they lie together."""
+    lo, hi = space.starts[prompts[0]], space.starts[prompts[-1] + 1]
+    sizes = space.sizes[prompts]
+    if hi - lo == sizes.sum():
+        return slice(int(lo), int(hi))
+    begin = np.cumsum(sizes) - sizes
+    return np.arange(sizes.sum()) + np.repeat(space.starts[prompts] - begin, sizes)

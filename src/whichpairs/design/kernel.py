@@ -1,0 +1,200 @@
+"""The arithmetic of a pass over one block of prompts, in float32, and a bound on its rounding.
+
+A kernel maps completions, h = φ L, takes each prompt's Gram matrix and says which pairs may reach a
+floor: ‖h_i − h_j‖² is known to within the bound of `Rounding`, so nothing that reaches the floor
+exactly is missed, whatever the kernel, the BLAS or the number of threads. What it lets through is
+scored again in float64 (`whichpairs.design.scores`). `engine.torch_kernel` is the same in torch.
+
+Source of the bound: Higham, "Accuracy and Stability of Numerical Algorithms" (2002), ch. 3.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64, Shaped
+
+UNIT = 2.0**-24
+"""Unit roundoff of float32."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some prompts' completions, one after another.
+
+    Args:
+        phi: φ as stored, (rows, d).
+        starts: prompt p owns rows ``starts[p]:starts[p + 1]`` of the block.
+        floors: what a pair of each prompt must reach, score ÷ cost, (prompts,).
+        costs: cost of each completion, or None where every pair costs 1.
+    """
+
+    phi: Shaped[np.ndarray, "rows d"]
+    starts: Int64[np.ndarray, " prompts_plus_one"]
+    floors: Float[np.ndarray, " prompts"]
+    costs: Float[np.ndarray, " rows"] | None = None
+
+    def same_size(self) -> Iterator[tuple[Int64[np.ndarray, " some"], int]]:
+        """Prompts grouped by size: their numbers in the block, and the size (2 or more)."""
+        sizes = np.diff(self.starts)
+        for size in np.unique(sizes[sizes >= 2]):
+            yield np.flatnonzero(sizes == size), int(size)
+
+    def pair_costs(
+        self, rows: Int64[np.ndarray, "some m"]
+    ) -> Float32[np.ndarray, "some m m"] | None:
+        """c_i + c_j of all pairs of each prompt's rows."""
+        if self.costs is None:
+            return None
+        c = self.costs[rows].astype(np.float32)
+        return np.asarray(c[:, :, None] + c[:, None, :])
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """What may reach the floor.
+
+    Attributes:
+        i, j: rows of the block, i < j.
+        tops: no pair of the prompt has a score ÷ cost above this, (prompts,).
+    """
+
+    i: Int64[np.ndarray, " pairs"]
+    j: Int64[np.ndarray, " pairs"]
+    tops: Float32[np.ndarray, " prompts"]
+
+
+@runtime_checkable
+class Mapped(Protocol):
+    """A kernel with its factor in place."""
+
+    def scan(self, block: Block) -> Survivors:
+        """The pairs of the block that may have ‖Lᵀ z‖² ≥ floor · cost."""
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """How the arithmetic of a pass is done."""
+
+    @property
+    def name(self) -> str:
+        """What does it."""
+
+    def mapped(self, factor: Float[np.ndarray, "d r"]) -> Mapped:
+        """Ready to scan with L = `factor`."""
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """True distances from float32 ones: √true ≤ √(seen + `gram`) + `shift`, for all pairs of a block.
+
+    Args:
+        gram: bound on the error of n_i + n_j − 2 g_ij; shift: of |h_i| + |h_j|, in the 2-norm.
+    """
+
+    gram: float
+    shift: float
+
+    @classmethod
+    def of(cls, terms: int, longest_phi: float, factor_norm: float, longest_h: float) -> "Rounding":
+        """From the longest |φ| and |h| of the block and |L| (Frobenius); `terms` is max(d, r)."""
+        gamma = (terms + 8) * UNIT / (1.0 - (terms + 8) * UNIT)
+        return cls(4.0 * gamma * longest_h**2, 2.0 * gamma * longest_phi * factor_norm)
+
+    def least(self, floors: Float[np.ndarray, " prompts"]) -> Float32[np.ndarray, " prompts"]:
+        """What a float32 distance shows at least where the true one reaches the floor."""
+        root = np.maximum(np.sqrt(np.maximum(floors, 0.0)) - self.shift, 0.0)
+        return np.nextafter((root**2 - self.gram).astype(np.float32), np.float32(-np.inf))
+
+    def most(self, seen: Float32[np.ndarray, "*n"]) -> Float32[np.ndarray, "*n"]:
+        """What the true distance is at most where float32 shows `seen`."""
+        true = (np.sqrt(np.maximum(seen, 0.0, dtype=np.float64) + self.gram) + self.shift) ** 2
+        return np.nextafter(true.astype(np.float32), np.float32(np.inf))
+
+
+@dataclass(frozen=True)
+class NumpyKernel:
+    """The kernel in NumPy, on one thread."""
+
+    name: str = "numpy"
+
+    def mapped(self, factor: Float[np.ndarray, "d r"]) -> Mapped:
+        """Ready to scan with L = `factor`."""
+        norm = float(np.linalg.norm(factor))
+        return _NumpyMapped(np.ascontiguousarray(factor, dtype=np.float32), norm)
+
+
+@dataclass(frozen=True)
+class _NumpyMapped:
+    factor: np.ndarray
+    norm: float
+
+    def scan(self, block: Block) -> Survivors:
+        phi = np.asarray(block.phi, dtype=np.float32)
+        h = phi @ self.factor
+        square = np.einsum("ij,ij->i", h, h)
+        longest = float(np.einsum("ij,ij->i", phi, phi).max(initial=0.0)) ** 0.5
+        terms, reach = max(self.factor.shape), float(square.max(initial=0.0)) ** 0.5
+        rounding = Rounding.of(terms, longest, self.norm, reach)
+        found = Found(block)
+        for prompts, m in block.same_size():
+            rows = block.starts[prompts][:, None] + np.arange(m)
+            local, n = h[rows], square[rows]
+            seen = np.matmul(local, local.transpose(0, 2, 1))
+            seen *= np.float32(-2.0)
+            seen += n[:, None, :]
+            seen += n[:, :, None]
+            found.add(prompts, rows, seen.reshape(len(prompts), -1).max(axis=1), rounding, seen)
+        return found.done()
+
+
+class Found:
+    """Survivors of a block, size by size."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.tops = np.zeros(len(block.floors), np.float32)
+        self._i: list[np.ndarray] = []
+        self._j: list[np.ndarray] = []
+
+    def add(
+        self,
+        prompts: Int64[np.ndarray, " some"],
+        rows: Int64[np.ndarray, "some m"],
+        top: Float32[np.ndarray, " some"],
+        rounding: Rounding,
+        seen: Shaped[np.ndarray, "some m m"],
+    ) -> None:
+        """Prompts of one size, with all their distances as float32 shows them.
+
+        Args:
+            top: the largest of each prompt; `seen` is read only where it may matter, and may be
+                anything that NumPy can index by a mask and convert.
+        """
+        floors = self.block.floors[prompts]
+        costs = self.block.pair_costs(rows)
+        if costs is None:
+            self.tops[prompts] = rounding.most(top)
+            live = np.flatnonzero(top >= rounding.least(floors))
+            close = np.asarray(seen[live]) >= rounding.least(floors[live])[:, None, None]
+        else:
+            ratio = rounding.most(np.asarray(seen)) / costs
+            self.tops[prompts] = ratio.reshape(len(prompts), -1).max(axis=1)
+            live = np.flatnonzero(self.tops[prompts] >= floors)
+            close = ratio[live] >= floors[live][:, None, None] * (1.0 - 4.0 * UNIT)
+        self._keep(rows[live], close)
+
+    def _keep(self, rows: np.ndarray, close: np.ndarray) -> None:
+        m = rows.shape[1]
+        close &= np.triu(np.ones((m, m), dtype=bool), 1)
+        prompt, i, j = np.nonzero(close)
+        self._i.append(rows[prompt, i])
+        self._j.append(rows[prompt, j])
+
+    def done(self) -> Survivors:
+        """All of them."""
+        if not self._i:
+            nothing = np.empty(0, np.int64)
+            return Survivors(nothing, nothing, self.tops)
+        return Survivors(np.concatenate(self._i), np.concatenate(self._j), self.tops)
