@@ -9,7 +9,9 @@ Source of the bound: Higham, "Accuracy and Stability of Numerical Algorithms" (2
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -28,12 +30,14 @@ class Block:
         starts: prompt p owns rows ``starts[p]:starts[p + 1]`` of the block.
         floors: what a pair of each prompt must reach, score ÷ cost, (prompts,).
         costs: cost of each completion, or None where every pair costs 1.
+        longest: no |φ| of the block is above; None where that is not known yet.
     """
 
     phi: Shaped[np.ndarray, "rows d"]
     starts: Int64[np.ndarray, " prompts_plus_one"]
     floors: Float[np.ndarray, " prompts"]
     costs: Float[np.ndarray, " rows"] | None = None
+    longest: float | None = None
 
     def same_size(self) -> Iterator[tuple[Int64[np.ndarray, " some"], int]]:
         """Prompts grouped by size: their numbers in the block, and the size (2 or more)."""
@@ -58,11 +62,13 @@ class Survivors:
     Attributes:
         i, j: rows of the block, i < j.
         tops: no pair of the prompt has a score ÷ cost above this, (prompts,).
+        longest: no |φ| of the block is above.
     """
 
     i: Int64[np.ndarray, " pairs"]
     j: Int64[np.ndarray, " pairs"]
     tops: Float32[np.ndarray, " prompts"]
+    longest: float
 
 
 @runtime_checkable
@@ -81,7 +87,7 @@ class Kernel(Protocol):
     def name(self) -> str:
         """What does it."""
 
-    def mapped(self, factor: Float[np.ndarray, "d r"]) -> Mapped:
+    def mapped(self, factor: Float[np.ndarray, "d r"]) -> AbstractContextManager[Mapped]:
         """Ready to scan with L = `factor`."""
 
 
@@ -119,10 +125,10 @@ class NumpyKernel:
 
     name: str = "numpy"
 
-    def mapped(self, factor: Float[np.ndarray, "d r"]) -> Mapped:
+    def mapped(self, factor: Float[np.ndarray, "d r"]) -> AbstractContextManager[Mapped]:
         """Ready to scan with L = `factor`."""
         norm = float(np.linalg.norm(factor))
-        return _NumpyMapped(np.ascontiguousarray(factor, dtype=np.float32), norm)
+        return nullcontext(_NumpyMapped(np.ascontiguousarray(factor, dtype=np.float32), norm))
 
 
 @dataclass(frozen=True)
@@ -133,68 +139,83 @@ class _NumpyMapped:
     def scan(self, block: Block) -> Survivors:
         phi = np.asarray(block.phi, dtype=np.float32)
         h = phi @ self.factor
-        square = np.einsum("ij,ij->i", h, h)
-        longest = float(np.einsum("ij,ij->i", phi, phi).max(initial=0.0)) ** 0.5
-        terms, reach = max(self.factor.shape), float(square.max(initial=0.0)) ** 0.5
-        rounding = Rounding.of(terms, longest, self.norm, reach)
-        found = Found(block)
+        found = Found.of(block, self.norm, self.factor.shape)
+        if block.longest is None:
+            found.longest = float(np.einsum("ij,ij->i", phi, phi).max(initial=0.0)) ** 0.5
         for prompts, m in block.same_size():
             rows = block.starts[prompts][:, None] + np.arange(m)
-            local, n = h[rows], square[rows]
+            local = h[rows]
             seen = np.matmul(local, local.transpose(0, 2, 1))
-            seen *= np.float32(-2.0)
-            seen += n[:, None, :]
-            seen += n[:, :, None]
-            found.add(prompts, rows, seen.reshape(len(prompts), -1).max(axis=1), rounding, seen)
+            n = np.ascontiguousarray(np.diagonal(seen, axis1=1, axis2=2))
+            seen -= np.float32(0.5) * n[:, None, :]
+            seen -= np.float32(0.5) * n[:, :, None]
+            least = seen.reshape(len(prompts), -1).min(axis=1)
+            found.add(prompts, rows, least, float(n.max()), seen)
         return found.done()
 
 
+@dataclass
 class Found:
-    """Survivors of a block, size by size."""
+    """Survivors of a block, size by size.
 
-    def __init__(self, block: Block) -> None:
-        self.block = block
-        self.tops = np.zeros(len(block.floors), np.float32)
-        self._i: list[np.ndarray] = []
-        self._j: list[np.ndarray] = []
+    Args:
+        block: what is scanned; longest: no |φ| of it is above.
+        norm: |L| (Frobenius); terms: max(d, r).
+    """
+
+    block: Block
+    longest: float
+    norm: float
+    terms: int
+    tops: Float32[np.ndarray, " prompts"]
+    i: list[np.ndarray] = field(default_factory=list)
+    j: list[np.ndarray] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, block: Block, norm: float, shape: tuple[int, ...]) -> "Found":
+        """Nothing yet."""
+        tops = np.zeros(len(block.floors), np.float32)
+        return cls(block, block.longest or 0.0, norm, max(shape), tops)
 
     def add(
         self,
         prompts: Int64[np.ndarray, " some"],
         rows: Int64[np.ndarray, "some m"],
-        top: Float32[np.ndarray, " some"],
-        rounding: Rounding,
-        seen: Shaped[np.ndarray, "some m m"],
+        least: Float32[np.ndarray, " some"],
+        square: float,
+        seen: Float32[np.ndarray, "some m m"],
     ) -> None:
-        """Prompts of one size, with all their distances as float32 shows them.
+        """Prompts of one size, with all g_ij − n_i/2 − n_j/2 = −½ ‖h_i − h_j‖² in float32.
 
         Args:
-            top: the largest of each prompt; `seen` is read only where it may matter, and may be
-                anything that NumPy can index by a mask and convert.
+            least: the least of each prompt; square: the largest n.
         """
-        floors = self.block.floors[prompts]
-        costs = self.block.pair_costs(rows)
+        rounding = Rounding.of(self.terms, self.longest, self.norm, square**0.5)
+        floors, costs = self.block.floors[prompts], self.block.pair_costs(rows)
         if costs is None:
-            self.tops[prompts] = rounding.most(top)
-            live = np.flatnonzero(top >= rounding.least(floors))
-            close = np.asarray(seen[live]) >= rounding.least(floors[live])[:, None, None]
+            self.tops[prompts] = rounding.most(-2.0 * least)
+            most = -0.5 * rounding.least(floors)
+            live = np.flatnonzero(~(least > most))
+            close = ~(seen[live] > most[live][:, None, None])
         else:
-            ratio = rounding.most(np.asarray(seen)) / costs
+            ratio = rounding.most(-2.0 * seen) / costs
             self.tops[prompts] = ratio.reshape(len(prompts), -1).max(axis=1)
-            live = np.flatnonzero(self.tops[prompts] >= floors)
-            close = ratio[live] >= floors[live][:, None, None] * (1.0 - 4.0 * UNIT)
-        self._keep(rows[live], close)
-
-    def _keep(self, rows: np.ndarray, close: np.ndarray) -> None:
+            live = np.flatnonzero(~(self.tops[prompts] < floors * (1.0 - 4.0 * UNIT)))
+            close = ~(ratio[live] < floors[live][:, None, None] * (1.0 - 4.0 * UNIT))
         m = rows.shape[1]
-        close &= np.triu(np.ones((m, m), dtype=bool), 1)
-        prompt, i, j = np.nonzero(close)
-        self._i.append(rows[prompt, i])
-        self._j.append(rows[prompt, j])
+        close &= _above_diagonal(m)
+        prompt, place = np.divmod(np.flatnonzero(close), m * m)
+        i, j = np.divmod(place, m)
+        self.i.append(rows[live[prompt], i])
+        self.j.append(rows[live[prompt], j])
 
     def done(self) -> Survivors:
         """All of them."""
-        if not self._i:
-            nothing = np.empty(0, np.int64)
-            return Survivors(nothing, nothing, self.tops)
-        return Survivors(np.concatenate(self._i), np.concatenate(self._j), self.tops)
+        nothing = [np.empty(0, np.int64)]
+        i, j = np.concatenate(self.i or nothing), np.concatenate(self.j or nothing)
+        return Survivors(i, j, self.tops, self.longest)
+
+
+@lru_cache(maxsize=64)
+def _above_diagonal(m: int) -> np.ndarray:
+    return np.triu(np.ones((m, m), dtype=bool), 1)

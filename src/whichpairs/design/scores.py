@@ -9,10 +9,10 @@ Prompts whose best pair cannot reach the floor are not read again: when A change
 by more than the largest generalised eigenvalue μ of (A′, A) (`growth`).
 """
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
@@ -23,9 +23,6 @@ from whichpairs.design.criterion import Matrix
 from whichpairs.design.kernel import Block, Kernel, Mapped, NumpyKernel, Rounding
 from whichpairs.design.limits import Limits
 from whichpairs.design.space import BLOCK_ROWS, PairSpace, Rows, is_member
-
-WAVE = 8
-"""Blocks between two updates of the floor: the same for any number of threads."""
 
 CHUNK = 1024
 """Rows of a float64 product, always: a pair's score does not depend on the pairs beside it."""
@@ -40,20 +37,37 @@ class Best:
         scores: their scores −∂f/∂u_p.
         ceilings: no pair outside `pairs` has a score ÷ cost above its heap's, (groups + 1,); the last
             is for prompts in no group. (Pairs beyond a prompt's limit are outside of this.)
-        tops: what no pair's score ÷ cost exceeds, by prompt, (prompts,).
-        visited: prompts read.
+        known: for the next pass; visited: prompts read.
     """
 
     pairs: Rows
     scores: Float[np.ndarray, " pairs"]
     ceilings: Float[np.ndarray, " heaps"]
-    tops: Float32[np.ndarray, " prompts"]
+    known: "Known"
     visited: int
 
     @property
     def ceiling(self) -> float:
         """No pair outside `pairs` has a score ÷ cost above this."""
         return float(self.ceilings.max())
+
+
+@dataclass(frozen=True)
+class Known:
+    """What passes so far say of all prompts.
+
+    Args:
+        tops: no pair of the prompt has a score ÷ cost above, (prompts,); longest: no |φ| is above.
+    """
+
+    tops: Float32[np.ndarray, " prompts"]
+    longest: float
+
+    def grown(self, by: float) -> "Known":
+        """The same when scores may have grown by this factor."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            tops = np.nextafter((self.tops * np.float64(by)).astype(np.float32), np.float32(np.inf))
+        return Known(np.nan_to_num(tops, nan=np.inf, posinf=np.inf), self.longest)
 
 
 @dataclass(frozen=True)
@@ -84,15 +98,15 @@ class Sweep:
         factor: Float[np.ndarray, "d r"],
         keep: Int64[np.ndarray, " heaps"],
         floors: Float[np.ndarray, " heaps"],
-        tops: Float32[np.ndarray, " prompts"] | None = None,
+        known: Known | None = None,
     ) -> Best:
         """The best candidates by w_p ‖Lᵀ z_p‖² ÷ c_p.
 
         Args:
             keep: pairs to keep at most, by heap; floors: pairs below are not kept, by heap.
-            tops: no pair of a prompt is above; prompts below the floor are not read.
+            known: of earlier passes, for this factor: prompts below the floor are not read.
         """
-        return _Pass(self, factor, keep, floors, tops).run()
+        return _Pass(self, factor, keep, floors, known).run()
 
 
 def best_pairs(
@@ -142,6 +156,18 @@ def squared_lengths(
     return out
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """A block's pairs that reach the floor, with their heaps; the prompts' tops; the longest |φ|."""
+
+    keys: Int64[np.ndarray, " pairs"]
+    scores: Float[np.ndarray, " pairs"]
+    ratios: Float[np.ndarray, " pairs"]
+    heaps: Int64[np.ndarray, " pairs"]
+    tops: Float32[np.ndarray, " prompts"]
+    longest: float
+
+
 class _Pass:
     """The state of one pass."""
 
@@ -151,62 +177,66 @@ class _Pass:
         factor: np.ndarray,
         keep: np.ndarray,
         floors: np.ndarray,
-        tops: np.ndarray | None,
+        known: Known | None,
     ) -> None:
         self.sweep, self.factor = sweep, factor
         self.heap_of = sweep.heaps
         self.heaps = [_Heap(int(k), float(f)) for k, f in zip(keep, floors, strict=True)]
         prompts = len(sweep.space.sizes)
-        self.tops = np.full(prompts, np.inf, np.float32) if tops is None else tops.copy()
+        self.tops = np.full(prompts, np.inf, np.float32) if known is None else known.tops.copy()
+        self.longest = None if known is None else known.longest
+        self.seen_longest = 0.0 if known is None else known.longest
 
     def run(self) -> Best:
         space, sweep = self.sweep.space, self.sweep
         # Folded into the factor, the largest weight is seen by the kernel: it bounds all others.
-        mapped = sweep.kernel.mapped(self.factor * (sweep.weights.beta / 2.0))
+        factor = self.factor * (sweep.weights.beta / 2.0)
         live = np.flatnonzero((space.sizes >= 2) & (self.tops >= self._floors()[self.heap_of]))
-        with ThreadPoolExecutor(max_workers=sweep.threads) as pool:
-            blocks = iter(_runs(space, live))
-            while wave := list(islice(blocks, WAVE)):
-                floors = self._floors()
-                jobs = [pool.submit(self._block, mapped, floors, prompts) for prompts in wave]
-                for prompts, job in zip(wave, jobs, strict=True):
-                    keys, scores, ratios, tops = job.result()
-                    self.tops[prompts] = tops
-                    self._keep(
-                        keys,
-                        scores,
-                        ratios,
-                        np.searchsorted(space.starts, keys // space.rows, side="right") - 1,
-                    )
+        with (
+            sweep.kernel.mapped(factor) as mapped,
+            ThreadPoolExecutor(max_workers=sweep.threads) as pool,
+        ):
+            ahead: deque[tuple[np.ndarray, Future[_Scored]]] = deque()
+            for prompts in _runs(space, live):
+                ahead.append((prompts, pool.submit(self._block, mapped, self._floors(), prompts)))
+                while len(ahead) > 2 * sweep.threads:
+                    self._take(*ahead.popleft())
+            while ahead:
+                self._take(*ahead.popleft())
         return self._best(len(live))
+
+    def _take(self, prompts: np.ndarray, job: "Future[_Scored]") -> None:
+        """Merge a block. The floors it saw may be older ones: they let more through, that is all."""
+        found = job.result()
+        self.tops[prompts] = found.tops
+        self.seen_longest = max(self.seen_longest, found.longest)
+        for number, heap in enumerate(self.heaps):
+            some = found.heaps == number if len(self.heaps) > 1 else slice(None)
+            heap.add(found.keys[some], found.scores[some], found.ratios[some])
 
     def _floors(self) -> np.ndarray:
         return np.array([heap.floor for heap in self.heaps])
 
-    def _block(
-        self, mapped: Mapped, floors: np.ndarray, prompts: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Keys, scores and scores ÷ costs of what reaches the floor, and the prompts' tops."""
+    def _block(self, mapped: Mapped, floors: np.ndarray, prompts: np.ndarray) -> _Scored:
         space, limits = self.sweep.space, self.sweep.limits
         rows = _rows(space, prompts)
         starts = np.concatenate([[0], np.cumsum(space.sizes[prompts])]).astype(np.int64)
         phi = space.features[rows]
         costs = None if limits.row_costs is None else limits.row_costs[rows]
         floor = floors[self.heap_of[prompts]]
-        found = mapped.scan(Block(phi, starts, floor, costs))
-        number = np.arange(space.rows)[rows] if isinstance(rows, slice) else rows
+        found = mapped.scan(Block(phi, starts, floor, costs, self.longest))
         i, j = self._weighty(phi, found.i, found.j, floor, starts, costs)
-        pairs = np.stack([number[i], number[j]], axis=1)
+        owner = np.searchsorted(starts, i, side="right") - 1
+        shift = (space.starts[prompts] - starts[:-1])[owner]
+        pairs = np.stack([i + shift, j + shift], axis=1)
         keys = space.keys(pairs)
-        allowed = ~is_member(keys, space.excluded)
-        pairs, keys = pairs[allowed], keys[allowed]
         scores = exact_scores(space, pairs, self.factor, self.sweep.weights)
         ratios = scores / limits.costs(pairs)
-        owner = np.searchsorted(starts, i[allowed], side="right") - 1
-        kept = ratios >= floor[owner]
+        kept = (ratios >= floor[owner]) & ~is_member(keys, space.excluded)
         if limits.per_prompt is not None and limits.laminar:
-            kept &= _within(owner, ratios, keys, limits.per_prompt)
-        return keys[kept], scores[kept], ratios[kept], found.tops
+            kept[kept] = _within(owner[kept], ratios[kept], keys[kept], limits.per_prompt)
+        heaps = self.heap_of[prompts[owner[kept]]]
+        return _Scored(keys[kept], scores[kept], ratios[kept], heaps, found.tops, found.longest)
 
     def _weighty(
         self,
@@ -233,17 +263,6 @@ class _Pass:
         kept = score >= floor[owner] * cost
         return i[kept], j[kept]
 
-    def _keep(
-        self, keys: np.ndarray, scores: np.ndarray, ratios: np.ndarray, prompt: np.ndarray
-    ) -> None:
-        if len(self.heaps) == 1:
-            self.heaps[0].add(keys, scores, ratios)
-            return
-        of = self.heap_of[prompt]
-        for heap in np.unique(of):
-            some = of == heap
-            self.heaps[heap].add(keys[some], scores[some], ratios[some])
-
     def _best(self, visited: int) -> Best:
         parts = [heap.close() for heap in self.heaps]
         keys, scores, ratios = (np.concatenate(x) for x in zip(*parts, strict=True))
@@ -252,7 +271,8 @@ class _Pass:
         if len(keys) == self.sweep.space.candidates:
             ceilings[:] = 0.0
         pairs = self.sweep.space.from_keys(keys[order])
-        return Best(pairs, scores[order], ceilings, self.tops, visited)
+        known = Known(self.tops, self.seen_longest)
+        return Best(pairs, scores[order], ceilings, known, visited)
 
 
 class _Heap:

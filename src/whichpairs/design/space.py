@@ -16,8 +16,8 @@ from whichpairs.errors import UserError
 Rows = Int64[np.ndarray, "pairs 2"]
 """Pairs as row numbers, i < j."""
 
-BLOCK_ROWS = 8192
-"""Rows a block of a pass aims at: 256 to 1024 prompts of 8 to 32 completions."""
+BLOCK_ROWS = 16384
+"""Rows a block of a pass aims at: 512 to 2048 prompts of 8 to 32 completions."""
 
 
 @dataclass(frozen=True)
