@@ -168,7 +168,7 @@ def test_the_reference_policy_decides_what_the_policy_needs_to_know() -> None:
     desk, evidence = evidence_of(world, 100)
     one_only = np.where(np.arange(world.space.rows) % 16 < 2, 1.0, 1e-9)
     plain, few = (
-        look(desk.space, 1.0, world.prior, weight, evidence, seed=0).gap.policy_information
+        look(desk.space, 1.0, world.prior, weight, evidence, seed=0).gap.matrix
         for weight in (None, one_only)
     )
     assert np.trace(few) < 0.7 * np.trace(plain)

@@ -9,9 +9,9 @@ from pools import all_pairs, make_space, ragged_space
 from whichpairs.design import (
     Belief,
     FrankWolfe,
-    Gap,
     PairWeights,
     Problem,
+    gap_criterion,
     information,
     policy_information,
     prior,
@@ -91,7 +91,7 @@ def test_a_pass_by_a_belief_finds_the_best_pairs(threads: int) -> None:
 def test_a_design_by_a_belief_is_certified() -> None:
     space = make_space(60, 5, 3, seed=5)
     belief = Belief(np.array([2.0, -1.0, 0.5]), spd(3, 2))
-    gap = Gap(belief.policy_information(space))
+    gap = gap_criterion(belief.policy_information(space))
     weights = belief.weights(1.0)
     problem = Problem(space, gap, weights, 1e-3 * np.eye(3), 30)
     found = solve(problem, FrankWolfe(passes=30, tolerance=1e-4))
@@ -127,7 +127,7 @@ def test_leverage_is_one_on_average_and_does_not_depend_on_the_coordinates() -> 
 
 def test_a_bounded_batch_keeps_its_bounds_and_its_random_part() -> None:
     space = heavy_space(1)
-    gap = Gap(policy_information(space))
+    gap = gap_criterion(policy_information(space))
     problem = Problem(space, gap, PairWeights(1.0), prior(space, 1.0), 80)
     leverage = Leverage.of(space)
     found = bounded_batch(problem, leverage, np.random.default_rng(7), share=1 / 32)
@@ -150,7 +150,7 @@ def test_a_bounded_batch_keeps_its_bounds_and_its_random_part() -> None:
 def test_a_bounded_batch_of_a_tiny_pool_takes_the_nearest_where_few_are_near() -> None:
     space = heavy_space(2)
     tiny = space.some_prompts(2, seed=0)
-    gap = Gap(policy_information(tiny))
+    gap = gap_criterion(policy_information(tiny))
     problem = Problem(tiny, gap, PairWeights(1.0), prior(tiny, 1.0), tiny.candidates)
     found = bounded_batch(problem, Leverage.of(space), np.random.default_rng(0), share=0.1)
     assert len(np.unique(tiny.keys(found.pairs))) == tiny.candidates
@@ -158,7 +158,7 @@ def test_a_bounded_batch_of_a_tiny_pool_takes_the_nearest_where_few_are_near() -
 
 def test_solve_among_everything_is_nearly_the_solver_s_batch() -> None:
     space = make_space(50, 5, 3, seed=3)
-    gap = Gap(policy_information(space))
+    gap = gap_criterion(policy_information(space))
     problem = Problem(space, gap, PairWeights(1.0), prior(space, 1.0), 60)
     among = solve_among(problem, all_pairs(space))
     value = gap.value(problem.base + information(space, among, problem.weights))

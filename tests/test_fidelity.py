@@ -8,7 +8,14 @@ import pytest
 import tiny_models
 from cli import ok, pool_rows, write_jsonl
 from pools import all_pairs
-from whichpairs.design import Gap, PairSpace, PairWeights, information, policy_information, prior
+from whichpairs.design import (
+    PairSpace,
+    PairWeights,
+    gap_criterion,
+    information,
+    policy_information,
+    prior,
+)
 from whichpairs.design.baselines import random_pairs
 from whichpairs.features.pca import principal_axes
 from whichpairs.features.store import centred
@@ -75,7 +82,7 @@ def test_the_criterion_is_the_designs():
     x, pairs = features(5), np.array([[0, 1], [4, 7], [9, 10]])
     space = PairSpace(x, STARTS)
     m = prior(space, 1.0) + information(space, pairs, PairWeights(1.0))
-    assert Gap(policy_information(space)).value(m) == pytest.approx(plain_f(x, pairs))
+    assert gap_criterion(policy_information(space)).value(m) == pytest.approx(plain_f(x, pairs))
 
 
 @pytest.mark.parametrize("shape", [(60, 200), (200, 60)])

@@ -8,8 +8,8 @@ from scipy.optimize import minimize
 
 from pools import all_pairs, make_space, ragged_space
 from whichpairs.design import (
-    Gap,
     PairWeights,
+    gap_criterion,
     information,
     policy_information,
     prior,
@@ -148,7 +148,11 @@ def test_best_versus_worst_takes_every_prompts_widest_pair_first() -> None:
 
 def test_random_outlook_is_the_plain_mean_and_finds_the_least_prefix() -> None:
     space = make_space(40, 6, 4)
-    gap, weights, base = Gap(policy_information(space)), PairWeights(1.0), prior(space, 1.0)
+    gap, weights, base = (
+        gap_criterion(policy_information(space)),
+        PairWeights(1.0),
+        prior(space, 1.0),
+    )
 
     def mean(n: int, most: int) -> float:
         values = []
@@ -215,7 +219,11 @@ def test_labels_of_one_prompt_stay_in_one_fold() -> None:
 
 def test_random_needs_more_labels_for_more() -> None:
     space = make_space(30, 5, 3)
-    gap, weights, base = Gap(policy_information(space)), PairWeights(1.0), prior(space, 1.0)
+    gap, weights, base = (
+        gap_criterion(policy_information(space)),
+        PairWeights(1.0),
+        prior(space, 1.0),
+    )
     values = [
         random_outlook(space, gap, weights, base, n, 0.0, seed=1).value for n in (20, 60, 140)
     ]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pools import all_pairs, make_space, ragged_space
-from whichpairs.design import Gap, PairWeights, information, policy_information, prior
+from whichpairs.design import PairWeights, gap_criterion, information, policy_information, prior
 from whichpairs.design.information import random_second_moment
 
 
@@ -70,5 +70,5 @@ def test_unit_anchor_of_random_pairs(m: int, d: int, beta: float, n: int) -> Non
     """θ = 0, H₀ → 0, random pairs: predicted gap d (m − 1) / (m β n), whatever the features."""
     space = make_space(50, m, d, steep=True)
     m_random = n * beta**2 / 4 * random_second_moment(space)
-    predicted = beta / 2 * Gap(policy_information(space)).value(m_random)
+    predicted = beta / 2 * gap_criterion(policy_information(space)).value(m_random)
     assert predicted == pytest.approx(d * (m - 1) / (m * beta * n), rel=1e-9)

@@ -11,7 +11,7 @@ from scipy.special import expit
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from pools import make_space
 from whichpairs.cli import main
-from whichpairs.design import Belief, Gap, policy_information, prior
+from whichpairs.design import Belief, gap_criterion, policy_information, prior
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.foresight import Outlook, finite_sample, outlook
 from whichpairs.workflow.fit import foretold
@@ -120,7 +120,7 @@ def test_the_outlook_is_the_plain_formula() -> None:
     found = outlook(
         space,
         beta,
-        Gap(policy),
+        gap_criterion(policy),
         belief.weights(beta),
         base,
         known,

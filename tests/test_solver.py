@@ -12,10 +12,10 @@ from pools import all_pairs, make_space, ragged_space
 from whichpairs.design import (
     DOptimal,
     FrankWolfe,
-    Gap,
     PairSpace,
     PairWeights,
     Problem,
+    gap_criterion,
     information,
     policy_information,
     solve,
@@ -34,7 +34,9 @@ def problem_on(
     weights = PairWeights(1.0) if theta is None else PairWeights(1.0, theta)
     scale = budget * np.trace(random_second_moment(space)) / 4 / space.dim
     base = ridge * scale * np.eye(space.dim)
-    return Problem(space, criterion or Gap(policy_information(space)), weights, base, budget)
+    return Problem(
+        space, criterion or gap_criterion(policy_information(space)), weights, base, budget
+    )
 
 
 def value_of(problem: Problem, pairs: np.ndarray) -> float:
@@ -94,7 +96,7 @@ def cvxpy_optimum(problem: Problem, d_optimal: bool) -> float:
     limits = [u >= 0, u <= 1, cp.sum(u) == problem.budget]
     if d_optimal:
         return float(cp.Problem(cp.Minimize(-cp.log_det(m)), limits).solve(solver="SCS", eps=1e-8))
-    root = np.linalg.cholesky(problem.criterion.policy_information)
+    root = np.linalg.cholesky(problem.criterion.matrix)
     # matrix_frac(R, M) = tr(Rᵀ M⁻¹ R)
     return float(cp.Problem(cp.Minimize(cp.matrix_frac(root, m)), limits).solve(solver="CLARABEL"))
 

@@ -38,6 +38,7 @@ CRITERIA = [
     "uniform-prompts",
     "reference",
     "d-optimal",
+    "a-optimal",
     "best-vs-worst",
 ]
 
@@ -83,7 +84,7 @@ def test_batches_hold_only_what_may_be_picked(criterion: str, run: Path, capsys)
         learns = {"adaptive": [budget, 0, 0], "signal": [budget, None, None]}  # 4 d = 80
         assert said == learns.get(criterion, [None] * 3)
         ok(capsys, "label", "--run", run, "--simulate", "score")
-    certified = criterion in {"adaptive", "gap", "d-optimal"}
+    certified = criterion in {"adaptive", "gap", "d-optimal", "a-optimal"}
     assert (found["certificate"] is not None) == certified
     assert (found["passes"] > 0) == certified
     assert (found["lower_bound"] is not None) == (criterion in {"adaptive", "gap"})
@@ -481,7 +482,7 @@ def test_before_labels_the_belief_is_the_prior(run: Path, capsys) -> None:
         phi = np.asarray(space.feature_set(None)[2], float)
         space.batches = {}
         desk = Desk(space, SelectSettings(budget=1))
-        prior, policy = desk.prior, desk.gap.policy_information
+        prior, policy = desk.prior, desk.gap.matrix
     m, plain = prior.copy(), np.linalg.inv(prior)
     before = beta / 2 * np.trace(policy @ plain)
     for row in batch_rows(found):

@@ -15,7 +15,7 @@ from whichpairs.errors import MissingExtraError, UserError, WhichpairsError
 if TYPE_CHECKING:
     from whichpairs.bench.bench import BenchSettings
     from whichpairs.bench.bench import bench as run_bench
-    from whichpairs.design import FrankWolfe, Gap, PairSpace, PairWeights, Problem, solve
+    from whichpairs.design import FrankWolfe, PairSpace, PairWeights, Problem, solve
     from whichpairs.pool.read import Columns
     from whichpairs.report.run_report import report as write_report
     from whichpairs.workflow.collect import import_pool
@@ -39,7 +39,14 @@ if TYPE_CHECKING:
     from whichpairs.workflow.train import train_policy
 
 _HOME = {
-    "whichpairs.design": ("FrankWolfe", "Gap", "PairSpace", "PairWeights", "Problem", "solve"),
+    "whichpairs.design": (
+        "FrankWolfe",
+        "PairSpace",
+        "PairWeights",
+        "Problem",
+        "gap_criterion",
+        "solve",
+    ),
     "whichpairs.pool.read": ("Columns",),
     "whichpairs.bench.bench": ("BenchSettings",),
     "whichpairs.workflow.collect": ("import_pool",),
@@ -72,7 +79,6 @@ __all__ = [
     "EvaluateSettings",
     "FeatureSettings",
     "FrankWolfe",
-    "Gap",
     "GenerateSettings",
     "JudgeSettings",
     "LoopSettings",
@@ -89,6 +95,7 @@ __all__ = [
     "evaluate_run",
     "export_labels",
     "fit_labels",
+    "gap_criterion",
     "generate_pool",
     "import_pool",
     "label_from_file",

@@ -5,7 +5,7 @@ from scipy.special import expit
 
 from whichpairs.bench.desk import Desk, Method
 from whichpairs.bench.rivals import RIVALS
-from whichpairs.design import Belief, Gap, Problem, information, solve
+from whichpairs.design import Belief, Problem, gap_criterion, information, solve
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.bounded import Leverage, bounded_batch
 from whichpairs.design.space import Rows
@@ -92,7 +92,7 @@ def _problem(desk: Desk, drawn: Rows, budget: int, belief: Belief) -> Problem:
     known = np.concatenate([desk.asked, drawn])
     base = desk.fit.strength * desk.world.prior + information(space, known, weights)
     policy = belief.policy_information(space, desk.world.reference, seed=desk.seed)
-    return Problem(space, Gap(policy), weights, base, budget - len(drawn))
+    return Problem(space, gap_criterion(policy), weights, base, budget - len(drawn))
 
 
 METHODS: dict[str, Method] = {

@@ -20,7 +20,7 @@ from whichpairs.bench.grid import Cell
 from whichpairs.bench.methods import METHODS
 from whichpairs.bench.regimes import WELL_SPECIFIED
 from whichpairs.bench.world import World
-from whichpairs.design import Gap, PairWeights, information, policy_information
+from whichpairs.design import PairWeights, gap_criterion, information, policy_information
 from whichpairs.design.foresight import finite_sample, outlook
 from whichpairs.train.fit import fit_theta
 from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
@@ -93,7 +93,7 @@ def _view(desk: Desk) -> View:
 
 def _bare(world: World, asked: np.ndarray) -> float:
     """(β/2) tr(I(θ†) M⁻¹) with the labels' information at θ†."""
-    gap = Gap(policy_information(world.space, world.reference, world.best[None, :]))
+    gap = gap_criterion(policy_information(world.space, world.reference, world.best[None, :]))
     weights = PairWeights(world.beta, world.best)
     m = VAGUE * world.prior + information(world.space, asked, weights)
     return world.beta / 2 * gap.value(m)

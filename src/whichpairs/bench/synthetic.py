@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import expit
 
 from whichpairs.bench.world import World
-from whichpairs.design import Gap, PairSpace, PairWeights, information, policy_information
+from whichpairs.design import PairSpace, PairWeights, gap_criterion, information, policy_information
 from whichpairs.train.fit import fit_theta
 
 
@@ -28,7 +28,7 @@ def log_linear(
 def predicted_gap(world: World, pairs: np.ndarray, prior: np.ndarray) -> float:
     """(β/2) tr(I(θ*) M⁻¹) with the labels' information at θ* (design.md, section 2, eq. 4)."""
     star = _star(world)
-    truth = Gap(policy_information(world.space, world.reference, star[None, :]))
+    truth = gap_criterion(policy_information(world.space, world.reference, star[None, :]))
     m = prior + information(world.space, pairs, PairWeights(world.beta, star))
     return world.beta / 2 * truth.value(m)
 

@@ -13,7 +13,14 @@ import numpy as np
 
 from whichpairs.bench.synthetic import log_linear, predicted_gap, realised_gap
 from whichpairs.bench.world import World
-from whichpairs.design import FrankWolfe, Gap, PairWeights, Problem, policy_information, solve
+from whichpairs.design import (
+    FrankWolfe,
+    PairWeights,
+    Problem,
+    gap_criterion,
+    policy_information,
+    solve,
+)
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.information import random_second_moment
 from whichpairs.pool.run import versions
@@ -59,7 +66,7 @@ def _gaps(world: World, design: str, draws: int, seed: int) -> tuple[float, np.n
     ridge = 1e-6 * scale * np.eye(space.dim)
     rng = np.random.default_rng([seed, 7])
     if design == "plug-in":
-        problem = Problem(space, Gap(policy_information(space)), weights, ridge, LABELS)
+        problem = Problem(space, gap_criterion(policy_information(space)), weights, ridge, LABELS)
         batches = [solve(problem, FrankWolfe(tolerance=1e-2)).pairs]
     else:
         batches = [random_pairs(space, LABELS, rng) for _ in range(10)]

@@ -18,12 +18,19 @@ def command(
         str,
         typer.Option(
             help="adaptive, signal (for DPO), gap (plug-in), random, uniform-prompts, reference, "
-            "d-optimal or best-vs-worst."
+            "d-optimal, a-optimal, c-optimal, i-optimal or best-vs-worst."
         ),
     ] = "adaptive",
     features: Annotated[str | None, typer.Option(help="Feature set; else the latest.")] = None,
     score: Annotated[
         str | None, typer.Option(help="For best-vs-worst: a score; else the latest fit.")
+    ] = None,
+    matrix: Annotated[
+        str | None,
+        typer.Option(
+            help="For c-optimal a direction, (d,); for i-optimal a moment, (d, d): a .npy in the "
+            "features' coordinates."
+        ),
     ] = None,
     controls: Annotated[
         int, typer.Option(help="Random pairs of held-out prompts beside the budget, never fitted.")
@@ -49,6 +56,7 @@ def command(
         criterion=criterion,
         features=features,
         score=score,
+        matrix=matrix,
         controls=controls,
         prior_spread=prior_spread,
         seed=seed,

@@ -9,7 +9,17 @@ relatives), `prediction` (what a design will buy, and what random would need).
 """
 
 from whichpairs.design.belief import Belief, PairWeights
-from whichpairs.design.criterion import Criterion, DOptimal, Gap
+from whichpairs.design.criterion import (
+    Criterion,
+    DOptimal,
+    Linear,
+    Sum,
+    a_optimal,
+    c_optimal,
+    check_dim,
+    gap_criterion,
+    i_optimal,
+)
 from whichpairs.design.information import information, policy_information, prior
 from whichpairs.design.prediction import RandomOutlook, random_outlook
 from whichpairs.design.solver import FrankWolfe, PassReport, Problem, Solution, solve
@@ -20,13 +30,19 @@ __all__ = [
     "Criterion",
     "DOptimal",
     "FrankWolfe",
-    "Gap",
+    "Linear",
     "PairSpace",
     "PairWeights",
     "PassReport",
     "Problem",
     "RandomOutlook",
     "Solution",
+    "Sum",
+    "a_optimal",
+    "c_optimal",
+    "check_dim",
+    "gap_criterion",
+    "i_optimal",
     "information",
     "policy_information",
     "prior",

@@ -1,12 +1,17 @@
-"""What a design minimises: convex functions f of the information matrix M.
+"""What a design minimises: convex functions f of the information matrix M, and their sums.
 
-Each knows its value, and a factor L of the matrix A = L Lᵀ = −∂f/∂M, so that the derivative of f
-with respect to a pair's count is −w_p ‖Lᵀ z_p‖² (design.md, section 3). Both are used with
-Cholesky factors; no inverse is formed.
+Each knows its value; a factor L of the matrix A = L Lᵀ = −∂f/∂M, so that the derivative of f with
+respect to a pair's count is −w_p ‖Lᵀ z_p‖² (design.md, section 3); what swaps of pairs change; and
+what a lower bound says of a value. All are used with Cholesky factors; no inverse is formed.
+
+    `Linear`     tr(W M⁻¹)            `gap_criterion`, `a_optimal`, `c_optimal`, `i_optimal`
+    `DOptimal`   −log det M
+    `Sum`        w₁ f₁ + w₂ f₂ + …
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,7 +21,15 @@ from scipy.linalg import cho_solve, cholesky, eigh, solve_triangular
 from whichpairs.errors import UserError
 
 Matrix = Float[np.ndarray, "d d"]
+Out = Float[np.ndarray, "out d"]
+Into = Float[np.ndarray, "into d"]
 Slope = Callable[[float], float]
+
+ROUNDING = 1e-9
+"""Asymmetry and negative eigenvalues of W that are taken for rounding, as a share of its largest."""
+
+SINGULAR = 1e-12
+"""det(M − p pᵀ + q qᵀ) ÷ det M up to which a swap leaves M singular."""
 
 
 @runtime_checkable
@@ -36,16 +49,29 @@ class Criterion(Protocol):
     def slope_along(self, m: Matrix, to: Matrix) -> Slope:
         """γ ↦ d f((1 − γ) M + γ M′) / dγ, for a line search."""
 
-    def swap_change(
-        self,
-        d_pp: np.ndarray,
-        d_qq: np.ndarray,
-        d_pq: np.ndarray,
-        a_pp: np.ndarray,
-        a_qq: np.ndarray,
-        a_pq: np.ndarray,
-    ) -> np.ndarray:
-        """f(M − p pᵀ + q qᵀ) − f(M) from the products d = ·ᵀM⁻¹·, a = ·ᵀA· of p and q."""
+    def swap_change(self, *products: np.ndarray) -> np.ndarray:
+        """f(M − p pᵀ + q qᵀ) − f(M) from the products d = ·ᵀM⁻¹·, a = ·ᵀA· of p and q: pp, qq, pq
+        of d, then of a."""
+
+    def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
+        """f(M − p pᵀ + q qᵀ) − f(M) of every swap.
+
+        Args:
+            out: rows p = √w z of pairs in M, (o, d); into: rows q of pairs that are not, (i, d).
+
+        Returns:
+            (o, i), +∞ where the swap leaves M singular.
+        """
+
+    def certificate(self, value: float, bound: float, dim: int) -> float | None:
+        """How far a design is from the best one, as a share, at most.
+
+        Args:
+            value: f of the design; bound: no design has less; dim: d.
+
+        Returns:
+            At least 0, up to rounding; None where the bound says nothing.
+        """
 
 
 def lower_factor(m: Matrix) -> Matrix:
@@ -67,45 +93,107 @@ def lower_factor(m: Matrix) -> Matrix:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """f(M) = tr(Ī M⁻¹): (β/2) f is the predicted gap J(π*) − J(π) (L-optimality).
+class Linear:
+    """f(M) = tr(W M⁻¹), L-optimality: the variance of what W weighs.
 
     Args:
-        policy_information: Ī, symmetric positive semidefinite, d × d.
+        matrix: W, symmetric positive semidefinite, d × d.
+        name: the field's name for this W.
 
-    Source: arXiv:2606.19607; equation 4 of design.md, section 2; Pukelsheim (1993), ch. 2.
+    Raises:
+        UserError: W is not square, finite, symmetric or positive semidefinite.
+
+    Source: Fedorov (1972), ch. 2; Pukelsheim (1993), ch. 2.
     """
 
-    policy_information: Matrix
-    name: str = "gap"
+    matrix: np.ndarray
+    name: str = "l-optimal"
+
+    def __post_init__(self) -> None:
+        check_matrix(self.matrix, self.name)
+
+    @cached_property
+    def _root(self) -> Float[np.ndarray, "d r"]:
+        return root(self.matrix)
 
     def value(self, m: Matrix) -> float:
-        """tr(Ī M⁻¹)."""
-        return float(np.trace(cho_solve((lower_factor(m), True), self.policy_information)))
+        """tr(W M⁻¹)."""
+        return float(np.trace(cho_solve((lower_factor(m), True), self.matrix)))
 
     def score_factor(self, m: Matrix) -> Float[np.ndarray, "d r"]:
-        """M⁻¹ R where Ī = R Rᵀ, so that L Lᵀ = M⁻¹ Ī M⁻¹."""
-        return np.asarray(cho_solve((lower_factor(m), True), root(self.policy_information)))
+        """M⁻¹ R where W = R Rᵀ, so that L Lᵀ = M⁻¹ W M⁻¹."""
+        return np.asarray(cho_solve((lower_factor(m), True), self._root))
 
     def slope_along(self, m: Matrix, to: Matrix) -> Slope:
         """−Σ_i g_i (λ_i − 1) / (1 − γ + γ λ_i)² in the basis that makes M and M′ diagonal."""
         rates, basis = _together(m, to)
-        gains = np.einsum("ik,ij,jk->k", basis, self.policy_information, basis)
+        gains = np.einsum("ik,ij,jk->k", basis, self.matrix, basis)
         return lambda t: float(-np.sum(gains * (rates - 1.0) / (1.0 - t + t * rates) ** 2))
 
-    def swap_change(
-        self,
-        d_pp: np.ndarray,
-        d_qq: np.ndarray,
-        d_pq: np.ndarray,
-        a_pp: np.ndarray,
-        a_qq: np.ndarray,
-        a_pq: np.ndarray,
-    ) -> np.ndarray:
-        """The rank-two Woodbury identity (Fedorov's exchange for a linear criterion)."""
-        determinant = (1.0 - d_pp) * (1.0 + d_qq) + d_pq**2
-        change = (1.0 + d_qq) * a_pp - 2.0 * d_pq * a_pq - (1.0 - d_pp) * a_qq
-        return np.asarray(change / determinant)
+    def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
+        """The rank-two Woodbury identity (Fedorov 1972, ch. 3), from the products d = ·ᵀM⁻¹·
+        and a = ·ᵀA· of p and q."""
+        factor = self.score_factor(m)
+        return _linear_change(*_leverages(m, out, into), *_products(out @ factor, into @ factor))
+
+    def swap_change(self, *products: np.ndarray) -> np.ndarray:
+        """As `swap_changes`, from the products."""
+        return _linear_change(*products)
+
+    def certificate(self, value: float, bound: float, dim: int) -> float | None:
+        """value ÷ bound − 1; None where the bound is not above 0."""
+        return value / bound - 1.0 if 0.0 < bound < np.inf else None
+
+
+def gap_criterion(policy_information: np.ndarray) -> Linear:
+    """W = Ī: (β/2) f is the predicted gap J(π*) − J(π).
+
+    Source: arXiv:2606.19607; equation 4 of design.md, section 2.
+    """
+    return Linear(policy_information, "gap")
+
+
+def a_optimal(dim: int) -> Linear:
+    """W = 1: the sum of the variances of θ's `dim` coordinates.
+
+    Source: Pukelsheim (1993), ch. 6; "One family" of design.md, section 2, as are the next two.
+    """
+    return Linear(np.eye(dim), "a-optimal")
+
+
+def c_optimal(direction: np.ndarray) -> Linear:
+    """W = c cᵀ: the variance of cᵀθ, one contrast of features.
+
+    Args:
+        direction: c, (d,), any scale.
+
+    Raises:
+        UserError: c is not a vector, not finite, or 0.
+
+    Source: Elfving, "Optimum allocation in linear regression theory" (1952).
+    """
+    c = np.asarray(direction, np.float64)
+    if c.ndim != 1 or not np.isfinite(c).all() or not c.any():
+        got = f"shape {c.shape}" if c.ndim != 1 else "0 everywhere" if not c.any() else "NaN or ∞"
+        raise UserError("a c-optimal direction must be a finite vector other than 0", f"got {got}")
+    return Linear(np.outer(c, c), "c-optimal")
+
+
+def i_optimal(moment: np.ndarray) -> Linear:
+    """W = E[φ φᵀ]: the mean variance of φᵀθ over the features to predict for (also V- or IV-optimal).
+
+    Args:
+        moment: E[φ φᵀ], (d, d).
+
+    Raises:
+        UserError: it is no moment (see `Linear`), or 0.
+
+    Source: Atkinson, Donev and Tobias, "Optimum Experimental Designs, with SAS" (2007), ch. 10.
+    """
+    w = np.asarray(moment, np.float64)
+    if not w.any():
+        raise UserError("an i-optimal moment must be other than 0", "got 0 everywhere")
+    return Linear(w, "i-optimal")
 
 
 @dataclass(frozen=True)
@@ -131,18 +219,123 @@ class DOptimal:
         rates, _ = _together(m, to)
         return lambda t: float(-np.sum((rates - 1.0) / (1.0 - t + t * rates)))
 
-    def swap_change(
-        self,
-        d_pp: np.ndarray,
-        d_qq: np.ndarray,
-        d_pq: np.ndarray,
-        a_pp: np.ndarray,
-        a_qq: np.ndarray,
-        a_pq: np.ndarray,
-    ) -> np.ndarray:
-        """−log of the determinant's ratio (Fedorov 1972)."""
-        ratio = (1.0 - d_pp) * (1.0 + d_qq) + d_pq**2
-        return np.asarray(-np.log(np.maximum(ratio, 1e-300)))
+    def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
+        """−log of the determinant's ratio (Fedorov 1972, ch. 3)."""
+        return _volume_change(*_leverages(m, out, into))
+
+    def swap_change(self, *products: np.ndarray) -> np.ndarray:
+        """As `swap_changes`, from the products."""
+        return _volume_change(*products[:3])
+
+    def certificate(self, value: float, bound: float, dim: int) -> float | None:
+        """exp((value − bound) / d) − 1: a bound on −log det M certifies the D-efficiency."""
+        share = float(np.expm1((value - bound) / dim))
+        return share if np.isfinite(share) else None
+
+
+@dataclass(frozen=True)
+class Sum:
+    """f = Σ_k w_k f_k, a compound criterion.
+
+    Args:
+        parts: weight, above 0, and criterion of each.
+
+    Raises:
+        UserError: there are no parts, or a weight is not a finite number above 0.
+
+    Source: Läuter (1974); Atkinson, Donev and Tobias (2007), ch. 21.
+    """
+
+    parts: tuple[tuple[float, Criterion], ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise UserError("a sum of criteria needs at least one", "got none")
+        for weight, part in self.parts:
+            if not 0.0 < weight < np.inf:
+                raise UserError(
+                    "a criterion's weight must be a finite number above 0",
+                    f"got {weight} for {part.name}",
+                )
+
+    @property
+    def name(self) -> str:
+        """``1 gap + 0.1 d-optimal``."""
+        return " + ".join(f"{weight:g} {part.name}" for weight, part in self.parts)
+
+    def value(self, m: Matrix) -> float:
+        """Σ_k w_k f_k(M)."""
+        return sum(weight * part.value(m) for weight, part in self.parts)
+
+    def score_factor(self, m: Matrix) -> Float[np.ndarray, "d r"]:
+        """The parts' factors side by side, each times √w_k."""
+        return np.hstack([np.sqrt(weight) * part.score_factor(m) for weight, part in self.parts])
+
+    def slope_along(self, m: Matrix, to: Matrix) -> Slope:
+        """The sum of the parts' slopes."""
+        slopes = [(weight, part.slope_along(m, to)) for weight, part in self.parts]
+        return lambda t: sum(weight * slope(t) for weight, slope in slopes)
+
+    def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
+        """The sum of the parts' changes."""
+        changes = [weight * part.swap_changes(m, out, into) for weight, part in self.parts]
+        return np.asarray(np.sum(changes, axis=0))
+
+    def swap_change(self, *products: np.ndarray) -> np.ndarray:
+        """As `swap_changes`, from the products: what of A is not D-optimality's M⁻¹ is linear."""
+        share = _volume(self)
+        leverage, score = products[:3], products[3:]
+        rest = [np.asarray(a - share * d) for a, d in zip(score, leverage, strict=True)]
+        return np.asarray(_linear_change(*leverage, *rest) + share * _volume_change(*leverage))
+
+    def certificate(self, value: float, bound: float, dim: int) -> float | None:
+        """value ÷ bound − 1 where all parts are linear, and so f > 0; None where one is not."""
+        first = self.parts[0][1]
+        return first.certificate(value, bound, dim) if _is_linear(self) else None
+
+
+def check_matrix(matrix: np.ndarray, name: str = "criterion") -> None:
+    """W must be one that `Linear` can weigh with.
+
+    Raises:
+        UserError: it is not square, finite, symmetric or positive semidefinite.
+    """
+    rule = f"the {name} matrix must be "
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
+        raise UserError(f"{rule}square", f"got shape {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise UserError(f"{rule}finite", "got NaN or ∞")
+    skew = float(np.abs(matrix - matrix.T).max())
+    if skew > ROUNDING * float(np.abs(matrix).max()):
+        raise UserError(
+            f"{rule}symmetric",
+            f"it differs from its transpose by up to {skew:.3g}",
+            "pass (W + W.T) / 2 if that is what you mean",
+        )
+    values = np.linalg.eigvalsh(matrix)
+    if values[0] < -ROUNDING * max(values[-1], -values[0]):
+        raise UserError(
+            f"{rule}positive semidefinite",
+            f"its least eigenvalue is {values[0]:.3g}, its largest {values[-1]:.3g}",
+            "compute it in float64 as a mean of outer products",
+        )
+
+
+def check_dim(criterion: Criterion, dim: int) -> None:
+    """A criterion must be for as many features as there are.
+
+    Raises:
+        UserError: a matrix in it is not `dim` × `dim`.
+    """
+    match criterion:
+        case Linear(matrix, name) if len(matrix) != dim:
+            raise UserError(
+                f"the {name} matrix must be {dim} × {dim}, for {dim} features",
+                f"got {len(matrix)} × {len(matrix)}",
+            )
+        case Sum(parts):
+            for _, part in parts:
+                check_dim(part, dim)
 
 
 def root(m: Matrix) -> Float[np.ndarray, "d r"]:
@@ -152,9 +345,58 @@ def root(m: Matrix) -> Float[np.ndarray, "d r"]:
     return np.asarray(vectors[:, keep] * np.sqrt(values[keep]))
 
 
+def _is_linear(criterion: Criterion) -> bool:
+    if isinstance(criterion, Sum):
+        return all(_is_linear(part) for _, part in criterion.parts)
+    return isinstance(criterion, Linear)
+
+
 def _together(m: Matrix, to: Matrix) -> tuple[np.ndarray, np.ndarray]:
     """λ and B with Bᵀ M B = 1 and Bᵀ M′ B = diag(λ)."""
     c = lower_factor(m)
     half = solve_triangular(c, to, lower=True)
     rates, q = eigh(solve_triangular(c, half.T, lower=True))
     return np.maximum(rates, 0.0), solve_triangular(c, q, lower=True, trans="T")
+
+
+def _leverages(m: Matrix, p: Out, q: Into) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """pᵀM⁻¹p, qᵀM⁻¹q and pᵀM⁻¹q, shaped as by `_products`."""
+    c = lower_factor(m)
+    return _products(*(solve_triangular(c, rows.T, lower=True).T for rows in (p, q)))
+
+
+def _products(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """‖p‖² of every row, as a column; ‖q‖², as a row; and p·q of every two."""
+    pp, qq = (np.einsum("ij,ij->i", rows, rows) for rows in (p, q))
+    return pp[:, None], qq[None, :], p @ q.T
+
+
+def _ratio(d_pp: np.ndarray, d_qq: np.ndarray, d_pq: np.ndarray) -> np.ndarray:
+    """det(M − p pᵀ + q qᵀ) ÷ det M."""
+    return np.asarray((1.0 - d_pp) * (1.0 + d_qq) + d_pq**2)
+
+
+def _linear_change(
+    d_pp: np.ndarray,
+    d_qq: np.ndarray,
+    d_pq: np.ndarray,
+    a_pp: np.ndarray,
+    a_qq: np.ndarray,
+    a_pq: np.ndarray,
+) -> np.ndarray:
+    change = np.asarray((1.0 + d_qq) * a_pp - 2.0 * d_pq * a_pq - (1.0 - d_pp) * a_qq)
+    ratio = _ratio(d_pp, d_qq, d_pq)
+    left = np.full(change.shape, np.inf)
+    return np.asarray(np.divide(change, ratio, out=left, where=ratio > SINGULAR))
+
+
+def _volume_change(d_pp: np.ndarray, d_qq: np.ndarray, d_pq: np.ndarray) -> np.ndarray:
+    ratio = _ratio(d_pp, d_qq, d_pq)
+    return np.asarray(-np.log(ratio, out=np.full(ratio.shape, -np.inf), where=ratio > SINGULAR))
+
+
+def _volume(criterion: Criterion) -> float:
+    """The weight of −log det M in it."""
+    if isinstance(criterion, Sum):
+        return sum(weight * _volume(part) for weight, part in criterion.parts)
+    return float(isinstance(criterion, DOptimal))

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.belief import PairWeights
-from whichpairs.design.criterion import Gap, Matrix
+from whichpairs.design.criterion import Linear, Matrix
 from whichpairs.design.information import information
 from whichpairs.design.space import PairSpace, Rows
 
@@ -90,7 +90,7 @@ class Outlook:
 def outlook(
     space: PairSpace,
     beta: float,
-    gap: Gap,
+    gap: Linear,
     weights: PairWeights,
     base: Matrix,
     known: int,
@@ -124,7 +124,7 @@ def outlook(
 
 def _random_values(
     space: PairSpace,
-    gap: Gap,
+    gap: Linear,
     weights: PairWeights,
     base: Matrix,
     budgets: Sequence[int],

@@ -11,6 +11,7 @@ from whichpairs.report import panels
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.words import data, plural, say
+from whichpairs.workflow.batch import BEST
 
 SHOWN = 6
 
@@ -24,7 +25,7 @@ def convergence(facts: Facts) -> Section:
         if passes and len(found) < SHOWN:
             found.append(_passes(name, record.result, passes))
     if not found:
-        why = "No batch has been picked by a solver (criterion adaptive, gap or d-optimal)."
+        why = "No batch has been picked by a solver (criterion adaptive, gap, d-optimal …)."
         command = f"whichpairs select --run {shlex.quote(str(facts.root))} --budget N"
         if facts.batches or facts.next.startswith("whichpairs select"):
             return Section("convergence", "Convergence", missing=Missing(why, command))
@@ -54,7 +55,8 @@ def _projections(facts: Facts) -> list[Markup]:
 
 def _passes(name: str, r: dict[str, Any], passes: list[dict[str, Any]]) -> Figure:
     volume, wary = r["criterion"] == "d-optimal", r["criterion"] == "adaptive"
-    unit = 1.0 if volume else r["beta"] / 2
+    own = r["criterion"] in BEST
+    unit = 1.0 if own else r["beta"] / 2
     rows = [
         {
             "number": row["number"],
@@ -80,8 +82,8 @@ def _passes(name: str, r: dict[str, Any], passes: list[dict[str, Any]]) -> Figur
             " The passes look for the best batch if the model holds, and so for the bound; the "
             "large dot is the batch that was picked, warily and a part of it at random."
         )
-    axis = "−log det M" if volume else "predicted gap"
-    final = None if volume else r["predicted_gap"]
+    axis = "−log det M" if volume else "tr(W M⁻¹)" if own else "predicted gap"
+    final = None if own else r["predicted_gap"]
     label = f"{axis} and its lower bound by pass. " + str(caption.striptags())
     return Figure(panels.convergence(f"passes-{name}", rows, final, axis, label), caption)
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Tile, Verdict
 from whichpairs.report.words import data, plural, say
+from whichpairs.workflow.batch import BEST
 
 HOW = {
     "adaptive": "the predicted gap given the labels so far, warily of the model and in part at random",
@@ -20,6 +21,9 @@ HOW = {
     "uniform-prompts": "chance, a prompt first and then a pair",
     "reference": "chance, both ends drawn from the reference policy",
     "d-optimal": "D-optimality (the volume of θ’s uncertainty)",
+    "a-optimal": "A-optimality (the variances of θ’s coordinates)",
+    "c-optimal": "c-optimality (the variance of one contrast of the features)",
+    "i-optimal": "I-optimality (the mean variance of what θ predicts)",
     "best-vs-worst": "score, best against worst",
 }
 NO_EVIDENCE = "no fitted or trained policy has been evaluated on held-out prompts"
@@ -72,9 +76,9 @@ def _tiles(facts: Facts) -> list[Tile]:
     where = say("in {n} batches", n=count) if count > 1 else Markup("in one batch")
     tiles = [Tile(data(facts.picked, "count"), say("pairs picked, {where}", where=where))]
     if r["certificate"] is not None:
-        best = "D-efficiency" if r["criterion"] == "d-optimal" else "batch"
+        best = BEST.get(r["criterion"], "best possible batch")
         best += ", if the model holds" if r["criterion"] == "adaptive" else ""
-        words = say("at most, from the best possible {best} (batch {name})", best=best, name=name)
+        words = say("at most, from the {best} (batch {name})", best=best, name=name)
         tiles.append(Tile(data(r["certificate"], "percent"), words))
     else:
         words = say("certificate of batch {name}", name=name)
@@ -130,15 +134,12 @@ def _certificate(name: str, r: dict[str, Any]) -> Markup:
     if r["certificate"] is None:
         why = (
             "its lower bound is not above 0 yet (more --passes)"
-            if r["criterion"] in ("adaptive", "gap")
+            if r["criterion"] in ("adaptive", "gap", *BEST)
             else "this criterion has none"
         )
         return say("Batch {name} has none: {why}.", name=name, why=why)
-    of = (
-        "the best possible D-efficiency"
-        if r["criterion"] == "d-optimal"
-        else ("the best batch there can be of its size")
-    )
+    own = BEST.get(r["criterion"])
+    of = f"the {own}" if own else "the best batch there can be of its size"
     sentence = "Batch {name} is at most {share} from {of}"
     regret = None if at_random(r) else r["regret_share"]
     if r["criterion"] == "adaptive":

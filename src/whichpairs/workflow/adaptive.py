@@ -18,11 +18,12 @@ import numpy as np
 from whichpairs.design import (
     Belief,
     FrankWolfe,
-    Gap,
+    Linear,
     PairSpace,
     PassReport,
     Problem,
     Solution,
+    gap_criterion,
     information,
     solve,
 )
@@ -91,7 +92,7 @@ class View:
 
     belief: Belief
     base: np.ndarray
-    gap: Gap
+    gap: Linear
     known: int
 
 
@@ -136,7 +137,7 @@ def look(
     weights = belief.weights(beta)
     base = strength * prior + information(space, evidence.known, weights)
     some = space.some_prompts(SAMPLE_PROMPTS, seed)
-    gap = Gap(belief.policy_information(some, reference, seed=seed))
+    gap = gap_criterion(belief.policy_information(some, reference, seed=seed))
     return View(belief, base, gap, len(evidence.known))
 
 

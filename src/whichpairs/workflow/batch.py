@@ -46,6 +46,15 @@ _WHY_RANDOM = {
 }
 
 
+BEST = {
+    "d-optimal": "best possible D-efficiency",
+    "a-optimal": "best possible batch by A-optimality",
+    "c-optimal": "best possible batch by c-optimality",
+    "i-optimal": "best possible batch by I-optimality",
+}
+"""What the certificate of a criterion other than the gap compares with."""
+
+
 def _how(r: dict[str, Any]) -> str:
     """``, 128 of them at random …`` for those that learn from labels."""
     if r["random_picked"] is None:
@@ -70,9 +79,7 @@ def batch_message(r: dict[str, Any]) -> str:
     if r["criterion"] != "random" and r["random_picked"] != r["picked"]:
         text += f"; random would need {needs} labels" if needs else "; random cannot get there"
     if r["certificate"] is not None:
-        of = (
-            "best possible D-efficiency" if r["criterion"] == "d-optimal" else "best possible batch"
-        )
+        of = BEST.get(r["criterion"], "best possible batch")
         text += f"; at most {100 * r['certificate']:.2g} % from the {of}"
     return f"{text}.\n{r['batch_file']}"
 

@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from whichpairs.design import Gap, PairSpace, PairWeights, information, policy_information, prior
+from whichpairs.design import (
+    PairSpace,
+    PairWeights,
+    gap_criterion,
+    information,
+    policy_information,
+    prior,
+)
 from whichpairs.design.baselines import random_pairs
 from whichpairs.features.store import centred, open_features
 from whichpairs.pool.pool import Pool
@@ -77,7 +84,7 @@ def fidelity_loss(
     with threadpool_limits(1):
         spaces = [PairSpace(_rotated(x), starts) for x in (large, small)]
         weights = PairWeights(1.0)  # both H₀ and M are proportional to β², so the loss has no β
-        criterion, base = Gap(policy_information(spaces[0])), prior(spaces[0], 1.0)
+        criterion, base = gap_criterion(policy_information(spaces[0])), prior(spaces[0], 1.0)
 
         def value(pairs: np.ndarray) -> float:
             return criterion.value(base + information(spaces[0], pairs, weights))

@@ -12,15 +12,14 @@ import numpy as np
 
 from whichpairs.design import (
     Belief,
-    Criterion,
-    DOptimal,
     FrankWolfe,
-    Gap,
+    Linear,
     PairSpace,
     PairWeights,
     PassReport,
     Problem,
     Solution,
+    gap_criterion,
     information,
     policy_information,
     prior,
@@ -40,6 +39,7 @@ from whichpairs.train.fit import fit
 from whichpairs.workflow.adaptive import Evidence, View, look, next_batch, signal_batch
 from whichpairs.workflow.batch import batch_message, batch_rows, finite
 from whichpairs.workflow.stage import Outcome, find
+from whichpairs.workflow.target import OPTIMALITIES, Target, check_named
 from whichpairs.workflow.workspace import Workspace, workspace
 
 CERTIFIED_WORK = 5e8
@@ -53,7 +53,7 @@ CRITERIA = (
     "random",
     "uniform-prompts",
     "reference",
-    "d-optimal",
+    *OPTIMALITIES,
     "best-vs-worst",
 )
 
@@ -71,9 +71,10 @@ class SelectSettings:
         criterion: one of `CRITERIA`; adaptive looks at the labels so far and is wary of a wrong
             model (`workflow.adaptive`); gap is the paper's plug-in design; signal, for a language
             model that DPO will train from the reference (`design.signal`), wants some labels first
-            and picks at random without.
+            and picks at random without; d-, a-, c- and i-optimal are those of `design.criterion`.
         features: name of the feature set; None is the latest.
         score: for best-vs-worst, the column it goes by; None is the latest fit.
+        matrix: for c-optimal and i-optimal, the .npy of the direction, (d,), or moment, (d, d).
         controls: random pairs of held-out prompts to label beside the budget, never fitted.
         prior_spread: τ, the prior standard deviation of a random pair's margin, in logits.
         seed: None is the run's.
@@ -84,6 +85,7 @@ class SelectSettings:
     criterion: str = "adaptive"
     features: str | None = None
     score: str | None = None
+    matrix: str | None = None
     controls: int = 0
     prior_spread: float = PRIOR_MARGIN_SPREAD
     seed: int | None = None
@@ -96,6 +98,7 @@ class SelectSettings:
             raise UserError(
                 f"criterion must be one of {', '.join(CRITERIA)}", f"got {self.criterion!r}"
             )
+        check_named(self.criterion, self.matrix)
         if not 0.0 < self.prior_spread < float("inf"):
             raise UserError(
                 "prior spread must be a finite number of logits above 0", f"got {self.prior_spread}"
@@ -170,14 +173,24 @@ class Desk:
         names = ("budget", "criterion", "score", "controls", "prior_spread", "passes", "tolerance")
         chosen = {name: getattr(s, name) for name in names}
         chosen |= {"features": self.name, "seed": self.seed, "beta": self.beta}
+        chosen |= {} if s.matrix is None else {"matrix": s.matrix}
         inputs = {
             "pool": self.space.pool.fingerprint,
             "features": self.record.result["fingerprint"],
             "labels": self.space.labels_fingerprint,
+            **(self.target.inputs if self.target else {}),
         }
         if s.criterion == "best-vs-worst" and s.score is None:
             inputs["fit"] = max(self.space.run.finished("fits"), default=None)
         return chosen, inputs
+
+    @cached_property
+    def target(self) -> Target | None:
+        """The optimality that the user named; None for the gap, and for those that solve nothing."""
+        s = self.settings
+        if s.criterion not in OPTIMALITIES:
+            return None
+        return Target(s.criterion, self.phi.shape[1], s.matrix)
 
     @cached_property
     def pairs(self) -> PairSpace:
@@ -229,7 +242,7 @@ class Desk:
         belief = Belief(np.zeros(self.pairs.dim))
         weights = belief.weights(self.beta)
         known = information(self.pairs, self.evidence.known, weights)
-        gap = Gap(policy_information(self.pairs, self.space.pool.weight))
+        gap = gap_criterion(policy_information(self.pairs, self.space.pool.weight))
         return View(belief, self.prior + known, gap, len(self.evidence.known))
 
     @cached_property
@@ -238,7 +251,7 @@ class Desk:
         return self.view.belief.weights(self.beta)
 
     @property
-    def gap(self) -> Gap:
+    def gap(self) -> Linear:
         """The gap criterion at the belief."""
         return self.view.gap
 
@@ -326,7 +339,7 @@ class Desk:
                 "too_far": batch.too_far,
             }
             return batch.pairs, batch.solution, how
-        criterion: Criterion = self.gap if s.criterion == "gap" else DOptimal()
+        criterion = self.target.criterion if self.target else self.gap
         problem = Problem(self.pairs, criterion, self.weights, self.base, s.budget)
         solution = solve(problem, method, watch)
         return solution.pairs, solution, how
@@ -351,18 +364,18 @@ class Desk:
         nothing = {"lower_bound": None, "certificate": None, "regret_share": None}
         if solution is None:
             return nothing | {"passes": 0}
-        passes = {"passes": len(solution.reports)}
-        if self.settings.criterion == "d-optimal":
-            # The bound is one on −log det M: it certifies D-efficiency, and no gap.
-            share = float(np.expm1((solution.value - solution.bound) / self.pairs.dim))
+        passes, bound, dim = {"passes": len(solution.reports)}, solution.bound, self.pairs.dim
+        if self.target:
+            # The bound is one on this criterion: it certifies the batch by it, and no gap.
+            share = self.target.criterion.certificate(solution.value, bound, dim)
             return nothing | {"certificate": share} | passes
-        bound = solution.bound
-        positive = np.isfinite(bound) and bound > 0
-        room = random_value - bound
+        certificate, room = self.gap.certificate(value, bound, dim), random_value - bound
+        if certificate is None:
+            return nothing | passes
         return {
-            "lower_bound": self.beta / 2 * bound if positive else None,
-            "certificate": value / bound - 1.0 if positive else None,
-            "regret_share": (value - bound) / room if positive and room > 0 else None,
+            "lower_bound": self.beta / 2 * bound,
+            "certificate": certificate,
+            "regret_share": (value - bound) / room if room > 0 else None,
         } | passes
 
     def _write(
