@@ -20,6 +20,7 @@ from whichpairs.design import (
     policy_information,
     solve,
 )
+from whichpairs.design.candidates import Candidates
 from whichpairs.design.exchange import exchange
 from whichpairs.design.information import random_second_moment
 from whichpairs.design.scores import best_pairs, exact_scores
@@ -179,14 +180,24 @@ def test_swapping_signs_or_order_of_completions_changes_no_value() -> None:
 def test_exchange_never_makes_a_batch_worse_and_mends_a_poor_one() -> None:
     problem = problem_on(ragged_space([6] * 20, 4, 3), 12, ridge=1e-3)
     pairs = all_pairs(problem.space)
-    z = (
-        problem.space.differences(pairs)
-        * np.sqrt(problem.weights(problem.space.differences(pairs)))[:, None]
+    candidates = Candidates.of(
+        problem.space, problem.weights, problem.limits, problem.space.keys(pairs)
     )
-    start = np.random.default_rng(0).choice(len(pairs), 12, replace=False)
-    end = exchange(z, start, problem.base, problem.criterion, swaps=200, goal=-np.inf)
-    assert len(set(end.tolist())) == 12
-    before, after = (value_of(problem, pairs[k]) for k in (np.sort(start), end))
+    start = np.zeros(len(pairs), np.int64)
+    start[np.random.default_rng(0).choice(len(pairs), 12, replace=False)] = 1
+    end = exchange(
+        candidates,
+        start,
+        problem.base,
+        problem.criterion,
+        problem.budget,
+        problem.limits,
+        swaps=200,
+        goal=-np.inf,
+    )
+    assert end.sum() == 12
+    assert end.max() == 1
+    before, after = (value_of(problem, np.repeat(pairs, k, axis=0)) for k in (start, end))
     bound = solve(problem, EXACT).bound
     assert after < before
     assert after <= 1.15 * bound

@@ -61,7 +61,7 @@ def oracle(desk: Desk, budget: int) -> Rows:
     problem = _problem(desk, drawn, budget, Belief(desk.world.best, desk.belief.precision))
     leverage = Leverage.of(desk.space)
     batches = [
-        random_pairs(problem.space, problem.budget, desk.rng),
+        random_pairs(problem.space, int(problem.budget), desk.rng),
         *(
             bounded_batch(problem, leverage, desk.rng, random=0, share=share).pairs
             for share in (1 / 2, 1 / 8, 1 / 32)

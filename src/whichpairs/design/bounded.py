@@ -105,7 +105,7 @@ def bounded_batch(
     Args:
         share: α in (0, 1]; random: pairs picked at random first, None is `random_share` of the budget.
     """
-    space, n = problem.space, problem.budget
+    space, n = problem.space, int(problem.budget)
     count = round(random_share(share) * n) if random is None else random
     drawn = np.empty((0, 2), np.int64)
     if count:

@@ -1,75 +1,98 @@
 """Exchange steps on an integral batch: swap a picked pair for a candidate while that pays.
 
 The best batch is nearly the n top-scoring pairs when n ≫ d, and is not when n is a few times d
-(design.md, section 3). There Fedorov's exchange repairs the rounding.
+(design.md, section 3). There Fedorov's exchange repairs the rounding. Swaps that break a limit are
+not made.
 """
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from scipy.linalg import solve_triangular
 
+from whichpairs.design.candidates import Candidates
 from whichpairs.design.criterion import Criterion, Matrix, lower_factor
+from whichpairs.design.limits import Budget, Limits
+from whichpairs.design.rounding import Ledger
 
 OUT, IN = 64, 256
-"""How many members that matter least, and candidates that matter most, a step looks at."""
+"""How many labels that matter least, and candidates that matter most, a shortlist has."""
+
+FROM_ONE_LIST = 24
+"""Swaps made from one shortlist, at most, before all candidates are looked at again."""
 
 
 def exchange(
-    z: Float[np.ndarray, "candidates d"],
-    members: Int64[np.ndarray, " n"],
+    candidates: Candidates,
+    counts: Int64[np.ndarray, " n"],
     base: Matrix,
     criterion: Criterion,
+    budget: Budget,
+    limits: Limits,
     *,
     swaps: int,
     goal: float,
 ) -> Int64[np.ndarray, " n"]:
-    """A batch no worse than `members`: the best single swap, again and again, at most `swaps` times.
+    """A batch no worse than `counts`: the best single swap, again and again, at most `swaps` times.
 
     Args:
-        z: √w_p z_p of every candidate, so that a pair's information is z zᵀ.
-        members: the batch, as rows of `z`.
+        counts: labels by candidate.
         base: M₀.
         goal: good enough: stop when f is at most this.
 
     Source: Fedorov, "Theory of Optimal Experiments" (1972), ch. 3.
     """
-    inside = np.zeros(len(z), dtype=bool)
-    inside[members] = True
-    m = base + z[members].T @ z[members]
-    value = criterion.value(m)
-    for _ in range(swaps if inside.sum() < len(z) else 0):
-        if value <= goal:
+    ledger = Ledger.of(candidates, counts, budget, limits)
+    m = base + candidates.information(counts.astype(np.float64))
+    value, left = criterion.value(m), swaps
+    while left > 0 and value > goal:
+        out, into = _shortlists(candidates, ledger.counts, m, criterion)
+        before = left
+        for _ in range(min(FROM_ONE_LIST, left)):
+            swap = _best_swap(candidates.z, ledger, out, into, m, criterion)
+            if swap is None:
+                break
+            p, q = swap
+            trial = m - np.outer(candidates.z[p], candidates.z[p])
+            trial += np.outer(candidates.z[q], candidates.z[q])
+            after = criterion.value(trial)
+            if after >= value - 1e-9 * abs(value):
+                break
+            ledger.add(p, -1)
+            ledger.add(q)
+            m, value, left = trial, after, left - 1
+            if value <= goal:
+                break
+        if left == before:
             break
-        out, into = _best_swap(z, inside, m, criterion)
-        trial = m - np.outer(z[out], z[out]) + np.outer(z[into], z[into])
-        after = criterion.value(trial)
-        if after >= value - 1e-9 * abs(value):
-            break
-        inside[out], inside[into] = False, True
-        m, value = trial, after
-    return np.flatnonzero(inside).astype(np.int64)
+    return ledger.counts
+
+
+def _shortlists(
+    c: Candidates, counts: np.ndarray, m: Matrix, criterion: Criterion
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels that look least worth keeping, and the candidates that look most worth adding."""
+    half = solve_triangular(lower_factor(m), np.eye(len(m)), lower=True, trans="T")
+    leverage, score = c.scores(half), c.scores(criterion.score_factor(m))
+    lost = np.where(counts > c.least, score / np.maximum(1.0 - leverage, 1e-12), np.inf)
+    gained = np.where(counts < c.repeats, score / (1.0 + leverage) / c.costs, -np.inf)
+    lost /= c.costs
+    outs = np.argsort(lost, kind="stable")[: min(OUT, int(np.isfinite(lost).sum()))]
+    ins = np.argsort(-gained, kind="stable")[: min(IN, int(np.isfinite(gained).sum()))]
+    return outs, ins
 
 
 def _best_swap(
-    z: np.ndarray, inside: np.ndarray, m: np.ndarray, criterion: Criterion
-) -> tuple[int, int]:
-    """The pair (out, in) whose swap lowers f most, among those that look best one by one."""
-    c = lower_factor(m)
-    d_half = solve_triangular(c, z.T, lower=True).T
-    a_half = z @ criterion.score_factor(m)
-    leverage = np.einsum("ij,ij->i", d_half, d_half)
-    score = np.einsum("ij,ij->i", a_half, a_half)
-    lost = np.where(inside, score / np.maximum(1.0 - leverage, 1e-12), np.inf)
-    gained = np.where(inside, -np.inf, score / (1.0 + leverage))
-    outs = np.argsort(lost, kind="stable")[: min(OUT, int(inside.sum()))]
-    ins = np.argsort(-gained, kind="stable")[: min(IN, int((~inside).sum()))]
-    change = criterion.swap_change(
-        leverage[outs][:, None],
-        leverage[ins][None, :],
-        d_half[outs] @ d_half[ins].T,
-        score[outs][:, None],
-        score[ins][None, :],
-        a_half[outs] @ a_half[ins].T,
-    )
+    z: np.ndarray,
+    ledger: Ledger,
+    out: np.ndarray,
+    into: np.ndarray,
+    m: Matrix,
+    criterion: Criterion,
+) -> tuple[int, int] | None:
+    """The allowed swap (out, in) that lowers f most."""
+    if len(out) == 0 or len(into) == 0:
+        return None
+    change = criterion.swap_changes(m, z[out], z[into])
+    change = np.where(ledger.may_swap(out, into), change, np.inf)
     o, i = np.unravel_index(int(np.argmin(change)), change.shape)
-    return int(outs[o]), int(ins[i])
+    return (int(out[o]), int(into[i])) if np.isfinite(change[o, i]) else None

@@ -1,68 +1,118 @@
 """The best batch and its certificate: Frank–Wolfe over all pairs (design.md, section 3).
 
-    minimise f(M(u)) over 0 ≤ u_p ≤ 1, Σ_p u_p = n,   M(u) = M₀ + Σ_p u_p w_p z_p z_pᵀ
+    minimise f(M(u)) over the limits on u,   M(u) = M₀ + Σ_p u_p w_p z_p z_pᵀ
 
-A pass finds the n best-scoring pairs u⁺. They are the Frank–Wolfe vertex, an integral batch in
-themselves, and the certificate: every design, integral ones included, has
+A pass finds the pairs of the highest scores s_p = −∂f/∂u_p, and with them the linear programme's
+best answer u⁺ (`vertex`). f is convex, so for every feasible design, integral ones included,
 
-    f ≥ f(u) − Σ_p (u⁺_p − u_p) s_p.
+    f ≥ f(M) + tr(A (M − M₀)) − Σ_p u⁺_p s_p,   A = −∂f/∂M,
 
-Between passes the design is improved on the few candidates that the last pass kept.
+at any positive definite M: that is the certificate. Between passes the design is improved on the few
+candidates that passes kept, by mixing vertices (`master`).
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Int64
-from scipy.optimize import brentq
 from threadpoolctl import threadpool_limits
 
 from whichpairs.design.belief import PairWeights
-from whichpairs.design.criterion import Criterion, Matrix
+from whichpairs.design.candidates import Candidates
+from whichpairs.design.criterion import Criterion, Matrix, check_dim
 from whichpairs.design.exchange import exchange
 from whichpairs.design.information import random_second_moment
-from whichpairs.design.limits import check_budget
-from whichpairs.design.scores import Best, best_pairs
+from whichpairs.design.kernel import Kernel, NumpyKernel
+from whichpairs.design.limits import Budget, Limits, check
+from whichpairs.design.mixing import Mix, unit_of
+from whichpairs.design.rounding import Ledger, roundings
+from whichpairs.design.scores import Best, Known, Sweep, growth
 from whichpairs.design.space import PairSpace, Rows
+from whichpairs.design.vertex import best_counts, whole_counts
+from whichpairs.errors import UserError
+
+SLACK = 0.03
+"""A pass keeps pairs down to this share below the price: they may matter after the next step."""
+
+START_PROMPTS = 4096
+"""Prompts behind the first matrix."""
+
+SAMPLE_LABELS, SAMPLE_PROMPTS, SAMPLE_SHARE = 64, 2000, 0.2
+"""A solve begins on a sample of prompts with 64 labels a dimension and 2 000 prompts at least, unless
+that is more than a fifth of the pool."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Which `budget` pairs of `space` minimise `criterion`?
+    """Which pairs of `space` minimise `criterion` within a budget?
 
     Args:
         weights: what a pair's label teaches (w_p).
         base: M₀ = H₀ plus the information of labels already there, d × d.
-        budget: pairs to pick, 1 to the number of candidates.
+        budget: labels to pick, 1 to the number of candidates; where pairs have costs, what they may
+            cost together.
+        limits: what else a batch must obey.
+
+    Raises:
+        UserError: names the limit that cannot be met.
     """
 
     space: PairSpace
     criterion: Criterion
     weights: PairWeights
     base: Matrix
-    budget: int
+    budget: Budget
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        check_budget(self.budget, self.space.candidates)
+        check_dim(self.criterion, self.space.dim)
+        check(self.space, self.budget, self.limits)
+
+    @property
+    def labels(self) -> float:
+        """The labels that the budget buys, about."""
+        costs = self.limits.row_costs
+        if costs is None:
+            return float(self.budget)
+        return float(self.budget / (2.0 * np.quantile(costs, 0.25)))
 
 
 @dataclass(frozen=True)
 class PassReport:
     """Where the solve stands after a pass: f of the relaxed design and of the best batch so far,
-    the best lower bound, seconds since the start."""
+    the best lower bound, the batch's certificate (None where the bound says nothing), the share of
+    prompts that the pass read, seconds since the start."""
 
     number: int
     relaxed: float
     batch: float
     bound: float
+    certificate: float | None
+    read: float
     seconds: float
 
-    @property
-    def certificate(self) -> float | None:
-        """How far the batch is from the bound, as a share of it; None where the bound says nothing."""
-        return self.batch / self.bound - 1.0 if self.bound > 0 else None
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a solve stood after a pass: all it takes to go on to the same batch.
+
+    Attributes:
+        keys: of the candidates; counts: of the mixed vertices, (vertices, candidates); shares: α.
+        batch: keys of the best batch, one a label; factor: L of the last pass.
+        tops, longest: `scores.Known`; bound, reports: so far.
+    """
+
+    keys: Int64[np.ndarray, " n"]
+    counts: Float[np.ndarray, "vertices n"]
+    shares: Float[np.ndarray, " vertices"]
+    batch: Int64[np.ndarray, " labels"]
+    factor: Float[np.ndarray, "d r"]
+    tops: np.ndarray
+    longest: float
+    bound: float
+    reports: tuple[PassReport, ...]
 
 
 @dataclass(frozen=True)
@@ -71,17 +121,21 @@ class FrankWolfe:
 
     Args:
         passes: passes over all pairs, at most.
-        tolerance: stop when the relaxed design is certified to this share of the bound.
-        inner: improvement steps between passes, on the kept candidates.
+        tolerance: stop when the batch is certified to this share of the best, or when what is left
+            is integrality: the relaxed design is certified to a quarter of it, or to a hundredth of
+            the batch's own gap.
+        inner: linear programmes between passes, at most, on the kept candidates.
         swaps: exchange steps on the final batch, at most (they matter when n is not ≫ d).
-        threads: workers of a pass; the result does not depend on it.
+        threads: workers; the result does not depend on it.
+        kernel: the float32 arithmetic of a pass; the result does not depend on it.
     """
 
     passes: int = 15
     tolerance: float = 1e-3
-    inner: int = 60
+    inner: int = 40
     swaps: int = 2000
     threads: int = 1
+    kernel: Kernel = field(default_factory=NumpyKernel)
 
 
 @dataclass(frozen=True)
@@ -89,247 +143,351 @@ class Solution:
     """An integral batch, and how good it is at most and at least.
 
     Attributes:
-        pairs: the batch, by key.
+        pairs: the batch, by key; a pair stands as often as it is to be labelled.
         value: f of the batch.
-        bound: no batch of this size has f below it.
+        bound: no batch within the limits has f below it.
+        certificate: how far the batch is from the best, at most; None where the bound says nothing.
         relaxed: f of the fractional design found.
         reports: one a pass.
-        scores: −∂f/∂u_p of the batch's pairs at the last pass, in the order of `pairs`.
+        scores: −∂f/∂u_p of the batch's pairs at the design found, in the order of `pairs`.
+        interrupted: stopped by the user before it was done.
     """
 
     pairs: Rows
     value: float
     bound: float
+    certificate: float | None
     relaxed: float
     reports: tuple[PassReport, ...]
     scores: Float[np.ndarray, " pairs"]
-
-
-@dataclass
-class _Design:
-    """A fractional design on a working set of pairs, with its information matrix."""
-
-    keys: np.ndarray
-    z: np.ndarray  # √w_p z_p, so that a pair's information is z zᵀ
-    u: np.ndarray
-    m: np.ndarray
-    base: np.ndarray = field(repr=False)
-
-    def move(self, vertex: np.ndarray, to: np.ndarray, step: float) -> None:
-        """u ← (1 − γ) u + γ u⁺, and M with it."""
-        self.u *= 1.0 - step
-        self.u[vertex] += step
-        self.m = (1.0 - step) * self.m + step * to
-
-    def matrix(self, members: np.ndarray) -> np.ndarray:
-        """M of the integral design on these members of the working set."""
-        return np.asarray(self.base + self.z[members].T @ self.z[members])
+    interrupted: bool = False
 
 
 def solve(
     problem: Problem,
     method: FrankWolfe | None = None,
     watch: Callable[[PassReport], None] = lambda report: None,
+    *,
+    resume: Checkpoint | None = None,
+    keep: Callable[[Checkpoint], None] = lambda checkpoint: None,
 ) -> Solution:
     """The certified batch.
 
-    Deterministic: the same problem gives the same batch, byte for byte, on any number of threads.
+    Deterministic: the same problem gives the same batch, byte for byte, on any number of threads, by
+    any kernel, and when it was killed and goes on from a checkpoint. Ctrl-C ends it with the best
+    batch so far, once there is one.
+
+    Args:
+        watch: told of every pass; keep: given a checkpoint after every pass but the last.
+        resume: an earlier checkpoint of the same problem and method.
     """
     with threadpool_limits(1):
-        return _Solve(problem, method or FrankWolfe(), watch).run()
+        work = _Solve(problem, method or FrankWolfe(), watch, keep)
+        if resume is not None:
+            work.restore(resume)
+        return work.run()
 
 
 class _Solve:
     """The state of one solve."""
 
     def __init__(
-        self, problem: Problem, method: FrankWolfe, watch: Callable[[PassReport], None]
+        self,
+        problem: Problem,
+        method: FrankWolfe,
+        watch: Callable[[PassReport], None],
+        keep: Callable[[Checkpoint], None] = lambda checkpoint: None,
     ) -> None:
-        self.problem, self.method, self.watch = problem, method, watch
+        self.problem, self.method, self.watch, self.keep = problem, method, watch, keep
+        limits = problem.limits
+        self.sweep = Sweep(problem.space, problem.weights, limits, method.kernel, method.threads)
+        self.heaps = 1 if limits.groups is None else len(limits.groups.names) + 1
         self.started = time.perf_counter()
         self.reports: list[PassReport] = []
         self.bound = -np.inf
-        self.batch_value, self.batch_keys = np.inf, np.empty(0, np.int64)
-        self.design: _Design | None = None
+        self.batch = np.empty(0, np.int64)
+        self.batch_value = np.inf
+        self.mix: Mix | None = None
+        self.known: Known | None = None
+        self.factor: np.ndarray | None = None
 
     def run(self) -> Solution:
-        factor = self.problem.criterion.score_factor(self._first_matrix())
-        for number in range(1, self.method.passes + 1):
-            best = self._pass(factor)
-            if self.design is None:
-                self.design = self._begin(best)
-            else:
-                self._tighten(best)
-                self._widen(best)
-            self._improve()
-            self._offer_rounded()
-            relaxed = self.problem.criterion.value(self.design.m)
-            self._report(number, relaxed)
-            if number > 1 and relaxed - self.bound <= self.method.tolerance * abs(self.bound):
-                break
-            factor = self.problem.criterion.score_factor(self.design.m)
-        return self._finish()
+        interrupted = False
+        try:
+            while len(self.reports) < self.method.passes and not self._done():
+                self._round()
+        except KeyboardInterrupt:
+            if not self.reports:
+                raise
+            interrupted = True
+        return self._finish(interrupted)
 
-    def _first_matrix(self) -> np.ndarray:
-        """M where every candidate has an equal share: a well-conditioned place to begin."""
-        space, weights = self.problem.space, self.problem.weights
-        mean = random_second_moment(space) * (weights.beta**2 / 4.0)
-        return np.asarray(self.problem.base + self.problem.budget * mean)
+    def restore(self, old: Checkpoint) -> None:
+        """Stand where that checkpoint was made."""
+        candidates = self._candidates(old.keys)
+        self.mix = Mix.of(self.problem, candidates, list(old.counts), old.shares)
+        self.bound, self.reports = old.bound, list(old.reports)
+        self.known, self.factor = Known(old.tops, old.longest), old.factor
+        self.batch, self.batch_value = old.batch, old.reports[-1].batch
+        self.started -= old.reports[-1].seconds
 
-    def _pass(self, factor: np.ndarray) -> Best:
-        n, d = self.problem.budget, self.problem.space.dim
-        keep = min(2 * n + 16 * d, self.problem.space.candidates)
-        threads = self.method.threads
-        return best_pairs(self.problem.space, factor, self.problem.weights, keep, threads)
+    def _round(self) -> None:
+        """A pass, and what follows from it."""
+        m, floors = self._look()
+        best = self._pass(m, floors)
+        if self.mix is None:
+            self.mix = Mix.start(self.problem, self._candidates(self._keys(best)), m)
+        else:
+            self.mix = self.mix.moved(self._candidates(self._keys(best)))
+        self._tighten(m, best)
+        self.mix.improve(self.method.inner, 0.1 * self.method.tolerance)
+        self._offer()
+        self._report(best)
+        if not self._done():
+            self.keep(self._checkpoint())
 
-    def _gather(self, keys: np.ndarray) -> np.ndarray:
-        pairs = self.problem.space.from_keys(keys)
-        z = self.problem.space.differences(pairs)
-        return np.asarray(z * np.sqrt(self.problem.weights(z))[:, None])
+    def _look(self) -> tuple[Matrix, np.ndarray]:
+        """Where to take the scores, and below what they cannot matter."""
+        if self.mix is not None:
+            prices = self.mix.vertex().prices
+            return self.mix.m, np.resize(prices, self.heaps) * (1.0 - SLACK)
+        part = _sampled(self.problem)
+        if part is None:
+            return _first_matrix(self.problem), np.zeros(self.heaps)
+        return _begin_on(self.problem, part, self.method)
 
-    def _begin(self, best: Best) -> _Design:
-        keys = np.sort(self.problem.space.keys(best.pairs))
-        z, base = self._gather(keys), self.problem.base
-        design = _Design(keys, z, np.zeros(len(keys)), base, base)
-        vertex = np.searchsorted(keys, self.problem.space.keys(best.pairs[: self.problem.budget]))
-        design.u[vertex] = 1.0
-        design.m = design.matrix(vertex)
-        self._offer(design, vertex)
-        return design
+    def _pass(self, m: Matrix, floors: np.ndarray) -> Best:
+        factor = self.problem.criterion.score_factor(m)
+        if self.known is not None and self.factor is not None:
+            old = self.factor
+            self.known = self.known.grown(growth(factor @ factor.T, old @ old.T))
+        keep, most = self._keep_at_most(), self.problem.space.candidates
+        while True:
+            best = self.sweep(factor, np.minimum(keep, most), floors, self.known)
+            enough = best.ceiling == 0.0 or not self._short(best)
+            self.known, self.factor = best.known, factor
+            if enough:
+                return best
+            keep, floors = 4 * keep, np.zeros(self.heaps)
 
-    def _tighten(self, best: Best) -> None:
-        """The Frank–Wolfe lower bound at the design whose scores `best` holds."""
-        assert self.design is not None
-        top = np.maximum(best.scores[: self.problem.budget], best.ceiling).sum()
-        criterion, design = self.problem.criterion, self.design
-        factor = criterion.score_factor(design.m)
-        held = float(np.einsum("ir,ij,jr->", factor, design.m - self.problem.base, factor))
-        self.bound = max(self.bound, criterion.value(design.m) - (float(top) - held))
+    def _keep_at_most(self) -> Int64[np.ndarray, " heaps"]:
+        """Candidates to keep, by heap: the linear programme needs n of them, the next steps a few more."""
+        problem = self.problem
+        room = (2 if problem.limits.laminar else 4) * problem.labels
+        _, high = problem.limits.group_bounds(problem.budget)
+        share = np.append(high / problem.budget, 1.0)
+        return np.ceil(share * room + 16 * problem.space.dim).astype(np.int64)
 
-    def _widen(self, best: Best) -> None:
-        """The working set becomes the design's support and what the pass kept."""
-        assert self.design is not None
-        old = self.design
-        support = old.keys[old.u > 0.0]
-        keys = np.union1d(support, self.problem.space.keys(best.pairs))
-        u = np.zeros(len(keys))
-        u[np.searchsorted(keys, support)] = old.u[old.u > 0.0]
-        self.design = _Design(keys, self._gather(keys), u, old.m, old.base)
-        at = np.searchsorted(keys, self.problem.space.keys(best.pairs[: self.problem.budget]))
-        self._offer(self.design, np.sort(at))
+    def _short(self, best: Best) -> bool:
+        """Whether what was kept cannot fill the budget."""
+        candidates = self._candidates(self._keys(best))
+        ones = np.ones(len(candidates))
+        limits = self.problem.limits
+        return best_counts(candidates, ones, self.problem.budget, limits).short > 0.0
 
-    def _improve(self) -> None:
-        assert self.design is not None
-        problem, method = self.problem, self.method
-        _improve(self.design, problem.criterion, problem.budget, method.inner, method.tolerance)
+    def _keys(self, best: Best) -> np.ndarray:
+        """What was kept, what the design uses, and what must be picked."""
+        space, must = self.problem.space, self.problem.limits.must
+        used = np.empty(0, np.int64) if self.mix is None else self.mix.used
+        return np.unique(np.concatenate([space.keys(best.pairs), used, space.keys(must)]))
 
-    def _offer_rounded(self) -> None:
-        """The batch of the n largest counts, ties by score."""
-        assert self.design is not None
-        for members in _roundings(self.design, self.problem.criterion, self.problem.budget):
-            self._offer(self.design, members)
+    def _candidates(self, keys: np.ndarray) -> Candidates:
+        p = self.problem
+        return Candidates.of(p.space, p.weights, p.limits, keys, self.method.threads)
 
-    def _offer(self, design: _Design, members: np.ndarray) -> None:
-        value = self.problem.criterion.value(design.matrix(members))
+    def _tighten(self, m: Matrix, best: Best) -> None:
+        """The lower bound from the scores at `m`."""
+        assert self.mix is not None
+        assert self.factor is not None
+        p, factor = self.problem, self.factor
+        vertex = best_counts(
+            self.mix.candidates, self.mix.candidates.scores(factor), p.budget, p.limits
+        )
+        most = vertex.bound + vertex.outside(best.ceilings, p.budget, p.limits)
+        held = float(np.einsum("ir,ij,jr->", factor, m - p.base, factor))
+        bound = p.criterion.value(m) + held - most
+        self.bound = max(self.bound, bound - 1e-12 * (abs(bound) + abs(held)))
+
+    def _offer(self) -> None:
+        """Whole batches near the design; the best so far is kept."""
+        assert self.mix is not None
+        p, c = self.problem, self.mix.candidates
+        scores = c.scores(p.criterion.score_factor(self.mix.m))
+        for counts in roundings(c, self.mix.counts, scores, p.budget, p.limits):
+            if Ledger.of(c, counts, p.budget, p.limits).missing() is None:
+                self._consider(c, counts)
+        if len(self.batch) == 0:
+            whole = whole_counts(c, scores, p.budget, p.limits) if p.limits.unit_costs else None
+            if whole is None:
+                raise _out_of_reach(p, c, scores, self.mix.counts)
+            self._consider(c, whole)
+
+    def _consider(self, c: Candidates, counts: np.ndarray) -> None:
+        m = self.problem.base + c.information(counts.astype(np.float64))
+        value = self.problem.criterion.value(m)
         if value < self.batch_value:
-            self.batch_value, self.batch_keys = value, design.keys[members]
+            self.batch_value, self.batch = value, np.repeat(c.keys, counts)
 
-    def _report(self, number: int, relaxed: float) -> None:
-        seconds = time.perf_counter() - self.started
-        report = PassReport(number, relaxed, self.batch_value, float(self.bound), seconds)
+    def _report(self, best: Best) -> None:
+        assert self.mix is not None
+        p, prompts = self.problem, np.count_nonzero(self.problem.space.sizes >= 2)
+        report = PassReport(
+            len(self.reports) + 1,
+            p.criterion.value(self.mix.m),
+            self.batch_value,
+            float(self.bound),
+            p.criterion.certificate(self.batch_value, float(self.bound), p.space.dim),
+            best.visited / max(int(prompts), 1),
+            time.perf_counter() - self.started,
+        )
         self.reports.append(report)
         self.watch(report)
 
-    def _finish(self) -> Solution:
-        assert self.design is not None
-        design = self.design
-        members = exchange(
-            design.z,
-            np.searchsorted(design.keys, self.batch_keys),
-            self.problem.base,
-            self.problem.criterion,
-            swaps=self.method.swaps,
-            goal=self.bound + self.method.tolerance * abs(self.bound),
+    def _done(self) -> bool:
+        if not self.reports:
+            return False
+        last = self.reports[-1]
+        unit = unit_of(self.problem.criterion, last.relaxed, self.problem.space.dim)
+        gap = last.relaxed - last.bound
+        integrality = 0.01 * (last.batch - last.bound)
+        near = gap <= max(0.25 * self.method.tolerance * unit, integrality)
+        return last.batch <= self._goal() or near
+
+    def _goal(self) -> float:
+        unit = unit_of(self.problem.criterion, self.bound, self.problem.space.dim)
+        return float(self.bound + self.method.tolerance * unit)
+
+    def _checkpoint(self) -> Checkpoint:
+        assert self.mix is not None
+        assert self.known is not None
+        assert self.factor is not None
+        mix = self.mix
+        return Checkpoint(
+            mix.candidates.keys,
+            np.stack(mix.vertices),
+            mix.shares,
+            self.batch,
+            self.factor,
+            self.known.tops,
+            self.known.longest,
+            float(self.bound),
+            tuple(self.reports),
         )
-        self._offer(design, members)
-        keys = np.sort(self.batch_keys)
-        h = design.z[np.searchsorted(design.keys, keys)]
-        h = h @ self.problem.criterion.score_factor(design.m)
+
+    def _finish(self, interrupted: bool) -> Solution:
+        assert self.mix is not None
+        p, c = self.problem, self.mix.candidates
+        keys = self.batch
+        if not interrupted and self.method.swaps and self.batch_value > self._goal():
+            keys = self._exchanged()
+        c = c if np.isin(keys, c.keys).all() else self._candidates(np.unique(keys))
+        counts = np.bincount(c.places(keys), minlength=len(c))
+        value = p.criterion.value(p.base + c.information(counts.astype(np.float64)))
+        scores = c.scores(p.criterion.score_factor(self.mix.m))
         return Solution(
-            pairs=self.problem.space.from_keys(keys),
-            value=self.batch_value,
+            pairs=p.space.from_keys(keys),
+            value=value,
             bound=float(self.bound),
-            relaxed=self.problem.criterion.value(design.m),
+            certificate=p.criterion.certificate(value, float(self.bound), p.space.dim),
+            relaxed=p.criterion.value(self.mix.m),
             reports=tuple(self.reports),
-            scores=np.einsum("ij,ij->i", h, h),
+            scores=scores[c.places(keys)],
+            interrupted=interrupted,
         )
+
+    def _exchanged(self) -> np.ndarray:
+        """The best batch, after exchange steps among the candidates."""
+        assert self.mix is not None
+        p, c = self.problem, self.mix.candidates
+        if not np.isin(self.batch, c.keys).all():
+            c = self._candidates(np.union1d(c.keys, self.batch))
+        counts = np.bincount(c.places(self.batch), minlength=len(c)).astype(np.int64)
+        better = exchange(
+            c,
+            counts,
+            p.base,
+            p.criterion,
+            p.budget,
+            p.limits,
+            swaps=self.method.swaps,
+            goal=self._goal(),
+        )
+        return np.repeat(c.keys, better)
 
 
 def solve_among(
     problem: Problem,
     pairs: Int64[np.ndarray, "candidates 2"],
     *,
-    inner: int = 60,
+    inner: int = 40,
     tolerance: float = 1e-3,
 ) -> Int64[np.ndarray, "batch 2"]:
     """A good batch out of these candidates, however many others there are: no pass, no bound.
 
     Args:
-        pairs: distinct candidates, at least the budget, in any order.
+        pairs: distinct candidates that can fill the budget, in any order.
     """
-    keys = np.sort(problem.space.keys(pairs))
-    z = problem.space.differences(problem.space.from_keys(keys))
-    z *= np.sqrt(problem.weights(z))[:, None]
-    design = _Design(
-        keys, z, np.full(len(keys), problem.budget / len(keys)), problem.base, problem.base
-    )
     with threadpool_limits(1):
-        design.m = problem.base + (problem.budget / len(keys)) * (z.T @ z)
-        _improve(design, problem.criterion, problem.budget, inner, tolerance)
-        found = _roundings(design, problem.criterion, problem.budget)
-        best = min(found, key=lambda members: problem.criterion.value(design.matrix(members)))
-    return problem.space.from_keys(keys[best])
+        work = _Solve(problem, FrankWolfe(), lambda report: None)
+        keys = np.union1d(problem.space.keys(pairs), problem.space.keys(problem.limits.must))
+        candidates = work._candidates(keys)
+        mean = candidates.information(np.full(len(keys), problem.labels / len(keys)))
+        work.mix = Mix.start(problem, candidates, problem.base + mean)
+        work.mix.improve(inner, 0.1 * tolerance)
+        work._offer()
+        return problem.space.from_keys(work.batch)
 
 
-def _step(design: _Design, criterion: Criterion, n: int) -> float:
-    """One Frank–Wolfe step on the working set; returns its gap there."""
-    scores = _scores(design, criterion)
-    vertex = np.sort(np.lexsort((design.keys, -scores))[:n])
-    gap = float(scores[vertex].sum() - design.u @ scores)
-    if gap <= 0.0:
-        return 0.0
-    to = design.matrix(vertex)
-    design.move(vertex, to, _line_search(criterion.slope_along(design.m, to)))
-    return gap
+def _first_matrix(problem: Problem) -> Matrix:
+    """M where every candidate has an equal share: a well-conditioned place to begin."""
+    some = problem.space.some_prompts(START_PROMPTS, 0)
+    mean = random_second_moment(some) * (problem.weights.beta**2 / 4.0)
+    return np.asarray(problem.base + problem.labels * mean)
 
 
-def _improve(design: _Design, criterion: Criterion, n: int, inner: int, tolerance: float) -> None:
-    """Steps on the working set until its gap is a tenth of the tolerance."""
-    for _ in range(inner):
-        if _step(design, criterion, n) <= 0.1 * tolerance * abs(criterion.value(design.m)):
-            break
-    design.m = design.base + design.z.T @ (design.z * design.u[:, None])
+def _sampled(problem: Problem) -> Problem | None:
+    """The problem on some of the prompts, with as much of the budget; None where it would gain little."""
+    space, limits = problem.space, problem.limits
+    usable = int(np.count_nonzero(space.sizes >= 2))
+    share = max(SAMPLE_LABELS * space.dim / problem.labels, SAMPLE_PROMPTS / usable)
+    if share > SAMPLE_SHARE or limits.groups is not None or len(limits.must):
+        return None
+    some = space.some_prompts(int(np.ceil(share * usable)), 0)
+    budget = share * problem.budget
+    budget = round(budget) if limits.unit_costs else budget
+    base = problem.base * (budget / problem.budget)
+    try:
+        return replace(problem, space=some, base=base, budget=budget)
+    except UserError:  # the sample has no room for its part of the budget
+        return None
 
 
-def _roundings(design: _Design, criterion: Criterion, n: int) -> list[np.ndarray]:
-    """Two integral batches: the n best scores, and the n largest counts with ties by score."""
-    scores = _scores(design, criterion)
-    orders = (
-        np.lexsort((design.keys, -scores)),
-        np.lexsort((design.keys, -scores, -np.round(design.u, 6))),
+def _begin_on(problem: Problem, part: Problem, method: FrankWolfe) -> tuple[Matrix, np.ndarray]:
+    """The matrix and the prices of a part of the problem, scaled to all of it."""
+    quick = replace(method, passes=3, tolerance=1e-2, swaps=0)
+    work = _Solve(part, quick, lambda report: None)
+    work.run()
+    assert work.mix is not None
+    m = work.mix.m * (problem.budget / part.budget)
+    c = work.mix.candidates
+    vertex = best_counts(
+        c, c.scores(problem.criterion.score_factor(m)), part.budget, problem.limits
     )
-    return [np.sort(order[:n]) for order in orders]
+    return m, vertex.prices * (1.0 - 3.0 * SLACK)
 
 
-def _scores(design: _Design, criterion: Criterion) -> np.ndarray:
-    h = design.z @ criterion.score_factor(design.m)
-    return np.asarray(np.einsum("ij,ij->i", h, h))
-
-
-def _line_search(slope: Callable[[float], float]) -> float:
-    """The minimiser in [0, 1] of a convex function with this derivative."""
-    if slope(1.0) <= 0.0:
-        return 1.0
-    if slope(0.0) >= 0.0:
-        return 0.0
-    return float(brentq(slope, 0.0, 1.0, xtol=1e-6))
+def _out_of_reach(p: Problem, c: Candidates, scores: np.ndarray, counts: np.ndarray) -> UserError:
+    """No batch obeys all limits: say which one is in the way."""
+    found = roundings(c, counts, scores, p.budget, p.limits)[0]
+    ledger = Ledger.of(c, found, p.budget, p.limits)
+    limits = {
+        "labels a prompt": p.limits.per_prompt,
+        "labels a completion": p.limits.per_completion,
+    }
+    given = ", ".join(f"at most {most} {name}" for name, most in limits.items() if most)
+    return UserError(
+        f"{ledger.missing()} must be within reach" + (f" with {given}" if given else ""),
+        f"no batch was found; the fullest has {int(found.sum())} labels at a cost of "
+        f"{ledger.spent:g} of {p.budget:g}",
+        "loosen that limit, or change the budget",
+    )

@@ -1,0 +1,67 @@
+"""The best mixture of a few designs: what makes Frank–Wolfe fully corrective.
+
+    minimise f(M₀ + Σ_t α_t V_t) over α ≥ 0, Σ_t α_t = 1
+
+where V_t is the information of vertex t. Each new vertex is mixed with all earlier ones at once
+(simplicial decomposition), so a few linear programmes do what dozens of plain steps do.
+
+Source: von Hohenbalken, "Simplicial decomposition in nonlinear programming algorithms",
+Mathematical Programming 13 (1977).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import minimize
+
+from whichpairs.design.criterion import Criterion, Matrix
+from whichpairs.errors import UserError
+
+FAR = 1e6
+"""Stands for f where M is singular, in units of f at the start: the line search backs off."""
+
+
+def mixture(
+    criterion: Criterion,
+    base: Matrix,
+    parts: Sequence[Matrix],
+    start: Float[np.ndarray, " parts"],
+    *,
+    precision: float = 1e-9,
+) -> Float[np.ndarray, " parts"]:
+    """α from `start` (where M is positive definite) to the minimiser, to a relative `precision` of f."""
+    if len(parts) == 1:
+        return np.ones(1)
+    stack = np.stack([part.ravel() for part in parts])
+    unit = max(abs(criterion.value(_at(base, stack, start))), 1e-300)
+
+    def value_and_slope(alpha: np.ndarray) -> tuple[float, np.ndarray]:
+        m = _at(base, stack, np.maximum(alpha, 0.0))
+        try:
+            value, factor = criterion.value(m), criterion.score_factor(m)
+        except UserError:
+            return FAR, np.zeros(len(alpha))
+        return value / unit, -(stack @ (factor @ factor.T).ravel()) / unit
+
+    found = minimize(
+        value_and_slope,
+        start,
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * len(start),
+        constraints={
+            "type": "eq",
+            "fun": lambda alpha: alpha.sum() - 1.0,
+            "jac": lambda alpha: np.ones(len(alpha)),
+        },
+        options={"maxiter": 200, "ftol": precision},
+    )
+    alpha = np.maximum(found.x, 0.0)
+    alpha[alpha < 1e-12] = 0.0
+    alpha /= alpha.sum()
+    return alpha if value_and_slope(alpha)[0] <= value_and_slope(start)[0] else start
+
+
+def _at(base: Matrix, stack: np.ndarray, alpha: np.ndarray) -> Matrix:
+    return base + (alpha @ stack).reshape(base.shape)

@@ -1,0 +1,134 @@
+"""A relaxed design as a mixture of vertices, and its improvement on the candidates at hand."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from whichpairs.design.candidates import Candidates
+from whichpairs.design.criterion import Criterion, Matrix
+from whichpairs.design.master import mixture
+from whichpairs.design.vertex import Vertex, best_counts
+
+if TYPE_CHECKING:
+    from whichpairs.design.solver import Problem
+
+MEMORY = 5e8
+"""Bytes that the vertices' matrices may take."""
+
+
+def unit_of(criterion: Criterion, value: float, dim: int) -> float:
+    """What a certificate of 1 is in f, for small ones: f itself for tr(W M⁻¹), d for −log det M."""
+    step = 1e-6 * max(abs(value), 1e-12)
+    share = criterion.certificate(value, value - step, dim)
+    return step / share if share else max(abs(value), 1e-300)
+
+
+@dataclass
+class Mix:
+    """u = Σ_t α_t u_t on some candidates.
+
+    Attributes:
+        vertices: u_t, each feasible; matrices: their information; shares: α; m: M(u).
+    """
+
+    problem: "Problem"
+    candidates: Candidates
+    vertices: list[np.ndarray]
+    matrices: list[np.ndarray]
+    shares: Float[np.ndarray, " vertices"]
+    m: Matrix
+
+    @classmethod
+    def of(
+        cls,
+        problem: "Problem",
+        candidates: Candidates,
+        vertices: list[np.ndarray],
+        shares: Float[np.ndarray, " vertices"],
+    ) -> "Mix":
+        """The mixture of these."""
+        matrices = [candidates.information(counts) for counts in vertices]
+        mix = cls(problem, candidates, vertices, matrices, shares, problem.base)
+        mix._settle(shares)
+        return mix
+
+    @classmethod
+    def start(cls, problem: "Problem", candidates: Candidates, m: Matrix) -> "Mix":
+        """The vertex that the scores at `m` lead to."""
+        scores = candidates.scores(problem.criterion.score_factor(m))
+        first = best_counts(candidates, scores, problem.budget, problem.limits)
+        return cls.of(problem, candidates, [first.counts], np.ones(1))
+
+    @property
+    def counts(self) -> Float[np.ndarray, " n"]:
+        """u."""
+        return np.asarray(self.shares @ np.stack(self.vertices))
+
+    @property
+    def used(self) -> Int64[np.ndarray, " some"]:
+        """Keys of the pairs with u > 0."""
+        return self.candidates.keys[self.counts > 0.0]
+
+    def moved(self, candidates: Candidates) -> "Mix":
+        """The same mixture on other candidates, the used ones among them."""
+        kept = np.flatnonzero(self.counts > 0.0)
+        places = candidates.places(self.candidates.keys[kept])
+        vertices = []
+        for old in self.vertices:
+            new = np.zeros(len(candidates))
+            new[places] = old[kept]
+            vertices.append(new)
+        return Mix(self.problem, candidates, vertices, self.matrices, self.shares, self.m)
+
+    def vertex(self) -> Vertex:
+        """The vertex that the scores at u lead to."""
+        p, c = self.problem, self.candidates
+        return best_counts(c, c.scores(p.criterion.score_factor(self.m)), p.budget, p.limits)
+
+    def improve(self, steps: int, tolerance: float) -> None:
+        """Add vertices, each mixed at once with all, until the gap on the candidates is `tolerance`."""
+        p = self.problem
+        for _ in range(steps):
+            factor = p.criterion.score_factor(self.m)
+            new = best_counts(self.candidates, self.candidates.scores(factor), p.budget, p.limits)
+            held = float(np.einsum("ir,ij,jr->", factor, self.m - p.base, factor))
+            value = p.criterion.value(self.m)
+            if new.bound - held <= tolerance * unit_of(p.criterion, value, len(self.m)):
+                return
+            self._add(new.counts)
+            if p.criterion.value(self.m) >= value * (1.0 - np.sign(value) * 1e-12):
+                return
+
+    def _add(self, counts: np.ndarray) -> None:
+        self._make_room()
+        self.vertices.append(counts)
+        self.matrices.append(self.candidates.information(counts))
+        start = np.append(self.shares, 0.0)
+        self._settle(mixture(self.problem.criterion, self.problem.base, self.matrices, start))
+
+    def _settle(self, shares: np.ndarray) -> None:
+        """Drop what has no share; M from the rest."""
+        kept = np.flatnonzero(shares > 0.0)
+        self.vertices = [self.vertices[t] for t in kept]
+        self.matrices = [self.matrices[t] for t in kept]
+        self.shares = shares[kept] / shares[kept].sum()
+        self.m = self.problem.base.copy()
+        for share, matrix in zip(self.shares, self.matrices, strict=True):
+            self.m += share * matrix
+
+    def _make_room(self) -> None:
+        """Where the matrices would take too much memory, two of the smallest shares become one."""
+        most = int(np.clip(MEMORY / (8 * len(self.m) ** 2), 8, 48))
+        if len(self.vertices) < most:
+            return
+        s, t = np.sort(np.argsort(self.shares, kind="stable")[:2])
+        share = self.shares[s] + self.shares[t]
+        self.vertices[s] = (
+            self.shares[s] * self.vertices[s] + self.shares[t] * self.vertices[t]
+        ) / share
+        self.matrices[s] = self.candidates.information(self.vertices[s])
+        self.shares[s] = share
+        del self.vertices[t], self.matrices[t]
+        self.shares = np.delete(self.shares, t)
