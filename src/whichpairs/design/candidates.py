@@ -1,10 +1,8 @@
 """The pairs that matter just now: what a solve works on between two passes."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -12,14 +10,12 @@ from jaxtyping import Float, Int64
 from whichpairs.design.belief import PairWeights
 from whichpairs.design.criterion import Matrix
 from whichpairs.design.limits import Limits
+from whichpairs.design.parallel import in_order
 from whichpairs.design.scores import squared_lengths
 from whichpairs.design.space import PairSpace
 
 CHUNK = 8192
 """Pairs of a partial sum, always: sums do not depend on the number of threads."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class Candidates:
             apart = space.differences(pairs[part])
             z[part] = apart * np.sqrt(weights(apart))[:, None]
 
-        for _ in in_order(fill, list(_parts(len(keys))), threads):
+        for _ in in_order(fill, _parts(len(keys)), threads):
             pass
         prompt = np.searchsorted(space.starts, pairs[:, 0], side="right") - 1
         groups = limits.groups
@@ -75,7 +71,7 @@ class Candidates:
         """−∂f/∂u_p = ‖Lᵀ z_p‖²."""
         work = in_order(
             lambda part: squared_lengths(self.z[part], factor),
-            list(_parts(len(self))),
+            _parts(len(self)),
             self.threads,
         )
         return np.concatenate([np.empty(0), *work])
@@ -89,7 +85,7 @@ class Candidates:
             return z.T @ (z * counts[used[part]][:, None])
 
         total = np.zeros((self.z.shape[1], self.z.shape[1]))
-        for some in in_order(part_of, list(_parts(len(used))), self.threads):
+        for some in in_order(part_of, _parts(len(used)), self.threads):
             total += some
         return total
 
@@ -106,19 +102,3 @@ class Candidates:
 def _parts(count: int) -> Iterator[slice]:
     for at in range(0, count, CHUNK):
         yield slice(at, min(at + CHUNK, count))
-
-
-def in_order(work: Callable[[T], R], items: Sequence[T], threads: int) -> Iterator[R]:
-    """`work` of every item, on threads, in the items' order, few ahead of the one asked for."""
-    if threads <= 1 or len(items) <= 1:
-        yield from map(work, items)
-        return
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        jobs = [pool.submit(work, item) for item in items[: 2 * threads]]
-        for at in range(len(items)):
-            ahead = at + 2 * threads
-            result = jobs[at].result()
-            jobs[at] = None  # type: ignore[call-overload]
-            if ahead < len(items):
-                jobs.append(pool.submit(work, items[ahead]))
-            yield result

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from whichpairs.design.parallel import in_order
 from whichpairs.design.space import PairSpace, Rows
 
 PRIOR_MARGIN_SPREAD = 1.5
@@ -40,6 +41,7 @@ def policy_information(
     space: PairSpace,
     reference: Float[np.ndarray, " rows"] | None = None,
     thetas: Float[np.ndarray, "samples d"] | None = None,
+    threads: int = 1,
 ) -> Float[np.ndarray, "d d"]:
     """I(θ) = E_x Cov_{π_θ}[φ], over eligible prompts with at least two completions.
 
@@ -49,6 +51,9 @@ def policy_information(
 
     Source: Han, Goyal and Ma, arXiv:2606.19607; equation 2 of design.md, section 2.
     """
+    if thetas is None:
+        mass = np.ones(space.rows) if reference is None else np.asarray(reference, np.float64)
+        return _scatter(space, mass, threads) / max(np.count_nonzero(space.sizes >= 2), 1)
     total = np.zeros((space.dim, space.dim))
     prompts = 0
     for phi, share, starts, _ in policy_shares(space, reference, thetas):
@@ -98,15 +103,51 @@ def _rows_of(space: PairSpace, prompts: np.ndarray) -> tuple[np.ndarray, np.ndar
     return rows, starts, owner
 
 
-def random_second_moment(space: PairSpace) -> Float[np.ndarray, "d d"]:
+def random_second_moment(space: PairSpace, threads: int = 1) -> Float[np.ndarray, "d d"]:
     """E[z zᵀ] of a pair drawn uniformly from all pairs of eligible prompts.
 
     A prompt's pairs add up to ``m Σ_i (φ_i − φ̄)(φ_i − φ̄)ᵀ``.
     """
+    times = space.sizes.astype(np.float64) ** 2
+    return _scatter(space, None, threads, times) / max(space.all_pairs, 1)
+
+
+def _scatter(
+    space: PairSpace,
+    mass: Float[np.ndarray, " rows"] | None,
+    threads: int,
+    times: Float[np.ndarray, " prompts"] | None = None,
+) -> Float[np.ndarray, "d d"]:
+    """Σ_x t_x Cov_π[φ] over eligible prompts of two or more, π ∝ `mass` in each; one pass.
+
+    Blocks are summed in float64; within a block float16 features are summed in float32, as a
+    stream is, and others in float64.
+    """
+    real = np.float32 if space.features.dtype == np.float16 else np.float64
+
+    def of_block(block: tuple[int, int]) -> np.ndarray:
+        total = np.zeros((space.dim, space.dim))
+        sizes = space.sizes[slice(*block)]
+        for m in np.unique(sizes[sizes >= 2]):
+            prompts = np.flatnonzero(sizes == m) + block[0]
+            rows = space.starts[prompts][:, None] + np.arange(m)
+            apart = rows[-1, -1] + 1 - rows[0, 0] > rows.size
+            held = space.features[rows if apart else slice(rows[0, 0], rows[-1, -1] + 1)]
+            phi = np.asarray(held, real).reshape(len(prompts), m, space.dim)
+            share = np.ones(rows.shape) if mass is None else mass[rows]
+            share = share / share.sum(axis=1, keepdims=True)
+            phi = phi - np.matmul(share[:, None, :].astype(real), phi)
+            if times is not None:
+                share = share * times[prompts][:, None]
+            phi *= np.sqrt(share).astype(real)[:, :, None]
+            phi = phi.reshape(-1, space.dim)
+            total += phi.T @ phi
+        return total
+
     total = np.zeros((space.dim, space.dim))
-    for phi, _, _, owner in policy_shares(space):
-        total += phi.T @ (np.bincount(owner)[owner][:, None] * phi)
-    return total / max(space.all_pairs, 1)
+    for part in in_order(of_block, space.blocks(), threads):
+        total += part
+    return total
 
 
 def prior(

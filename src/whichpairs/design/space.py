@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
 
+from whichpairs.design.shards import Shards
 from whichpairs.errors import UserError
 
 Rows = Int64[np.ndarray, "pairs 2"]
@@ -25,7 +26,8 @@ class PairSpace:
     """All pairs of two completions of one eligible prompt, less the excluded ones.
 
     Args:
-        features: φ, one row a completion (float16, float32 or float64; may be memory-mapped).
+        features: φ, one row a completion (float16, float32 or float64; may be memory-mapped, or in
+            `Shards`).
         starts: prompt p owns rows ``starts[p]:starts[p + 1]``.
         eligible: prompts that pairs may be picked from (all, when None): held-out ones are not.
         excluded: keys of pairs that may not be picked again.
@@ -34,7 +36,7 @@ class PairSpace:
         UserError: the prompts do not cover the rows.
     """
 
-    features: Shaped[np.ndarray, "rows d"]
+    features: Shaped[np.ndarray, "rows d"] | Shards
     starts: Int64[np.ndarray, " prompts_plus_one"]
     eligible: Bool[np.ndarray, " prompts"] | None = None
     excluded: Int64[np.ndarray, " pairs"] = field(default_factory=lambda: np.empty(0, np.int64))
