@@ -156,7 +156,7 @@ class _NumpyMapped:
 
 @dataclass
 class Found:
-    """Survivors of a block, size by size.
+    """Survivors of a block, slice by slice.
 
     Args:
         block: what is scanned; longest: no |φ| of it is above.
@@ -167,15 +167,16 @@ class Found:
     longest: float
     norm: float
     terms: int
-    tops: Float32[np.ndarray, " prompts"]
+    least: Float32[np.ndarray, " prompts"]
+    square: float = 0.0
     i: list[np.ndarray] = field(default_factory=list)
     j: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
     def of(cls, block: Block, norm: float, shape: tuple[int, ...]) -> "Found":
         """Nothing yet."""
-        tops = np.zeros(len(block.floors), np.float32)
-        return cls(block, block.longest or 0.0, norm, max(shape), tops)
+        least = np.zeros(len(block.floors), np.float32)
+        return cls(block, block.longest or 0.0, norm, max(shape), least)
 
     def add(
         self,
@@ -190,30 +191,46 @@ class Found:
         Args:
             least: the least of each prompt; square: the largest n.
         """
-        rounding = Rounding.of(self.terms, self.longest, self.norm, square**0.5)
-        floors, costs = self.block.floors[prompts], self.block.pair_costs(rows)
-        if costs is None:
-            self.tops[prompts] = rounding.most(-2.0 * least)
-            most = -0.5 * rounding.least(floors)
-            live = np.flatnonzero(~(least > most))
-            close = ~(seen[live] > most[live][:, None, None])
-        else:
-            ratio = rounding.most(-2.0 * seen) / costs
-            self.tops[prompts] = ratio.reshape(len(prompts), -1).max(axis=1)
-            live = np.flatnonzero(~(self.tops[prompts] < floors * (1.0 - 4.0 * UNIT)))
-            close = ~(ratio[live] < floors[live][:, None, None] * (1.0 - 4.0 * UNIT))
+        self.square = max(self.square, square)
+        if self.block.costs is not None:
+            self._add_costly(prompts, rows, square, seen)
+            return
+        self.least[prompts] = least
+        most = -0.5 * self._rounding(square).least(self.block.floors[prompts])
+        live = np.flatnonzero(~(least > most))
+        if len(live):
+            self._keep(rows[live], ~(seen[live] > most[live][:, None, None]))
+
+    def _add_costly(
+        self, prompts: np.ndarray, rows: np.ndarray, square: float, seen: np.ndarray
+    ) -> None:
+        """The same by score ÷ cost."""
+        ratio = self._rounding(square).most(-2.0 * seen) / self.block.pair_costs(rows)
+        top = ratio.reshape(len(prompts), -1).max(axis=1)
+        self.least[prompts] = -0.5 * top
+        floors = self.block.floors[prompts] * (1.0 - 4.0 * UNIT)
+        live = np.flatnonzero(~(top < floors))
+        self._keep(rows[live], ~(ratio[live] < floors[live][:, None, None]))
+
+    def _rounding(self, square: float) -> Rounding:
+        return Rounding.of(self.terms, self.longest, self.norm, square**0.5)
+
+    def _keep(self, rows: np.ndarray, close: np.ndarray) -> None:
         m = rows.shape[1]
         close &= _above_diagonal(m)
         prompt, place = np.divmod(np.flatnonzero(close), m * m)
         i, j = np.divmod(place, m)
-        self.i.append(rows[live[prompt], i])
-        self.j.append(rows[live[prompt], j])
+        self.i.append(rows[prompt, i])
+        self.j.append(rows[prompt, j])
 
     def done(self) -> Survivors:
         """All of them."""
         nothing = [np.empty(0, np.int64)]
         i, j = np.concatenate(self.i or nothing), np.concatenate(self.j or nothing)
-        return Survivors(i, j, self.tops, self.longest)
+        tops = -2.0 * self.least
+        if self.block.costs is None:
+            tops = self._rounding(self.square).most(tops)
+        return Survivors(i, j, tops, self.longest)
 
 
 @lru_cache(maxsize=64)

@@ -22,9 +22,9 @@ from whichpairs.design.belief import PairWeights, expected_slope
 from whichpairs.design.criterion import Matrix
 from whichpairs.design.kernel import Block, Kernel, Mapped, NumpyKernel, Rounding
 from whichpairs.design.limits import Limits
-from whichpairs.design.space import BLOCK_ROWS, PairSpace, Rows, is_member
+from whichpairs.design.space import PairSpace, Rows, is_member
 
-CHUNK = 1024
+CHUNK = 256
 """Rows of a float64 product, always: a pair's score does not depend on the pairs beside it."""
 
 
@@ -180,6 +180,9 @@ class _Pass:
         known: Known | None,
     ) -> None:
         self.sweep, self.factor = sweep, factor
+        features = sweep.space.features
+        # A memory map's own slices are slow; its plain view's are not.
+        self.features = np.asarray(features) if isinstance(features, np.ndarray) else features
         self.heap_of = sweep.heaps
         self.heaps = [_Heap(int(k), float(f)) for k, f in zip(keep, floors, strict=True)]
         prompts = len(sweep.space.sizes)
@@ -221,7 +224,7 @@ class _Pass:
         space, limits = self.sweep.space, self.sweep.limits
         rows = _rows(space, prompts)
         starts = np.concatenate([[0], np.cumsum(space.sizes[prompts])]).astype(np.int64)
-        phi = space.features[rows]
+        phi = self.features[rows]
         costs = None if limits.row_costs is None else limits.row_costs[rows]
         floor = floors[self.heap_of[prompts]]
         found = mapped.scan(Block(phi, starts, floor, costs, self.longest))
@@ -338,12 +341,12 @@ def _relative_weights(
 
 
 def _runs(space: PairSpace, prompts: Int64[np.ndarray, " some"]) -> Iterator[np.ndarray]:
-    """The prompts, in runs of about `BLOCK_ROWS` rows."""
+    """The prompts, in runs of about `block_rows` rows."""
     ends = np.cumsum(space.sizes[prompts])
     first = 0
     while first < len(prompts):
         before = ends[first - 1] if first else 0
-        last = max(int(np.searchsorted(ends, before + BLOCK_ROWS, side="right")), first + 1)
+        last = max(int(np.searchsorted(ends, before + space.block_rows, side="right")), first + 1)
         yield prompts[first:last]
         first = last
 

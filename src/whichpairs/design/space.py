@@ -17,8 +17,8 @@ from whichpairs.errors import UserError
 Rows = Int64[np.ndarray, "pairs 2"]
 """Pairs as row numbers, i < j."""
 
-BLOCK_ROWS = 16384
-"""Rows a block of a pass aims at: 512 to 2048 prompts of 8 to 32 completions."""
+BLOCK_NUMBERS = 2**21
+"""Feature values a block of a pass aims at: 32 768 rows of 64 dimensions."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class PairSpace:
     def dim(self) -> int:
         """Feature dimension d."""
         return int(self.features.shape[1])
+
+    @property
+    def block_rows(self) -> int:
+        """Rows a block of a pass aims at."""
+        return int(np.clip(BLOCK_NUMBERS // max(self.dim, 1), 1024, 32768))
 
     @property
     def rows(self) -> int:
@@ -142,12 +147,15 @@ class PairSpace:
         return ~is_member(self.keys(pairs), self.excluded)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """Runs of prompts (first, last + 1) of about `BLOCK_ROWS` rows, all eligible rows covered."""
+        """Runs of prompts (first, last + 1) of about `block_rows` rows, all eligible rows covered."""
         first = 0
         prompts = len(self.starts) - 1
         while first < prompts:
             last = (
-                int(np.searchsorted(self.starts, self.starts[first] + BLOCK_ROWS, side="right")) - 1
+                int(
+                    np.searchsorted(self.starts, self.starts[first] + self.block_rows, side="right")
+                )
+                - 1
             )
             last = min(max(last, first + 1), prompts)
             if self.sizes[first:last].any():
