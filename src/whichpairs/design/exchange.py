@@ -17,6 +17,9 @@ from whichpairs.design.rounding import Ledger
 OUT, IN = 64, 256
 """How many labels that matter least, and candidates that matter most, a shortlist has."""
 
+KICK = 0.15
+"""The share of a batch that a kick moves."""
+
 FROM_ONE_LIST = 24
 """Swaps made from one shortlist, at most, before all candidates are looked at again."""
 
@@ -65,6 +68,31 @@ def exchange(
         if left == before:
             break
     return ledger.counts
+
+
+def kicked(
+    candidates: Candidates,
+    counts: Int64[np.ndarray, " n"],
+    budget: Budget,
+    limits: Limits,
+    rng: np.random.Generator,
+) -> Int64[np.ndarray, " n"] | None:
+    """The batch with some of its labels moved to candidates drawn at random: where to start exchange
+    steps again. None where the limits leave no room for that.
+
+    Source: iterated local search (Lourenço, Martin and Stützle 2003).
+    """
+    ledger = Ledger.of(candidates, counts, budget, limits)
+    free = np.flatnonzero(counts > candidates.least)
+    gone = rng.choice(free, int(np.ceil(KICK * len(free))), replace=False)
+    for p in gone:
+        ledger.add(int(p), -1)
+    for p in rng.permutation(len(candidates)):
+        if ledger.spent + candidates.cheapest > ledger.budget:
+            break
+        if ledger.fits(int(p)):
+            ledger.add(int(p))
+    return ledger.counts if ledger.missing() is None else None
 
 
 def _shortlists(

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from whichpairs.design.belief import PairWeights
 from whichpairs.design.candidates import Candidates
 from whichpairs.design.criterion import Criterion, Matrix, check_dim
-from whichpairs.design.exchange import exchange
+from whichpairs.design.exchange import exchange, kicked
 from whichpairs.design.information import random_second_moment
 from whichpairs.design.kernel import Kernel, NumpyKernel
 from whichpairs.design.limits import Budget, Limits, check
@@ -32,6 +32,9 @@ from whichpairs.design.scores import Best, Known, Sweep, growth
 from whichpairs.design.space import PairSpace, Rows
 from whichpairs.design.vertex import best_counts, whole_counts
 from whichpairs.errors import UserError
+
+KICKS_ABOVE = 0.05
+"""A certificate above this, after exchange steps, is worth kicks: n is a few times d."""
 
 SLACK = 0.03
 """A pass keeps pairs down to this share below the price: they may matter after the next step."""
@@ -126,6 +129,7 @@ class FrankWolfe:
             the batch's own gap.
         inner: linear programmes between passes, at most, on the kept candidates.
         swaps: exchange steps on the final batch, at most (they matter when n is not ≫ d).
+        kicks: times that a batch still far from its bound is disturbed and improved again.
         threads: workers; the result does not depend on it.
         kernel: the float32 arithmetic of a pass; the result does not depend on it.
     """
@@ -134,6 +138,7 @@ class FrankWolfe:
     tolerance: float = 1e-3
     inner: int = 40
     swaps: int = 2000
+    kicks: int = 4
     threads: int = 1
     kernel: Kernel = field(default_factory=NumpyKernel)
 
@@ -396,23 +401,30 @@ class _Solve:
         )
 
     def _exchanged(self) -> np.ndarray:
-        """The best batch, after exchange steps among the candidates."""
+        """The best batch, after exchange steps among the candidates, and some more after kicks."""
         assert self.mix is not None
         p, c = self.problem, self.mix.candidates
         if not np.isin(self.batch, c.keys).all():
             c = self._candidates(np.union1d(c.keys, self.batch))
         counts = np.bincount(c.places(self.batch), minlength=len(c)).astype(np.int64)
+        best, value = self._polished(c, counts)
+        certificate = p.criterion.certificate(value, float(self.bound), p.space.dim)
+        kicks = self.method.kicks if certificate is None or certificate > KICKS_ABOVE else 0
+        for kick in range(kicks):
+            trial = kicked(c, best, p.budget, p.limits, np.random.default_rng([7, kick]))
+            if trial is not None:
+                other, reached = self._polished(c, trial)
+                best, value = (other, reached) if reached < value else (best, value)
+        return np.repeat(c.keys, best)
+
+    def _polished(self, c: Candidates, counts: np.ndarray) -> tuple[np.ndarray, float]:
+        p, method = self.problem, self.method
+        goal = self._goal()
         better = exchange(
-            c,
-            counts,
-            p.base,
-            p.criterion,
-            p.budget,
-            p.limits,
-            swaps=self.method.swaps,
-            goal=self._goal(),
+            c, counts, p.base, p.criterion, p.budget, p.limits, swaps=method.swaps, goal=goal
         )
-        return np.repeat(c.keys, better)
+        m = p.base + c.information(better.astype(np.float64))
+        return better, p.criterion.value(m)
 
 
 def solve_among(

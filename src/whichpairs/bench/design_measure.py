@@ -1,0 +1,280 @@
+"""What the design bench measures, each a function from sizes to figures (`whichpairs.bench.design`)."""
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from whichpairs.bench.design_pools import make_pool
+from whichpairs.bench.greedy import GreedyRun
+from whichpairs.design import (
+    DOptimal,
+    FrankWolfe,
+    PairSpace,
+    PairWeights,
+    PassReport,
+    Problem,
+    Solution,
+    gap_criterion,
+    policy_information,
+    solve,
+)
+from whichpairs.design.candidates import Candidates
+from whichpairs.design.exchange import exchange
+from whichpairs.design.information import random_second_moment
+from whichpairs.design.kernel import Kernel, NumpyKernel
+from whichpairs.design.scores import Known, Sweep
+
+RIDGE = 1e-6
+"""H₀ in units of the mean information of n random pairs: a heavy ridge would certify anything."""
+
+Greedy = Callable[..., GreedyRun]
+
+
+def kernels() -> list[Kernel]:
+    """NumPy's, and torch's where it is installed."""
+    from whichpairs.engine.torch_kernel import TorchKernel
+    from whichpairs.errors import MissingExtraError
+
+    try:
+        return [TorchKernel(), NumpyKernel()]
+    except MissingExtraError:
+        return [NumpyKernel()]
+
+
+def gemm_peak(kernel: Kernel, threads: int, size: int = 4096, tries: int = 5) -> float:
+    """float32 operations a second of the kernel's library at a large square product, the best of a few."""
+    a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+    if kernel.name == "torch":
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        x = torch.from_numpy(a)
+        best = min(_timed(lambda: x @ x) for _ in range(tries))
+        torch.set_num_threads(before)
+    else:
+        with threadpool_limits(threads):
+            best = min(_timed(lambda: a @ a) for _ in range(tries))
+    return 2.0 * size**3 / best
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def problem_of(space: PairSpace, budget: int, *, d_optimal: bool = False) -> Problem:
+    """The gap (or D-optimal) problem with weights at θ = 0, β = 1, and a ridge of `RIDGE`."""
+    some = space.some_prompts(4096, 0)
+    mean = float(np.trace(random_second_moment(some))) / 4 / space.dim
+    base = RIDGE * budget * mean * np.eye(space.dim)
+    criterion = DOptimal() if d_optimal else gap_criterion(policy_information(some))
+    return Problem(space, criterion, PairWeights(1.0), base, budget)
+
+
+@dataclass(frozen=True)
+class PassSpeed:
+    """One pass over all prompts with the floor that a solve has, conversion and keeping included.
+
+    Attributes:
+        share: of the GEMM peak, counting P (2 m d² + 2 m² d) operations.
+    """
+
+    kernel: str
+    dim: int
+    size: int
+    pairs: int
+    seconds: float
+    pairs_per_second: float
+    peak_gflops: float
+    share: float
+
+
+def pass_speed(
+    space: PairSpace, kernel: Kernel, threads: int, keep: int, tries: int = 5
+) -> PassSpeed:
+    """Of passes over `space`, the median of a few; the peak is measured before and after."""
+    d, m, prompts = space.dim, int(space.sizes[0]), len(space.sizes)
+    factor = np.linalg.cholesky(np.linalg.inv(random_second_moment(space.some_prompts(4096, 0))))
+    sweep = Sweep(space, PairWeights(1.0), kernel=kernel, threads=threads)
+    peak = gemm_peak(kernel, threads)
+    with threadpool_limits(1):
+        first = sweep(factor, np.array([keep]), np.zeros(1))
+        floor = np.array([first.ceiling])
+        known = Known(np.full(prompts, np.inf, np.float32), first.known.longest)
+        times = [
+            _timed(lambda: sweep(factor, np.array([keep]), floor, known)) for _ in range(tries)
+        ]
+    seconds = float(np.median(times))
+    peak = max(peak, gemm_peak(kernel, threads))
+    share = prompts * (2 * m * d * d + 2 * m * m * d) / seconds / peak
+    pairs = space.candidates
+    return PassSpeed(kernel.name, d, m, pairs, seconds, pairs / seconds, peak / 1e9, share)
+
+
+def whole_solve(
+    space: PairSpace, budget: int, tolerance: float, kernel: Kernel, threads: int, *, full: bool
+) -> dict[str, Any]:
+    """A solve to `tolerance`: seconds, passes, certificate, memory.
+
+    Args:
+        full: Ī from all prompts (timed too), else from 4 096 of them.
+    """
+    begun = time.perf_counter()
+    problem = problem_of(space, budget)
+    if full:
+        with threadpool_limits(1):
+            whole = gap_criterion(policy_information(space, threads=threads))
+        problem = replace(problem, criterion=whole)
+    policy = time.perf_counter() - begun
+    method = FrankWolfe(tolerance=tolerance, threads=threads, kernel=kernel)
+    memory = Memory()
+    begun = time.perf_counter()
+    solution = solve(problem, method, lambda report: memory.look())
+    seconds = time.perf_counter() - begun
+    memory.look()
+    return {
+        "pairs": space.candidates,
+        "dim": space.dim,
+        "budget": budget,
+        "kernel": kernel.name,
+        "tolerance": tolerance,
+        "policy_information_seconds": policy,
+        "solve_seconds": seconds,
+        "anonymous_peak_gb": memory.peak / 2**20,
+        **standing(solution),
+    }
+
+
+def standing(solution: Solution) -> dict[str, Any]:
+    """Certificate, integrality and the passes of a solve."""
+    return {
+        "certificate": solution.certificate,
+        "value": solution.value,
+        "bound": solution.bound,
+        "relaxed_certificate": solution.relaxed / solution.bound - 1.0,
+        "passes": len(solution.reports),
+        "passes_to_1_percent": _passes_to(solution.reports, 0.01),
+        "passes_to_0.1_percent": _passes_to(solution.reports, 0.001),
+        "prompts_read": [report.read for report in solution.reports],
+    }
+
+
+def _passes_to(reports: tuple[PassReport, ...], share: float) -> int | None:
+    """The first pass after which the batch was certified to `share`."""
+    for report in reports:
+        if report.certificate is not None and report.certificate <= share:
+            return report.number
+    return None
+
+
+class Memory:
+    """The largest anonymous resident memory seen (memory-mapped files are page cache), in KiB."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+
+    def look(self) -> None:
+        """Look now."""
+        status = Path("/proc/self/status")
+        if not status.exists():
+            self.peak = max(self.peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            return
+        for line in status.read_text().splitlines():
+            if line.startswith("RssAnon"):
+                self.peak = max(self.peak, int(line.split()[1]))
+
+
+def rounding(kind: str, times: int, restarts: int, dim: int = 64) -> dict[str, Any]:
+    """How near a batch of times·d labels of 2.4 million pairs comes to its bound.
+
+    Args:
+        restarts: exchange from so many random starts among the candidates, to compare with (0: none).
+    """
+    space, budget = make_pool(None, kind, 20_000, 16, dim), times * dim
+    problem = problem_of(space, budget)
+    begun = time.perf_counter()
+    solution = solve(problem, FrankWolfe(threads=2))
+    found = {
+        "kind": kind,
+        "labels_a_dimension": times,
+        "seconds": time.perf_counter() - begun,
+        **standing(solution),
+    }
+    if restarts:
+        best = min(_restart(problem, solution, seed) for seed in range(restarts))
+        found |= {
+            "restarts": restarts,
+            "best_restart": best,
+            "over_restarts": solution.value / best - 1,
+        }
+    return found
+
+
+def _restart(problem: Problem, solution: Solution, seed: int) -> float:
+    """Exchange to the end from a random batch of the best candidates at the design found."""
+    space, n = problem.space, int(problem.budget)
+    m = problem.base + _information(problem, solution)
+    factor = problem.criterion.score_factor(m)
+    sweep = Sweep(space, problem.weights)
+    keep = np.array([2 * n + 16 * space.dim])
+    best = sweep(factor, keep, np.zeros(1))
+    keys = np.union1d(space.keys(best.pairs), space.keys(solution.pairs))
+    candidates = Candidates.of(space, problem.weights, problem.limits, keys)
+    counts = np.zeros(len(keys), np.int64)
+    counts[np.random.default_rng(seed).choice(len(keys), n, replace=False)] = 1
+    with threadpool_limits(1):
+        end = exchange(
+            candidates,
+            counts,
+            problem.base,
+            problem.criterion,
+            problem.budget,
+            problem.limits,
+            swaps=20_000,
+            goal=-np.inf,
+        )
+    total = problem.base + candidates.information(end.astype(np.float64))
+    return problem.criterion.value(total)
+
+
+def _information(problem: Problem, solution: Solution) -> np.ndarray:
+    space = problem.space
+    z = space.differences(solution.pairs)
+    return np.asarray(z.T @ (z * problem.weights(z)[:, None]))
+
+
+def against_greedy(
+    space: PairSpace, budget: int, rival: Greedy, deadline: float, kernel: Kernel, threads: int
+) -> dict[str, Any]:
+    """A greedy rival and our D-optimal batch on the same pool, one after the other."""
+    problem = problem_of(space, budget, d_optimal=True)
+    run = rival(space, problem.base, 0.25, budget, threads=threads, deadline_s=deadline)
+    greedy_seconds = run.seconds_start + run.seconds_picks
+    begun = time.perf_counter()
+    method = FrankWolfe(tolerance=1e-2, threads=threads, kernel=kernel)
+    solution = solve(problem, method)
+    seconds = time.perf_counter() - begun
+    found = {
+        "rival": rival.__name__,
+        "pairs": space.candidates,
+        "budget": budget,
+        "finished": run.finished,
+        "picks": len(run.pairs),
+        "rival_seconds": greedy_seconds,
+        "rival_value": run.value,
+        "ours_seconds": seconds,
+        "ours_value": solution.value,
+        "ours_certificate": solution.certificate,
+        "evaluations": run.evaluations,
+    }
+    if run.finished:
+        found["times_faster"] = greedy_seconds / seconds
+    return found
