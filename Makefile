@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test check format docs bench-theory bench-robust bench-gradients imdb dialogue
+.PHONY: setup demo test check format docs bench-theory bench-robust bench-gradients bench-design imdb dialogue
 
 setup: $(STAMP)
 
@@ -55,6 +55,12 @@ ALPACA := ../shared/data/alpaca_eval_core.parquet
 bench-robust: setup
 	@$(BIN)/whichpairs bench build/robust $(QUICK) --results $(if $(QUICK),build/robust,docs/results) \
 	  $(if $(wildcard $(ALPACA)),--alpaca $(ALPACA))
+
+# The design engine: about three quarters of an hour, 8 GB of disk and memory; figures are kept in build/design
+# (FRESH=--fresh measures all anew; QUICK=--quick for a taste).
+bench-design: setup
+	@$(BIN)/python -m whichpairs.bench.design $(QUICK) $(FRESH) \
+	  --results $(if $(QUICK),build/design/quick,docs/results)
 
 # The paper's dialogue experiment in small: about ten minutes; cells are kept in build/dialogue.
 dialogue: setup

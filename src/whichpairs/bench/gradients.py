@@ -9,7 +9,6 @@ which features predict preferences (`gradients_quality`).
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whichpairs.bench.machine import machine
 from whichpairs.pool.files import to_json, write_whole
 from whichpairs.pool.run import versions
 
@@ -60,11 +60,6 @@ def main() -> None:
     page = gradients_page.page(found)
     write_whole(settings.results / "gradients.md", page)
     print(page)
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]}
 
 
 def speeds(model: str, folder: Path, repetitions: int) -> list[dict[str, Any]]:
