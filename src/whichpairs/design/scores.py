@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
@@ -23,6 +24,9 @@ from whichpairs.design.criterion import Matrix
 from whichpairs.design.kernel import Block, Kernel, Mapped, NumpyKernel, Rounding
 from whichpairs.design.limits import Limits
 from whichpairs.design.space import PairSpace, Rows, is_member
+
+RAMP = (512, 1024, 2048, 4096, 8192)
+"""Rows of the first runs of a pass."""
 
 CHUNK = 256
 """Rows of a float64 product, always: a pair's score does not depend on the pairs beside it."""
@@ -200,9 +204,10 @@ class _Pass:
             ThreadPoolExecutor(max_workers=sweep.threads) as pool,
         ):
             ahead: deque[tuple[np.ndarray, Future[_Scored]]] = deque()
-            for prompts in _runs(space, live):
+            for number, prompts in enumerate(_runs(space, live)):
                 ahead.append((prompts, pool.submit(self._block, mapped, self._floors(), prompts)))
-                while len(ahead) > 2 * sweep.threads:
+                # The first, small runs raise the floor; without it all pairs would survive.
+                while len(ahead) > (2 * sweep.threads if number >= len(RAMP) else 0):
                     self._take(*ahead.popleft())
             while ahead:
                 self._take(*ahead.popleft())
@@ -289,7 +294,7 @@ class _Heap:
     def add(self, keys: np.ndarray, scores: np.ndarray, ratios: np.ndarray) -> None:
         self._parts.append((keys, scores, ratios))
         self._held += len(keys)
-        if self._held > 2 * self.keep + 4096:
+        if self._held > 2 * self.keep:
             self.close()
 
     def close(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -341,12 +346,13 @@ def _relative_weights(
 
 
 def _runs(space: PairSpace, prompts: Int64[np.ndarray, " some"]) -> Iterator[np.ndarray]:
-    """The prompts, in runs of about `block_rows` rows."""
+    """The prompts, in runs of about `block_rows` rows, the first ones smaller."""
     ends = np.cumsum(space.sizes[prompts])
     first = 0
+    sizes = chain(RAMP, repeat(space.block_rows))
     while first < len(prompts):
         before = ends[first - 1] if first else 0
-        last = max(int(np.searchsorted(ends, before + space.block_rows, side="right")), first + 1)
+        last = max(int(np.searchsorted(ends, before + next(sizes), side="right")), first + 1)
         yield prompts[first:last]
         first = last
 

@@ -309,9 +309,7 @@ class _Solve:
             self.mix.candidates, self.mix.candidates.scores(factor), p.budget, p.limits
         )
         most = vertex.bound + vertex.outside(best.ceilings, p.budget, p.limits)
-        held = float(np.einsum("ir,ij,jr->", factor, m - p.base, factor))
-        bound = p.criterion.value(m) + held - most
-        self.bound = max(self.bound, bound - 1e-12 * (abs(bound) + abs(held)))
+        self.bound = max(self.bound, _lower_bound(p, m, factor, most))
 
     def _offer(self) -> None:
         """Whole batches near the design; the best so far is kept."""
@@ -448,6 +446,30 @@ def solve_among(
         work.mix.improve(inner, 0.1 * tolerance)
         work._offer()
         return problem.space.from_keys(work.batch)
+
+
+def _lower_bound(problem: Problem, m: Matrix, factor: np.ndarray, most: float) -> float:
+    """f(M) + tr(A (M − M₀)) − Σ_p u⁺_p s_p, at M or at the multiple c M where that is largest.
+
+    Scores at c M are r times those at M when A is homogeneous, as for tr(W M⁻¹) and −log det M; then
+    c = Σ_p u⁺_p s_p ÷ tr(A M), for M₀ → 0.
+
+    Args:
+        factor: L at M; most: Σ_p u⁺_p s_p, at most.
+    """
+    criterion, gradient = problem.criterion, factor @ factor.T
+    found = []
+    for times in (1.0, most / float(np.sum(gradient * m))):
+        at = criterion.score_factor(times * m)
+        there = at @ at.T
+        ratio = float(np.trace(there) / np.trace(gradient))
+        if not np.allclose(there, ratio * gradient, rtol=1e-9, atol=1e-12 * np.abs(there).max()):
+            continue
+        held = float(np.sum(there * (times * m - problem.base)))
+        # What rounding may hide is taken off; the ratio itself is known to 1e-12.
+        bound = criterion.value(times * m) + held - ratio * most * (1.0 + 1e-11)
+        found.append(bound - 1e-12 * (abs(bound) + abs(held)))
+    return max(found)
 
 
 def _first_matrix(problem: Problem) -> Matrix:
