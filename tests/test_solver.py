@@ -26,7 +26,7 @@ from whichpairs.design.information import random_second_moment
 from whichpairs.design.scores import best_pairs, exact_scores
 from whichpairs.errors import UserError
 
-EXACT = FrankWolfe(passes=60, tolerance=1e-5, inner=400)
+EXACT = FrankWolfe(passes=60, tolerance=1e-5, integrality=0.0, inner=400)
 
 
 def problem_on(

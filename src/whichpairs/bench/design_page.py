@@ -289,7 +289,7 @@ def picture(rows: list[Row], path: Path) -> None:
     for name, colour in COLOURS.items():
         mine = [r for r in rows if r["method"] == name and r.get("finished", True)]
         x = [r["pairs"] for r in mine]
-        y = [float(r.get("solve_seconds", r.get("rival_seconds", 0.0))) for r in mine]
+        y = [float(r["solve_seconds" if "solve_seconds" in r else "rival_seconds"]) for r in mine]
         axes.plot(x, y, "o-", ms=4, color=colour, label=name.replace("_", " "))
     ours = [r for r in rows if r["method"].startswith("whichpairs")]
     if ours:

@@ -9,7 +9,6 @@ what a lower bound says of a value. All are used with Cholesky factors; no inver
     `Sum`        w₁ f₁ + w₂ f₂ + …
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -23,7 +22,6 @@ from whichpairs.errors import UserError
 Matrix = Float[np.ndarray, "d d"]
 Out = Float[np.ndarray, "out d"]
 Into = Float[np.ndarray, "into d"]
-Slope = Callable[[float], float]
 
 ROUNDING = 1e-9
 """Asymmetry and negative eigenvalues of W that are taken for rounding, as a share of its largest."""
@@ -45,13 +43,6 @@ class Criterion(Protocol):
 
     def score_factor(self, m: Matrix) -> Float[np.ndarray, "d r"]:
         """L with L Lᵀ = −∂f/∂M."""
-
-    def slope_along(self, m: Matrix, to: Matrix) -> Slope:
-        """γ ↦ d f((1 − γ) M + γ M′) / dγ, for a line search."""
-
-    def swap_change(self, *products: np.ndarray) -> np.ndarray:
-        """f(M − p pᵀ + q qᵀ) − f(M) from the products d = ·ᵀM⁻¹·, a = ·ᵀA· of p and q: pp, qq, pq
-        of d, then of a."""
 
     def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
         """f(M − p pᵀ + q qᵀ) − f(M) of every swap.
@@ -124,21 +115,11 @@ class Linear:
         """M⁻¹ R where W = R Rᵀ, so that L Lᵀ = M⁻¹ W M⁻¹."""
         return np.asarray(cho_solve((lower_factor(m), True), self._root))
 
-    def slope_along(self, m: Matrix, to: Matrix) -> Slope:
-        """−Σ_i g_i (λ_i − 1) / (1 − γ + γ λ_i)² in the basis that makes M and M′ diagonal."""
-        rates, basis = _together(m, to)
-        gains = np.einsum("ik,ij,jk->k", basis, self.matrix, basis)
-        return lambda t: float(-np.sum(gains * (rates - 1.0) / (1.0 - t + t * rates) ** 2))
-
     def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
         """The rank-two Woodbury identity (Fedorov 1972, ch. 3), from the products d = ·ᵀM⁻¹·
         and a = ·ᵀA· of p and q."""
         factor = self.score_factor(m)
         return _linear_change(*_leverages(m, out, into), *_products(out @ factor, into @ factor))
-
-    def swap_change(self, *products: np.ndarray) -> np.ndarray:
-        """As `swap_changes`, from the products."""
-        return _linear_change(*products)
 
     def certificate(self, value: float, bound: float, dim: int) -> float | None:
         """value ÷ bound − 1; None where the bound is not above 0."""
@@ -214,18 +195,9 @@ class DOptimal:
         c = lower_factor(m)
         return np.asarray(solve_triangular(c, np.eye(len(c)), lower=True, trans="T"))
 
-    def slope_along(self, m: Matrix, to: Matrix) -> Slope:
-        """−Σ_i (λ_i − 1) / (1 − γ + γ λ_i)."""
-        rates, _ = _together(m, to)
-        return lambda t: float(-np.sum((rates - 1.0) / (1.0 - t + t * rates)))
-
     def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
         """−log of the determinant's ratio (Fedorov 1972, ch. 3)."""
         return _volume_change(*_leverages(m, out, into))
-
-    def swap_change(self, *products: np.ndarray) -> np.ndarray:
-        """As `swap_changes`, from the products."""
-        return _volume_change(*products[:3])
 
     def certificate(self, value: float, bound: float, dim: int) -> float | None:
         """exp((value − bound) / d) − 1: a bound on −log det M certifies the D-efficiency."""
@@ -271,22 +243,10 @@ class Sum:
         """The parts' factors side by side, each times √w_k."""
         return np.hstack([np.sqrt(weight) * part.score_factor(m) for weight, part in self.parts])
 
-    def slope_along(self, m: Matrix, to: Matrix) -> Slope:
-        """The sum of the parts' slopes."""
-        slopes = [(weight, part.slope_along(m, to)) for weight, part in self.parts]
-        return lambda t: sum(weight * slope(t) for weight, slope in slopes)
-
     def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
         """The sum of the parts' changes."""
         changes = [weight * part.swap_changes(m, out, into) for weight, part in self.parts]
         return np.asarray(np.sum(changes, axis=0))
-
-    def swap_change(self, *products: np.ndarray) -> np.ndarray:
-        """As `swap_changes`, from the products: what of A is not D-optimality's M⁻¹ is linear."""
-        share = _volume(self)
-        leverage, score = products[:3], products[3:]
-        rest = [np.asarray(a - share * d) for a, d in zip(score, leverage, strict=True)]
-        return np.asarray(_linear_change(*leverage, *rest) + share * _volume_change(*leverage))
 
     def certificate(self, value: float, bound: float, dim: int) -> float | None:
         """value ÷ bound − 1 where all parts are linear, and so f > 0; None where one is not."""
@@ -351,14 +311,6 @@ def _is_linear(criterion: Criterion) -> bool:
     return isinstance(criterion, Linear)
 
 
-def _together(m: Matrix, to: Matrix) -> tuple[np.ndarray, np.ndarray]:
-    """λ and B with Bᵀ M B = 1 and Bᵀ M′ B = diag(λ)."""
-    c = lower_factor(m)
-    half = solve_triangular(c, to, lower=True)
-    rates, q = eigh(solve_triangular(c, half.T, lower=True))
-    return np.maximum(rates, 0.0), solve_triangular(c, q, lower=True, trans="T")
-
-
 def _leverages(m: Matrix, p: Out, q: Into) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """pᵀM⁻¹p, qᵀM⁻¹q and pᵀM⁻¹q, shaped as by `_products`."""
     c = lower_factor(m)
@@ -393,10 +345,3 @@ def _linear_change(
 def _volume_change(d_pp: np.ndarray, d_qq: np.ndarray, d_pq: np.ndarray) -> np.ndarray:
     ratio = _ratio(d_pp, d_qq, d_pq)
     return np.asarray(-np.log(ratio, out=np.full(ratio.shape, -np.inf), where=ratio > SINGULAR))
-
-
-def _volume(criterion: Criterion) -> float:
-    """The weight of −log det M in it."""
-    if isinstance(criterion, Sum):
-        return sum(weight * _volume(part) for weight, part in criterion.parts)
-    return float(isinstance(criterion, DOptimal))

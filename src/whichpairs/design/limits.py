@@ -98,13 +98,14 @@ def check(space: PairSpace, budget: Budget, limits: Limits) -> None:
     Raises:
         UserError: names the constraint that fails.
     """
-    _check_budget(space, budget, limits)
     _check_values(space, limits)
+    _check_budget(space, budget, limits)
     _check_must(space, budget, limits)
     steps = _rooms(space, limits)
     low, high = limits.group_bounds(budget)
     if limits.groups is not None:
         _check_groups(limits.groups, budget, low, limits.unit_costs, steps[-1][1])
+        _check_due(space, budget, limits)
     if not limits.unit_costs:
         return
     for what, room in steps:
@@ -219,6 +220,11 @@ def _check_groups(
             f"they come to {low.sum():g} of {budget:g}",
         )
     for g, name in enumerate(groups.names):
+        if whole and low[g] > np.floor(groups.most[g] * budget + 1e-9):
+            raise UserError(
+                f"group {name!r} must be able to get a whole number of labels",
+                f"{groups.least[g]:g} to {groups.most[g]:g} of {budget:g} labels holds none",
+            )
         inside = int(room[groups.of == g].sum())
         if inside < low[g] and (whole or inside == 0):
             raise UserError(
@@ -226,6 +232,21 @@ def _check_groups(
                 f"it takes {inside} labels, its share is {low[g]:g}",
                 "lower that share, or the limits on pairs, prompts and completions",
             )
+
+
+def _check_due(space: PairSpace, budget: Budget, limits: Limits) -> None:
+    """The pairs that must be picked and what is left of the least shares must fit together."""
+    assert limits.groups is not None
+    of = limits.groups.of[np.searchsorted(space.starts, limits.must[:, 0], side="right") - 1]
+    costs = limits.costs(limits.must)
+    low, _ = limits.group_bounds(budget)
+    held = np.bincount(of[of >= 0], costs[of >= 0], len(low))
+    due = float(np.maximum(low, held).sum() + costs[of < 0].sum())
+    if due > budget * (1.0 + 1e-12):
+        raise UserError(
+            "the pairs that must be picked must fit the budget beside the groups' least shares",
+            f"together they come to {due:g} of {budget:g}",
+        )
 
 
 def _check_room(what: str, capacity: int, budget: Budget) -> None:

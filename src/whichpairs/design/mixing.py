@@ -1,28 +1,19 @@
 """A relaxed design as a mixture of vertices, and its improvement on the candidates at hand."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int64
 
 from whichpairs.design.candidates import Candidates
-from whichpairs.design.criterion import Criterion, Matrix
+from whichpairs.design.certificate import unit_of
+from whichpairs.design.criterion import Matrix
 from whichpairs.design.master import mixture
+from whichpairs.design.problem import Problem
 from whichpairs.design.vertex import Vertex, best_counts
-
-if TYPE_CHECKING:
-    from whichpairs.design.solver import Problem
 
 MEMORY = 5e8
 """Bytes that the vertices' matrices may take."""
-
-
-def unit_of(criterion: Criterion, value: float, dim: int) -> float:
-    """What a certificate of 1 is in f, for small ones: f itself for tr(W M⁻¹), d for −log det M."""
-    step = 1e-6 * max(abs(value), 1e-12)
-    share = criterion.certificate(value, value - step, dim)
-    return step / share if share else max(abs(value), 1e-300)
 
 
 @dataclass
@@ -33,7 +24,7 @@ class Mix:
         vertices: u_t, each feasible; matrices: their information; shares: α; m: M(u).
     """
 
-    problem: "Problem"
+    problem: Problem
     candidates: Candidates
     vertices: list[np.ndarray]
     matrices: list[np.ndarray]
@@ -43,7 +34,7 @@ class Mix:
     @classmethod
     def of(
         cls,
-        problem: "Problem",
+        problem: Problem,
         candidates: Candidates,
         vertices: list[np.ndarray],
         shares: Float[np.ndarray, " vertices"],
@@ -55,7 +46,7 @@ class Mix:
         return mix
 
     @classmethod
-    def start(cls, problem: "Problem", candidates: Candidates, m: Matrix) -> "Mix":
+    def start(cls, problem: Problem, candidates: Candidates, m: Matrix) -> "Mix":
         """The vertex that the scores at `m` lead to."""
         scores = candidates.scores(problem.criterion.score_factor(m))
         first = best_counts(candidates, scores, problem.budget, problem.limits)
@@ -90,6 +81,8 @@ class Mix:
     def improve(self, steps: int, tolerance: float) -> None:
         """Add vertices, each mixed at once with all, until the gap on the candidates is `tolerance`."""
         p = self.problem
+        # A gap of δ takes f to about δ².
+        precision = float(np.clip(tolerance**2, 1e-14, 1e-9))
         for _ in range(steps):
             factor = p.criterion.score_factor(self.m)
             new = best_counts(self.candidates, self.candidates.scores(factor), p.budget, p.limits)
@@ -97,16 +90,17 @@ class Mix:
             value = p.criterion.value(self.m)
             if new.bound - held <= tolerance * unit_of(p.criterion, value, len(self.m)):
                 return
-            self._add(new.counts)
+            self._add(new.counts, precision)
             if p.criterion.value(self.m) >= value * (1.0 - np.sign(value) * 1e-12):
                 return
 
-    def _add(self, counts: np.ndarray) -> None:
+    def _add(self, counts: np.ndarray, precision: float) -> None:
         self._make_room()
         self.vertices.append(counts)
         self.matrices.append(self.candidates.information(counts))
         start = np.append(self.shares, 0.0)
-        self._settle(mixture(self.problem.criterion, self.problem.base, self.matrices, start))
+        p = self.problem
+        self._settle(mixture(p.criterion, p.base, self.matrices, start, precision=precision))
 
     def _settle(self, shares: np.ndarray) -> None:
         """Drop what has no share; M from the rest."""

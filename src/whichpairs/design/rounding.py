@@ -42,12 +42,12 @@ def fill(
     ledger = Ledger.of(candidates, candidates.least.astype(np.int64), budget, limits)
     low, _ = limits.group_bounds(budget)
     if len(low):
-        for p in order[candidates.group[order] >= 0]:
+        for p in order[candidates.group[order] >= 0].tolist():
             while ledger.in_group[candidates.group[p]] < low[candidates.group[p]] and ledger.fits(
                 p
             ):
                 ledger.add(p)
-    for p in order:
+    for p in order.tolist():
         if ledger.spent + candidates.cheapest > ledger.budget:
             break
         while ledger.fits(p):

@@ -19,17 +19,17 @@ import numpy as np
 from jaxtyping import Float, Int64
 from threadpoolctl import threadpool_limits
 
-from whichpairs.design.belief import PairWeights
 from whichpairs.design.candidates import Candidates
-from whichpairs.design.criterion import Criterion, Matrix, check_dim
+from whichpairs.design.certificate import lower_bound, unit_of
+from whichpairs.design.criterion import Matrix
 from whichpairs.design.exchange import exchange, kicked
 from whichpairs.design.information import random_second_moment
 from whichpairs.design.kernel import Kernel, NumpyKernel
-from whichpairs.design.limits import Budget, Limits, check
-from whichpairs.design.mixing import Mix, unit_of
+from whichpairs.design.mixing import Mix
+from whichpairs.design.problem import Problem
 from whichpairs.design.rounding import Ledger, roundings
 from whichpairs.design.scores import Best, Known, Sweep, growth
-from whichpairs.design.space import PairSpace, Rows
+from whichpairs.design.space import Rows
 from whichpairs.design.vertex import best_counts, whole_counts
 from whichpairs.errors import UserError
 
@@ -45,41 +45,6 @@ START_PROMPTS = 4096
 SAMPLE_LABELS, SAMPLE_PROMPTS, SAMPLE_SHARE = 64, 2000, 0.2
 """A solve begins on a sample of prompts with 64 labels a dimension and 2 000 prompts at least, unless
 that is more than a fifth of the pool."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Which pairs of `space` minimise `criterion` within a budget?
-
-    Args:
-        weights: what a pair's label teaches (w_p).
-        base: M₀ = H₀ plus the information of labels already there, d × d.
-        budget: labels to pick, 1 to the number of candidates; where pairs have costs, what they may
-            cost together.
-        limits: what else a batch must obey.
-
-    Raises:
-        UserError: names the limit that cannot be met.
-    """
-
-    space: PairSpace
-    criterion: Criterion
-    weights: PairWeights
-    base: Matrix
-    budget: Budget
-    limits: Limits = field(default_factory=Limits)
-
-    def __post_init__(self) -> None:
-        check_dim(self.criterion, self.space.dim)
-        check(self.space, self.budget, self.limits)
-
-    @property
-    def labels(self) -> float:
-        """The labels that the budget buys, about."""
-        costs = self.limits.row_costs
-        if costs is None:
-            return float(self.budget)
-        return float(self.budget / (2.0 * np.quantile(costs, 0.25)))
 
 
 @dataclass(frozen=True)
@@ -124,9 +89,10 @@ class FrankWolfe:
 
     Args:
         passes: passes over all pairs, at most.
-        tolerance: stop when the batch is certified to this share of the best, or when what is left
-            is integrality: the relaxed design is certified to a quarter of it, or to a hundredth of
-            the batch's own gap.
+        tolerance: stop when the batch is certified to this share of the best, or the relaxed design
+            to a quarter of it (what is left is integrality).
+        integrality: stop also when the relaxed design's gap is at most this share of the batch's:
+            more passes would not help the batch, though they would the relaxed design.
         inner: linear programmes between passes, at most, on the kept candidates.
         swaps: exchange steps on the final batch, at most (they matter when n is not ≫ d).
         kicks: times that a batch still far from its bound is disturbed and improved again.
@@ -136,6 +102,7 @@ class FrankWolfe:
 
     passes: int = 15
     tolerance: float = 1e-3
+    integrality: float = 0.01
     inner: int = 40
     swaps: int = 2000
     kicks: int = 4
@@ -309,7 +276,7 @@ class _Solve:
             self.mix.candidates, self.mix.candidates.scores(factor), p.budget, p.limits
         )
         most = vertex.bound + vertex.outside(best.ceilings, p.budget, p.limits)
-        self.bound = max(self.bound, _lower_bound(p, m, factor, most))
+        self.bound = max(self.bound, lower_bound(p, m, factor, most))
 
     def _offer(self) -> None:
         """Whole batches near the design; the best so far is kept."""
@@ -352,7 +319,7 @@ class _Solve:
         last = self.reports[-1]
         unit = unit_of(self.problem.criterion, last.relaxed, self.problem.space.dim)
         gap = last.relaxed - last.bound
-        integrality = 0.01 * (last.batch - last.bound)
+        integrality = self.method.integrality * (last.batch - last.bound)
         near = gap <= max(0.25 * self.method.tolerance * unit, integrality)
         return last.batch <= self._goal() or near
 
@@ -446,30 +413,6 @@ def solve_among(
         work.mix.improve(inner, 0.1 * tolerance)
         work._offer()
         return problem.space.from_keys(work.batch)
-
-
-def _lower_bound(problem: Problem, m: Matrix, factor: np.ndarray, most: float) -> float:
-    """f(M) + tr(A (M − M₀)) − Σ_p u⁺_p s_p, at M or at the multiple c M where that is largest.
-
-    Scores at c M are r times those at M when A is homogeneous, as for tr(W M⁻¹) and −log det M; then
-    c = Σ_p u⁺_p s_p ÷ tr(A M), for M₀ → 0.
-
-    Args:
-        factor: L at M; most: Σ_p u⁺_p s_p, at most.
-    """
-    criterion, gradient = problem.criterion, factor @ factor.T
-    found = []
-    for times in (1.0, most / float(np.sum(gradient * m))):
-        at = criterion.score_factor(times * m)
-        there = at @ at.T
-        ratio = float(np.trace(there) / np.trace(gradient))
-        if not np.allclose(there, ratio * gradient, rtol=1e-9, atol=1e-12 * np.abs(there).max()):
-            continue
-        held = float(np.sum(there * (times * m - problem.base)))
-        # What rounding may hide is taken off; the ratio itself is known to 1e-12.
-        bound = criterion.value(times * m) + held - ratio * most * (1.0 + 1e-11)
-        found.append(bound - 1e-12 * (abs(bound) + abs(held)))
-    return max(found)
 
 
 def _first_matrix(problem: Problem) -> Matrix:

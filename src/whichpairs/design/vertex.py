@@ -85,8 +85,10 @@ def _greedy(c: Candidates, scores: np.ndarray, budget: Budget, limits: Limits) -
     counts = c.least + (due + taken) / c.costs
     if limits.unit_costs:
         counts = np.round(counts)
-    prices = _prices(c, ratios, due, taken, room, short)
-    return Vertex(counts, float(scores @ counts), prices[: len(low) + 1], short)
+    inside = c.group >= 0
+    held = np.bincount(c.group[inside], (counts * c.costs)[inside], len(low))
+    prices = _prices(c, ratios, due, taken, held >= high * (1.0 - 1e-12), short)
+    return Vertex(counts, float(scores @ counts), prices, short)
 
 
 def _within_prompts(
@@ -109,27 +111,26 @@ def _prices(
     ratios: np.ndarray,
     due: np.ndarray,
     taken: np.ndarray,
-    room: np.ndarray,
+    full: np.ndarray,
     short: float,
 ) -> Float[np.ndarray, " heaps"]:
-    """λ is the ratio of the last pair taken; a full group's is its own last, and so is that of a group
-    which gets its least share and no more."""
+    """λ is the ratio of the last pair taken; a group's that has its most is its own last, and so is
+    that of a group which gets its least share and no more."""
 
     def last(some: np.ndarray) -> float:
         return float(ratios[some].min(initial=np.inf))
 
     price = 0.0 if short > 0 else last(taken > 0)
-    groups = int(c.group.max(initial=-1)) + 1
-    out = np.full(max(groups, 0) + 1, price)
-    for g in range(groups):
+    out = np.full(len(full) + 1, price)
+    for g in range(len(full)):
         inside = c.group == g
-        got, could = (due + taken)[inside].sum(), room[inside].sum()
-        if not inside.any():
+        got = inside & (due + taken > 0)
+        if not got.any():
             continue
-        if taken[inside].sum() == 0.0 and due[inside].sum() > 0.0:
-            out[g] = min(price, last(inside & (due > 0)))
-        elif got >= could * (1.0 - 1e-12) and could > 0.0:
-            out[g] = max(price, last(inside & (due + taken > 0)))
+        if not taken[inside].any():
+            out[g] = min(price, last(got))
+        elif full[g]:
+            out[g] = max(price, last(got))
     return np.where(np.isfinite(out), out, 0.0)
 
 
