@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from whichpairs.report.run_report import report as write_report
     from whichpairs.workflow.collect import import_pool
     from whichpairs.workflow.compare import compare_policies
+    from whichpairs.workflow.constraints import LimitSettings
     from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
     from whichpairs.workflow.export import export_labels
     from whichpairs.workflow.features import FeatureSettings, compute_features
@@ -52,6 +53,7 @@ _HOME = {
     "whichpairs.workflow.collect": ("import_pool",),
     "whichpairs.workflow.compare": ("compare_policies",),
     "whichpairs.workflow.evaluate": ("EvaluateSettings", "evaluate_run"),
+    "whichpairs.workflow.constraints": ("LimitSettings",),
     "whichpairs.workflow.export": ("export_labels",),
     "whichpairs.workflow.features": ("FeatureSettings", "compute_features"),
     "whichpairs.workflow.fit": ("fit_labels",),
@@ -81,6 +83,7 @@ __all__ = [
     "FrankWolfe",
     "GenerateSettings",
     "JudgeSettings",
+    "LimitSettings",
     "LoopSettings",
     "MissingExtraError",
     "PairSpace",

@@ -4,6 +4,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whichpairs.cli.limit_options import (
+    CostColumnOption,
+    GroupColumnOption,
+    MustNotOption,
+    MustOption,
+    OverheadOption,
+    PerCompletionOption,
+    PerPromptOption,
+    ReadingOption,
+    RepeatsOption,
+    ShareOption,
+)
 from whichpairs.cli.options import BetaOption, JsonOption, RunOption, SeedOption, show
 from whichpairs.cli.progress import Bars
 
@@ -13,7 +25,10 @@ if TYPE_CHECKING:
 
 def command(
     run: RunOption,
-    budget: Annotated[int, typer.Option(help="Pairs to pick.")],
+    budget: Annotated[
+        float,
+        typer.Option(help="Labels to pick; minutes or money with --reading or --cost-column."),
+    ],
     criterion: Annotated[
         str,
         typer.Option(
@@ -38,9 +53,22 @@ def command(
     prior_spread: Annotated[
         float, typer.Option(help="Prior spread of a random pair's margin, logits.")
     ] = 1.5,
+    repeats: RepeatsOption = 1,
+    per_prompt: PerPromptOption = None,
+    per_completion: PerCompletionOption = None,
+    group_column: GroupColumnOption = None,
+    share: ShareOption = None,
+    must: MustOption = None,
+    must_not: MustNotOption = None,
+    cost_column: CostColumnOption = None,
+    reading: ReadingOption = None,
+    overhead: OverheadOption = None,
     passes: Annotated[int, typer.Option(help="Passes over all pairs, at most.")] = 15,
     tolerance: Annotated[float, typer.Option(help="Certificate to stop at.")] = 1e-3,
     threads: Annotated[int, typer.Option(help="Workers; the batch does not depend on it.")] = 1,
+    kernel: Annotated[
+        str | None, typer.Option(help="numpy or torch; else the faster. The batch is the same.")
+    ] = None,
     another: Annotated[
         bool, typer.Option("--another", help="Pick although pairs wait for labels.")
     ] = False,
@@ -48,9 +76,17 @@ def command(
     seed: SeedOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Pick the pairs whose labels teach the most about the final policy."""
+    """Pick the pairs whose labels teach the most about the final policy, within your limits.
+
+    A killed call goes on from its last pass; Ctrl-C ends the passes with the batch so far.
+    """
+    from whichpairs.workflow.constraints import LimitSettings
     from whichpairs.workflow.select import SelectSettings, select
 
+    limits = LimitSettings(
+        *(repeats, per_prompt, per_completion, group_column, tuple(share or ())),
+        *(must, must_not, cost_column, reading, overhead),
+    )
     settings = SelectSettings(
         budget=budget,
         criterion=criterion,
@@ -63,16 +99,26 @@ def command(
         passes=passes,
         tolerance=tolerance,
         threads=threads,
+        kernel=kernel,
+        limits=limits,
     )
     with Bars(quiet=json_) as bars:
+        done = 0
 
         def watch(report: "PassReport") -> None:
-            certificate = report.certificate
-            known = certificate is not None and certificate < 1e3
-            note = f"batch within {100 * certificate:.2g} %" if known and certificate else ""
-            bars.advance(1, note)
+            nonlocal done
+            bars.advance(report.number - done, note(report))
+            done = report.number
 
         bars.start("passes", passes)
         outcome = select(run, settings, another=another, beta=beta, watch=watch)
         bars.finish()
     show(outcome, json_)
+
+
+def note(report: "PassReport") -> str:
+    """How good the batch is after a pass, as far as is known, and how much of the pool it read."""
+    read = f"{100 * report.read:.2g} % of prompts read"
+    if report.certificate is None or report.certificate >= 1e3:
+        return read
+    return f"batch within {100 * report.certificate:.2g} %, {read}"

@@ -16,7 +16,7 @@ Inference 31 (1992), on bounded densities; Krasker and Welsch (JASA 77, 1982) on
 The numbers are from the bench (docs/log.md).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -25,8 +25,11 @@ from scipy.linalg import solve_triangular
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.criterion import Matrix, lower_factor
 from whichpairs.design.information import information, random_second_moment
-from whichpairs.design.solver import Problem, solve_among
+from whichpairs.design.problem import Problem
+from whichpairs.design.solver import solve_among
 from whichpairs.design.space import PairSpace, Rows
+from whichpairs.design.within import part_of, within
+from whichpairs.errors import UserError
 
 LEVERAGE = 2.0
 SHARES = (1 / 32, 1 / 2)
@@ -72,7 +75,8 @@ class BoundedBatch:
     """What was picked.
 
     Attributes:
-        pairs: the batch, its random pairs first; random: how many they are.
+        pairs: the batch, a pair as often as it is to be labelled, random ones first; random: how
+            many labels of it are random.
         looked_at: candidates drawn for the designed pairs; too_far: those of them left out.
     """
 
@@ -121,6 +125,63 @@ def bounded_batch(
     return BoundedBatch(
         np.concatenate([drawn, designed]), count, len(among), len(among) - len(near)
     )
+
+
+def bounded_within(
+    problem: Problem,
+    leverage: Leverage,
+    rng: np.random.Generator,
+    *,
+    share: float,
+    first: int = 0,
+) -> BoundedBatch:
+    """The same within `problem.limits`.
+
+    A whole random batch is drawn within the limits. Part of it stays, and is from then on what must be
+    picked: so whatever is left of every limit can be filled, if need be by the rest of that batch.
+
+    Args:
+        share: α; first: labels that are random before any are designed.
+    """
+    space, limits = problem.space, problem.limits
+    whole = within(space, problem.budget, limits, lambda some, n: random_pairs(some, n, rng))
+    n = len(whole)
+    if first >= n:
+        return BoundedBatch(whole, n, 0, 0)
+    count = first + round(random_share(share) * (n - first))
+    kept = part_of(whole, limits.must, count, rng)
+    must = np.concatenate([limits.must, kept])
+    left = replace(problem, limits=replace(limits, must=must))
+    among = _candidates(left, round((n - len(kept)) / share), rng)
+    near = _near(space, leverage, among, 0)
+    try:
+        found = solve_among(left, near)
+    except UserError:  # the near candidates cannot fill the limits
+        found = solve_among(left, space.from_keys(np.union1d(space.keys(near), space.keys(whole))))
+    return BoundedBatch(_first(space, kept, found), len(kept), len(among), len(among) - len(near))
+
+
+def _candidates(problem: Problem, count: int, rng: np.random.Generator) -> Rows:
+    """Random candidates: `count` of the pool, and of each group with a least share its share of them."""
+    space, groups = problem.space, problem.limits.groups
+    rest = space.without(problem.limits.must)
+    found = [space.keys(random_pairs(rest, min(count, rest.candidates), rng))]
+    for g in np.flatnonzero(groups.least > 0.0) if groups is not None else []:
+        assert groups is not None
+        inside = (groups.of == g) & (space.sizes >= 2)
+        part = PairSpace(space.features, space.starts, inside, rest.excluded)
+        some = min(int(np.ceil(groups.least[g] * count)), part.candidates)
+        found += [space.keys(random_pairs(part, some, rng))] if some else []
+    return space.from_keys(np.unique(np.concatenate(found)))
+
+
+def _first(
+    space: PairSpace, kept: Int64[np.ndarray, "kept 2"], batch: Int64[np.ndarray, "batch 2"]
+) -> Int64[np.ndarray, "batch 2"]:
+    """The batch with one label of each of `kept` first."""
+    keys, labels = np.unique(space.keys(batch), return_counts=True)
+    labels[np.searchsorted(keys, space.keys(kept))] -= 1
+    return np.concatenate([kept, space.from_keys(np.repeat(keys, labels))])
 
 
 def _near(

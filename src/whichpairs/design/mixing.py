@@ -42,7 +42,7 @@ class Mix:
         """The mixture of these."""
         matrices = [candidates.information(counts) for counts in vertices]
         mix = cls(problem, candidates, vertices, matrices, shares, problem.base)
-        mix._settle(shares)
+        mix._sum()
         return mix
 
     @classmethod
@@ -108,9 +108,13 @@ class Mix:
         self.vertices = [self.vertices[t] for t in kept]
         self.matrices = [self.matrices[t] for t in kept]
         self.shares = shares[kept] / shares[kept].sum()
-        self.m = self.problem.base.copy()
+        self._sum()
+
+    def _sum(self) -> None:
+        m = self.problem.base.copy()
         for share, matrix in zip(self.shares, self.matrices, strict=True):
-            self.m += share * matrix
+            m += share * matrix
+        self.m = m
 
     def _make_room(self) -> None:
         """Where the matrices would take too much memory, two of the smallest shares become one."""
@@ -123,6 +127,7 @@ class Mix:
             self.shares[s] * self.vertices[s] + self.shares[t] * self.vertices[t]
         ) / share
         self.matrices[s] = self.candidates.information(self.vertices[s])
+        self.shares = self.shares.copy()  # a checkpoint may hold the old ones
         self.shares[s] = share
         del self.vertices[t], self.matrices[t]
         self.shares = np.delete(self.shares, t)

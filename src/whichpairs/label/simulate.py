@@ -17,13 +17,15 @@ def simulate(
     annotator: str,
     batch: str,
     seed: int,
+    turn: int = 1,
 ) -> list[Label]:
     """Bradley–Terry answers to `pairs`.
 
-    The answer to a pair depends on the seed and the pair's id alone, not on the order shown nor on
-    the batch: two designs that ask the same pair get the same answer.
+    The answer to a pair depends on the seed, the pair's id and the turn alone, not on the order shown
+    nor on the batch: two designs that ask the same pair get the same answer.
 
     Args:
+        turn: 1 for the first answer to a pair, 2 for the second …; answers are independent.
         pairs: ``(pair_id, id_a, id_b)`` in the order shown.
         scores: s of A and B, shape (pairs, 2).
         temperature: T > 0, in units of the score.
@@ -35,9 +37,9 @@ def simulate(
     if not np.isfinite(scores).all():
         row = int(np.argwhere(~np.isfinite(scores))[0][0])
         raise UserError("scores must be finite", f"a completion of pair {pairs[row][0]} has none")
-    labels = []
+    labels, again = [], [turn] if turn > 1 else []
     for (pair_id, id_a, id_b), (s_a, s_b) in zip(pairs, scores, strict=True):
-        draw = float(np.random.default_rng([seed, *pair_id.encode()]).random())
+        draw = float(np.random.default_rng([seed, *pair_id.encode(), *again]).random())
         p_a = float(expit((s_a - s_b) / temperature))
         a_wins = draw < p_a if id_a < id_b else draw >= 1.0 - p_a
         choice: Choice = "a" if a_wins else "b"

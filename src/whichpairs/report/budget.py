@@ -11,6 +11,7 @@ from whichpairs.report.outlook import Beginning, Curves
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.verdict import at_random
 from whichpairs.report.words import data, plural, say
+from whichpairs.workflow.batch import labels_of
 from whichpairs.workflow.select import LEARNING
 
 ID, TITLE = "budget", "Budget and predicted gap"
@@ -69,7 +70,7 @@ def _on_curve(facts: Facts, start: Beginning) -> list[dict[str, Any]]:
     latest, total, found = facts.batches[-1:], 0, []
     for name, record in facts.batches:
         r = record.result
-        total += r["picked"]
+        total += labels_of(r)
         mine = (record.inputs.get("features"), record.settings.get("prior_spread"))
         if mine != (latest[0][1].inputs.get("features"), latest[0][1].settings.get("prior_spread")):
             continue
@@ -165,7 +166,7 @@ def _table(facts: Facts) -> Table:
                 Markup("–") if r["lower_bound"] is None else data(r["lower_bound"]),
                 data(r["random_predicted_gap"]),
                 Markup("–")
-                if at_random(r)
+                if at_random(r) or (needs is None and r.get("limits"))
                 else data(needs, "count")
                 if needs
                 else Markup("not reached"),

@@ -144,4 +144,4 @@ def _label_commands(space: Workspace, batch: str) -> list[str]:
             words = ["--simulate", made["column"], "--temperature", _value(made["temperature"])]
             words += ["--seed", str(made["seed"])] if made["seed"] != space.run.seed else []
         found.append(_line(space, "label", *words))
-    return found
+    return list(dict.fromkeys(found))

@@ -110,7 +110,7 @@ class Beginning:
         for name in self.space.batches:
             if name <= batch:
                 if name not in self._sums:
-                    rows = picked_rows(self.space, name)
+                    rows = picked_rows(self.space, name, repeated=True)
                     self._sums[name] = information(self.desk.pairs, rows, self.desk.weights)
                 m = m + self._sums[name]
         return m
@@ -161,9 +161,18 @@ def _filled(ends: set[int]) -> list[int]:
     return found
 
 
-def picked_rows(space: Workspace, batch: str) -> np.ndarray:
-    """Rows of a batch's pairs in pool order, controls left out, (n, 2)."""
-    ids = [(row["id_a"], row["id_b"]) for row in space.batches[batch] if not row["control"]]
+def picked_rows(space: Workspace, batch: str, *, repeated: bool = False) -> np.ndarray:
+    """Rows of a batch's pairs in pool order, controls left out, (n, 2).
+
+    Args:
+        repeated: a pair as often as it is to be labelled.
+    """
+    ids = [
+        (row["id_a"], row["id_b"])
+        for row in space.batches[batch]
+        if not row["control"]
+        for _ in range(row.get("labels", 1) if repeated else 1)
+    ]
     rows = [sorted(space.pool.rows(both)) for both in ids]
     return np.array(rows, dtype=np.int64).reshape(-1, 2)
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Tile, Verdict
 from whichpairs.report.words import data, plural, say
-from whichpairs.workflow.batch import BEST
+from whichpairs.workflow.batch import BEST, labels_of
 
 HOW = {
     "adaptive": "the predicted gap given the labels so far, warily of the model and in part at random",
@@ -31,7 +31,7 @@ NO_EVIDENCE = "no fitted or trained policy has been evaluated on held-out prompt
 
 def at_random(r: dict[str, Any]) -> bool:
     """Whether a batch is uniformly random, as the first adaptive ones are too."""
-    return bool(r["criterion"] == "random" or r.get("random_picked") == r["picked"])
+    return bool(r["criterion"] == "random" or r.get("random_picked") == labels_of(r))
 
 
 def verdict(facts: Facts) -> Verdict:
@@ -52,12 +52,12 @@ def _headline(facts: Facts) -> Markup:
     r = facts.batches[-1][1].result
     values = {"n": data(facts.picked, "count"), "pairs": plural(facts.picked, "pair")}
     needs = r["labels_random_would_need"]
-    if at_random(r) or needs is None or needs <= r["picked"]:
+    if at_random(r) or needs is None or needs <= labels_of(r):
         return say("{n} {pairs} picked", **values)
     values |= {
         "of": r["picked"],
         "needs": data(needs, "count"),
-        "these": data(r["picked"], "count"),
+        "these": data(labels_of(r), "count"),
     }
     if len(facts.batches) == 1:
         return say("{n} {pairs} picked to do the work of {needs} random ones", **values)
@@ -85,7 +85,7 @@ def _tiles(facts: Facts) -> list[Tile]:
         tiles.append(Tile(Markup("none"), words, known=False))
     needs = r["labels_random_would_need"]
     if not at_random(r) and needs is not None:
-        ratio = say("{x} ×", x=data(needs / r["picked"], "short"))
+        ratio = say("{x} ×", x=data(needs / labels_of(r), "short"))
         words = say("the labels of batch {name}: what random would need", name=name)
         tiles.append(Tile(ratio, words))
     tiles.append(_gain_tile(facts))
@@ -166,8 +166,15 @@ def _needs(name: str, r: dict[str, Any]) -> Markup:
             "What batch {name} is predicted to reach with {n} labels, random did not reach with "
             "as many as were looked at."
         )
+        if r.get("limits"):
+            sentence = (
+                "Batch {name} is predicted to reach {gap} with {n} labels, random batches within the "
+                "same limits {random}."
+            )
+            gaps = {"gap": data(r["predicted_gap"]), "random": data(r["random_predicted_gap"])}
+            return say(sentence, name=name, n=data(labels_of(r), "count"), **gaps)
     needs = data(r["labels_random_would_need"], "count")
-    return say(sentence, name=name, n=data(r["picked"], "count"), needs=needs)
+    return say(sentence, name=name, n=data(labels_of(r), "count"), needs=needs)
 
 
 def gain(facts: Facts) -> Markup:

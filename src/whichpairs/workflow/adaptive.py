@@ -11,7 +11,7 @@ On arrays alone: `whichpairs select`, `whichpairs loop` and the bench all pick b
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,9 +28,18 @@ from whichpairs.design import (
     solve,
 )
 from whichpairs.design.baselines import random_pairs
-from whichpairs.design.bounded import SAMPLE_PROMPTS, Leverage, bounded_batch, share_at
+from whichpairs.design.bounded import (
+    SAMPLE_PROMPTS,
+    Leverage,
+    bounded_batch,
+    bounded_within,
+    share_at,
+)
+from whichpairs.design.limits import Budget, Limits
 from whichpairs.design.signal import strongest_pairs
+from whichpairs.design.solver import Checkpoint
 from whichpairs.design.space import Rows
+from whichpairs.design.within import part_of, within
 from whichpairs.train.fit import Fit, posterior
 
 RANDOM_LABELS_A_DIMENSION = 4
@@ -42,7 +51,7 @@ CONVINCING_NATS = 4.0
 SIGNAL_SAMPLES, SIGNAL_RANDOM = 24, 0.5
 """Draws of θ behind an expected signal, and the random share of a batch that goes by it."""
 
-METHOD = FrankWolfe(passes=4, tolerance=1e-2, swaps=200)
+METHOD = FrankWolfe(passes=4, tolerance=1e-2, swaps=0)
 """How the whole pool is searched for a bound."""
 
 
@@ -101,7 +110,8 @@ class Batch:
     """What was picked.
 
     Attributes:
-        pairs: the batch; random: how many of them, the first ones, are random.
+        pairs: the batch, a pair as often as it is to be labelled; random: how many labels of it,
+            the first ones, are random.
         looked_at, too_far: as in `design.bounded.BoundedBatch`.
         solution: the certified solve of the whole pool, where one was asked for.
     """
@@ -145,24 +155,36 @@ def next_batch(
     space: PairSpace,
     beta: float,
     view: View,
-    budget: int,
+    budget: Budget,
     rng: np.random.Generator,
     *,
+    limits: Limits | None = None,
     method: FrankWolfe = METHOD,
     certify: bool = False,
     watch: Callable[[PassReport], None] = lambda report: None,
+    resume: Checkpoint | None = None,
+    keep: Callable[[Checkpoint], None] = lambda checkpoint: None,
 ) -> Batch:
     """The next pairs to label.
 
     Args:
         space: the candidates (labelled and pending pairs excluded); view: of these labels.
         rng: of what is drawn at random.
+        limits: what the batch must obey.
         certify: search the whole pool too, for the bound on every batch of this size.
+        watch, resume, keep: of that search, as in `design.solver.solve`.
     """
     weights, solution = view.belief.weights(beta), None
+    whole = Problem(space, view.gap, weights, view.base, budget, limits or Limits())
     if certify:
-        solution = solve(Problem(space, view.gap, weights, view.base, budget), method, watch)
-    first = min(budget, max(RANDOM_LABELS_A_DIMENSION * space.dim - view.known, 0))
+        solution = solve(whole, method, watch, resume=resume, keep=keep)
+    first = max(RANDOM_LABELS_A_DIMENSION * space.dim - view.known, 0)
+    if not whole.limits.only_budget or whole.limits.repeats > 1:
+        share = share_at(view.known + round(whole.labels), space.dim)
+        found = bounded_within(whole, Leverage.of(space), rng, share=share, first=first)
+        return Batch(found.pairs, found.random, found.looked_at, found.too_far, solution)
+    budget = int(budget)
+    first = min(budget, first)
     drawn = random_pairs(space, first, rng) if first else np.empty((0, 2), np.int64)
     if first == budget:
         return Batch(drawn, first, solution=solution)
@@ -180,20 +202,36 @@ def signal_batch(
     beta: float,
     view: View,
     evidence: Evidence,
-    budget: int,
+    budget: Budget,
     rng: np.random.Generator,
     *,
     seed: int,
+    limits: Limits | None = None,
 ) -> Batch:
     """The next pairs for a policy that DPO will train from the reference (`design.signal`).
 
     All random until the fit is convincing: its errors would lie along one direction, and the policy
     would walk there. Half random after that.
     """
-    count = round(SIGNAL_RANDOM * budget) if evidence.convincing else budget
-    drawn = random_pairs(space, count, rng)
-    if count == budget:
-        return Batch(drawn, count)
-    thetas = view.belief.samples(SIGNAL_SAMPLES, seed)
-    strong = strongest_pairs(space.without(drawn), thetas, beta, budget - count)
-    return Batch(np.concatenate([drawn, strong]), count)
+    thetas = view.belief.samples(SIGNAL_SAMPLES, seed) if evidence.convincing else None
+
+    def strongest(some: PairSpace, n: int) -> Rows:
+        assert thetas is not None
+        return strongest_pairs(some, thetas, beta, n)
+
+    limits = limits or Limits()
+    if limits.only_budget and limits.repeats == 1:
+        budget = int(budget)
+        count = round(SIGNAL_RANDOM * budget) if evidence.convincing else budget
+        drawn = random_pairs(space, count, rng)
+        if count == budget:
+            return Batch(drawn, count)
+        return Batch(
+            np.concatenate([drawn, strongest(space.without(drawn), budget - count)]), count
+        )
+    drawn = within(space, budget, limits, lambda some, n: random_pairs(some, n, rng))
+    if thetas is None:
+        return Batch(drawn, len(drawn))
+    kept = part_of(drawn, limits.must, round(SIGNAL_RANDOM * len(drawn)), rng)
+    left = replace(limits, must=np.concatenate([kept, limits.must]))
+    return Batch(within(space, budget, left, strongest), len(kept))

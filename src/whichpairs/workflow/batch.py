@@ -11,15 +11,16 @@ from whichpairs.pool.pool import Pool, pair_id
 
 def batch_rows(pool: Pool, pairs: Rows, *, control: bool, seed: int) -> list[dict[str, Any]]:
     """Pairs as batch rows, in the order of the pool; which completion stands as A is a coin of
-    seed and pair.
+    seed and pair. One that is to be labelled k > 1 times stands there once, with ``labels`` k.
 
     Args:
+        pairs: as often as they are to be labelled, (n, 2).
         control: whether the pairs are of held-out prompts, never to be fitted.
     """
     texts = pool.completions["completion"]
-    pairs = np.sort(pairs, axis=1)
+    unique, labels = np.unique(np.sort(pairs, axis=1), axis=0, return_counts=True)
     rows = []
-    for i, j in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist():
+    for (i, j), times in zip(unique.tolist(), labels.tolist(), strict=True):
         key = pair_id(pool.ids[i], pool.ids[j])
         coin = hashlib.sha256(f"{seed}:{key}".encode()).digest()[0] & 1
         a, b = (j, i) if coin else (i, j)
@@ -35,6 +36,7 @@ def batch_rows(pool: Pool, pairs: Rows, *, control: bool, seed: int) -> list[dic
                 "id_b": pool.ids[b],
                 "weight": 1.0,
                 "control": control,
+                **({"labels": times} if times > 1 else {}),
             }
         )
     return rows
@@ -55,11 +57,16 @@ BEST = {
 """What the certificate of a criterion other than the gap compares with."""
 
 
+def labels_of(r: dict[str, Any]) -> int:
+    """Labels that a batch asks for, by its result (older ones have one a pair)."""
+    return int(r.get("labels", r["picked"]))
+
+
 def _how(r: dict[str, Any]) -> str:
     """``, 128 of them at random …`` for those that learn from labels."""
     if r["random_picked"] is None:
         return ""
-    if r["random_picked"] == r["picked"]:
+    if r["random_picked"] == labels_of(r):
         return f", all at random ({_WHY_RANDOM[r['criterion']]})"
     if r["criterion"] == "signal":
         return f", {r['random_picked']} of them at random, the others of the strongest signal"
@@ -73,15 +80,27 @@ def batch_message(r: dict[str, Any]) -> str:
     """How the pairs were picked, what they should reach, and what random would need for it."""
     text = f"{r['picked']} of {r['candidate_pairs']} candidate pairs picked by {r['criterion']}"
     text += f" (and {r['controls']} control pairs)" if r["controls"] else ""
-    text += _how(r)
+    text += _how(r) + _spent(r)
     text += f"; predicted gap {r['predicted_gap']:.4g}, random's {r['random_predicted_gap']:.4g}"
     needs = r["labels_random_would_need"]
-    if r["criterion"] != "random" and r["random_picked"] != r["picked"]:
+    learns = r["criterion"] != "random" and r["random_picked"] != labels_of(r)
+    if learns and (needs or not r.get("limits")):
         text += f"; random would need {needs} labels" if needs else "; random cannot get there"
     if r["certificate"] is not None:
         of = BEST.get(r["criterion"], "best possible batch")
         text += f"; at most {100 * r['certificate']:.2g} % from the {of}"
+    if r.get("interrupted"):
+        text += f"; stopped by you after pass {r['passes']}"
     return f"{text}.\n{r['batch_file']}"
+
+
+def _spent(r: dict[str, Any]) -> str:
+    """Labels, cost and shares, where limits make them worth a word."""
+    text = f"; {labels_of(r)} labels" if labels_of(r) != r["picked"] else ""
+    if r.get("unit", "labels") != "labels":
+        text += f"; a cost of {r['cost']:.6g} of {r['budget']:g} ({r['unit']})"
+    shares = ", ".join(f"{name} {100 * share:.3g} %" for name, share in r.get("shares", {}).items())
+    return text + (f"; shares: {shares}" if shares else "")
 
 
 def finite(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,10 @@ def label_simulated(
     seed: int | None = None,
     beta: float | None = None,
 ) -> Outcome:
-    """Answer every picked pair that has no label yet by P = σ((s_A − s_B) / T).
+    """Answer every picked pair that waits for labels by P = σ((s_A − s_B) / T).
+
+    A pair that is asked k times gets independent answers, of ``simulated:COLUMN``,
+    ``simulated:COLUMN#2`` …
 
     Args:
         column: a score column of the pool, or a score made by `whichpairs score`.
@@ -67,22 +71,19 @@ def label_simulated(
             "seed": space.run.seed if seed is None else seed,
         }
         _same_source(space, settings)
-        pairs = _unlabelled(space)
-        batch_of = {key: space.known_pairs[key][0] for key, _, _ in pairs}
         labels: list[Label] = []
-        for batch in sorted(set(batch_of.values())):
-            of_batch = [pair for pair in pairs if batch_of[pair[0]] == batch]
+        for (batch, turn), of_batch in sorted(_turns(space, f"simulated:{column}").items()):
             ends = np.stack([scores[space.pool.rows(pair[1:])] for pair in of_batch])
             labels += simulate(
                 of_batch,
                 ends,
                 temperature,
-                annotator=f"simulated:{column}",
+                annotator=_annotator(f"simulated:{column}", turn),
                 batch=batch,
                 seed=settings["seed"],
+                turn=turn,
             )
-        sources = {f"simulated:{column}": settings} if labels else {}
-        new = space.store.add(labels, sources)
+        new = space.store.add(labels, {label.annotator: settings for label in labels})
         return _outcome(space, new, f"simulated from {column} at T = {temperature:g}")
 
 
@@ -126,7 +127,7 @@ def label_judged(
     with workspace(run, beta) as space:
         source = {"kind": "judge", "model": settings.model, "rubric": rubric}
         _same_judge(space, source)
-        pairs, pool = _unlabelled(space), space.pool
+        pairs, pool = _asked_once(space), space.pool
         text = pool.completions["completion"]
         rows = np.array([pool.rows(pair[1:]) for pair in pairs]).reshape(-1, 2).tolist()
         questions = [
@@ -198,6 +199,35 @@ def _unlabelled(space: Workspace) -> list[tuple[str, str, str]]:
     return [(key, *space.known_pairs[key][1:]) for key in space.pending()]
 
 
+def _asked_once(space: Workspace) -> list[tuple[str, str, str]]:
+    """What waits, for a judge: it answers a pair the same way every time."""
+    pairs = _unlabelled(space)
+    several = [key for key, _, _ in pairs if space.asked[key] > 1]
+    if several:
+        raise UserError(
+            "pairs that are asked several times want several people",
+            f"{len(several)} pairs wait for repeats, and a judge says the same each time",
+            "label them with --from FILE, or select without --repeats",
+        )
+    return pairs
+
+
+def _turns(space: Workspace, annotator: str) -> dict[tuple[str, int], list[tuple[str, str, str]]]:
+    """What waits by batch and turn: a pair that waits for n answers has n turns not taken yet."""
+    taken = {(label.pair_id, label.annotator) for label in space.labels}
+    found: dict[tuple[str, int], list[tuple[str, str, str]]] = {}
+    missing = space.waiting()
+    for pair in _unlabelled(space):
+        free = (n for n in count(1) if (pair[0], _annotator(annotator, n)) not in taken)
+        for turn in islice(free, missing[pair[0]]):
+            found.setdefault((space.known_pairs[pair[0]][0], turn), []).append(pair)
+    return found
+
+
+def _annotator(name: str, turn: int) -> str:
+    return name if turn == 1 else f"{name}#{turn}"
+
+
 def _same_source(space: Workspace, settings: dict[str, Any]) -> None:
     for old in space.store.sources().values():
         if old["kind"] == "simulated" and old != settings:
@@ -210,11 +240,12 @@ def _same_source(space: Workspace, settings: dict[str, Any]) -> None:
 
 
 def _outcome(space: Workspace, new: int, source: str) -> Outcome:
-    labels = space.store.all()
-    waiting = len(set(space.known_pairs) - {label.pair_id for label in labels})
+    space.labels = labels = space.store.all()
+    waiting = len(space.pending())
     result = {"new": new, "labels": len(labels), "waiting": waiting, "source": source}
     if new == 0:
-        message = f"Nothing to do: all {len(space.known_pairs)} picked pairs have their label."
+        theirs = "labels" if max(space.asked.values(), default=1) > 1 else "label"
+        message = f"Nothing to do: all {len(space.known_pairs)} picked pairs have their {theirs}."
         if waiting:
             message = f"No new labels; {waiting} picked pairs still wait for one."
     else:

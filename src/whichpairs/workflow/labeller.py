@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from whichpairs.errors import UserError
 from whichpairs.pool.files import user_facing_os_errors, write_whole
@@ -92,9 +93,8 @@ def _ask_batch(root: Path, batch: str, labeller: _Labeller) -> int:
         new += _accept(root, folder / f"{batch}-{last}{end}", labeller.again)
     asked, target = folder / f"{batch}-{last + 1}.pairs.jsonl", folder / f"{batch}-{last + 1}{end}"
     with workspace(root) as space:
-        pending = set(space.pending())
-        rows = [row for row in space.batches[batch] if row["pair_id"] in pending]
-        if len(rows) == len(space.batches[batch]):
+        rows = _missing(space.batches[batch], space.waiting())
+        if rows == space.batches[batch]:
             asked = root.resolve() / "batches" / batch / "pairs.jsonl"
         elif rows:
             write_whole(asked, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
@@ -105,6 +105,15 @@ def _ask_batch(root: Path, batch: str, labeller: _Labeller) -> int:
     with user_facing_os_errors(target):
         os.replace(part, target)
     return new + _accept(root, target, labeller.again)
+
+
+def _missing(rows: list[dict[str, Any]], waiting: dict[str, int]) -> list[dict[str, Any]]:
+    """The rows that wait, with ``labels`` as many as they still wait for."""
+    found = [dict(row) for row in rows if row["pair_id"] in waiting]
+    for row in found:
+        if row.get("labels", 1) != waiting[row["pair_id"]]:
+            row["labels"] = waiting[row["pair_id"]]
+    return found
 
 
 def _accept(root: Path, answers: Path, again: str) -> int:

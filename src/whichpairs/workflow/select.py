@@ -1,9 +1,10 @@
 """Stage select: the batch to label next, its certificate, and what random would need instead."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,39 +13,32 @@ import numpy as np
 
 from whichpairs.design import (
     Belief,
-    FrankWolfe,
     Linear,
     PairSpace,
     PairWeights,
     PassReport,
-    Problem,
     Solution,
     gap_criterion,
     information,
     policy_information,
     prior,
-    random_outlook,
-    solve,
 )
-from whichpairs.design.baselines import (
-    best_versus_worst,
-    random_pairs,
-    reference_pairs,
-    uniform_prompts,
-)
+from whichpairs.design.baselines import random_pairs
 from whichpairs.design.information import PRIOR_MARGIN_SPREAD
-from whichpairs.design.limits import check_budget
+from whichpairs.design.limits import Limits, check
 from whichpairs.errors import UserError
+from whichpairs.pool.run import versions
 from whichpairs.train.fit import fit
-from whichpairs.workflow.adaptive import Evidence, View, look, next_batch, signal_batch
+from whichpairs.workflow.adaptive import Evidence, View, look
 from whichpairs.workflow.batch import batch_message, batch_rows, finite
+from whichpairs.workflow.chance import chance
+from whichpairs.workflow.choose import KERNELS, choose
+from whichpairs.workflow.constraints import LimitSettings, Spent
+from whichpairs.workflow.named_pairs import NamedPairs
+from whichpairs.workflow.resume import Resume, digest
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.target import OPTIMALITIES, Target, check_named
 from whichpairs.workflow.workspace import Workspace, workspace
-
-CERTIFIED_WORK = 5e8
-"""Candidate pairs × dimensions up to which an adaptive batch gets a bound, for which the whole pool
-is searched (the batch itself is not found that way); beyond, a round stays under a minute without."""
 
 CRITERIA = (
     "adaptive",
@@ -67,7 +61,8 @@ class SelectSettings:
     """What the user chose.
 
     Args:
-        budget: pairs to pick for training, at least 1.
+        budget: labels to pick for training, at least 1; where `limits` give pairs a cost, what they
+            may cost together, in its unit.
         criterion: one of `CRITERIA`; adaptive looks at the labels so far and is wary of a wrong
             model (`workflow.adaptive`); gap is the paper's plug-in design; signal, for a language
             model that DPO will train from the reference (`design.signal`), wants some labels first
@@ -79,9 +74,11 @@ class SelectSettings:
         prior_spread: τ, the prior standard deviation of a random pair's margin, in logits.
         seed: None is the run's.
         passes, tolerance, threads: see `FrankWolfe`; threads do not change the batch.
+        kernel: one of `KERNELS`; None is the faster that is there. It does not change the batch.
+        limits: what else the batch must obey.
     """
 
-    budget: int
+    budget: int | float
     criterion: str = "adaptive"
     features: str | None = None
     score: str | None = None
@@ -92,6 +89,8 @@ class SelectSettings:
     passes: int = 15
     tolerance: float = 1e-3
     threads: int = 1
+    kernel: str | None = None
+    limits: LimitSettings = field(default_factory=LimitSettings)
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -103,13 +102,31 @@ class SelectSettings:
             raise UserError(
                 "prior spread must be a finite number of logits above 0", f"got {self.prior_spread}"
             )
-        for name in ("budget", "controls", "passes", "threads"):
+        if self.kernel not in (None, *KERNELS):
+            raise UserError(f"kernel must be one of {', '.join(KERNELS)}", f"got {self.kernel!r}")
+        self._check_budget()
+        for name in ("controls", "passes", "threads"):
             least = 0 if name == "controls" else 1
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UserError(
                     f"{name} must be a whole number of at least {least}", f"got {value}"
                 )
+
+    def _check_budget(self) -> None:
+        number, unit = self.budget, self.limits.unit
+        real = isinstance(number, int | float) and not isinstance(number, bool)
+        if unit != "labels":
+            if not real or not 0.0 < number < np.inf:
+                raise UserError(f"budget must be a finite number above 0 ({unit})", f"got {number}")
+        elif not real or not 1 <= number < np.inf or number != int(number):
+            raise UserError(
+                "budget must be a whole number of at least 1",
+                f"got {number:g}" if real else f"got {number!r}",
+                "--budget is in labels unless --reading or --cost-column gives pairs a cost",
+            )
+        else:
+            object.__setattr__(self, "budget", int(number))
 
 
 def select(
@@ -135,6 +152,7 @@ def select(
         before = find(space.run, "batches", "select", chosen, inputs)
         if before is not None and not another:
             name, record = before
+            Resume(space.run.root, "").clear()  # where a kill came just after that batch
             message = f"Batch {name} was picked with these settings; nothing changed."
             return Outcome(message, record.result, True, space.run.root / "batches" / name)
         _check_waiting(space, chosen, another)
@@ -174,11 +192,13 @@ class Desk:
         chosen = {name: getattr(s, name) for name in names}
         chosen |= {"features": self.name, "seed": self.seed, "beta": self.beta}
         chosen |= {} if s.matrix is None else {"matrix": s.matrix}
+        chosen |= s.limits.recorded()
         inputs = {
             "pool": self.space.pool.fingerprint,
             "features": self.record.result["fingerprint"],
             "labels": self.space.labels_fingerprint,
             **(self.target.inputs if self.target else {}),
+            **s.limits.inputs,
         }
         if s.criterion == "best-vs-worst" and s.score is None:
             inputs["fit"] = max(self.space.run.finished("fits"), default=None)
@@ -194,22 +214,31 @@ class Desk:
 
     @cached_property
     def pairs(self) -> PairSpace:
-        """Candidates: pairs of prompts that are not held out, not yet picked or labelled."""
+        """Candidates: pairs of prompts that are not held out, not yet picked or labelled, nor barred."""
         return self._pairs(~self.space.pool.holdout)
 
     def _pairs(self, eligible: np.ndarray) -> PairSpace:
         rows = [sorted(self.space.pool.rows(v[1:])) for v in self.space.known_pairs.values()]
         known = np.array(rows, dtype=np.int64).reshape(-1, 2)
         blank = PairSpace(self.phi, self.space.pool.starts, eligible)
-        return PairSpace(self.phi, self.space.pool.starts, eligible, blank.keys(known))
+        return blank.without(np.concatenate([known, self.named.must_not]))
+
+    @cached_property
+    def named(self) -> NamedPairs:
+        """The pairs that must, and must not, be picked."""
+        return self.settings.limits.named(self.space.pool, self.space.known_pairs)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What the batch must obey."""
+        return self.settings.limits.limits(self.space.pool, self.named.must)
 
     @cached_property
     def evidence(self) -> Evidence:
         """The labels of prompts that are not held out, their fit, and pairs that wait."""
         votes = self.space.votes(held_out=False)
-        waiting = [
-            self.space.pool.rows(self.space.known_pairs[k][1:]) for k in self.space.pending()
-        ]
+        known, missing = self.space.known_pairs, self.space.waiting()
+        waiting = [self.space.pool.rows(known[k][1:]) for k, n in missing.items() for _ in range(n)]
         pending = np.array(waiting, dtype=np.int64).reshape(-1, 2)
         pending = pending[~self.space.pool.holdout[self.space.pool.prompt_of[pending[:, 0]]]]
         if len(votes.wins) == 0:
@@ -263,17 +292,21 @@ class Desk:
     def pick(self, watch: Callable[[PassReport], None]) -> Outcome:
         """Choose, predict, write."""
         started = time.perf_counter()
-        check_budget(self.settings.budget, self.pairs.candidates)
+        s, limits, resume = self.settings, self.limits, self._resume()
+        check(self.pairs, s.budget, limits)
+        s.limits.check_affordable(self.pairs, s.budget, limits)
         controls = self._controls()
-        picked, solution, how = self._choose(watch)
+        chosen = choose(self, watch, resume)
+        picked, solution = chosen.pairs, chosen.solution
         value = self.gap.value(self.base + information(self.pairs, picked, self.weights))
-        outlook = random_outlook(
-            self.pairs, self.gap, self.weights, self.base, len(picked), value, seed=self.seed
-        )
+        outlook = chance(self, len(picked), value)
+        used = s.limits.recorded()
         result = {
-            "criterion": self.settings.criterion,
-            "budget": self.settings.budget,
-            "picked": len(picked),
+            "criterion": s.criterion,
+            "budget": s.budget,
+            "picked": len(np.unique(self.pairs.keys(picked))),
+            **Spent.of(picked, self.space.pool, s.budget, limits, s.limits.unit).recorded(),
+            **({"limits": used} if used else {}),
             "controls": len(controls),
             "candidate_pairs": self.pairs.candidates,
             "beta": self.beta,
@@ -283,10 +316,19 @@ class Desk:
             "random_predicted_gap": self.beta / 2 * outlook.value,
             "labels_random_would_need": outlook.labels_needed,
             **self._certified(value, outlook.value, solution),
-            **how,
+            **chosen.how,
+            "interrupted": solution is not None and solution.interrupted,
             "seconds": round(time.perf_counter() - started, 3),
         }
-        return self._write(picked, controls, result, solution)
+        written = self._write(picked, controls, result, solution)
+        resume.clear()
+        return written
+
+    def _resume(self) -> Resume:
+        """Where this selection is kept while it runs: of these settings, inputs and candidates alone."""
+        excluded = hashlib.sha256(self.pairs.excluded.tobytes()).hexdigest()
+        batch = self.space.run.next_number("batches")
+        return Resume(self.space.run.root, digest(*self.recorded(), batch, excluded, versions()))
 
     def _controls(self) -> np.ndarray:
         count = self.settings.controls
@@ -300,62 +342,6 @@ class Desk:
                 "import with --holdout 0.2",
             )
         return random_pairs(held_out, count, np.random.default_rng([self.seed, 4]))
-
-    def _choose(
-        self, watch: Callable[[PassReport], None]
-    ) -> tuple[np.ndarray, Solution | None, dict[str, Any]]:
-        """The pairs, the solve that bounds them, and what else adaptive has to say."""
-        s, rng = self.settings, np.random.default_rng([self.seed, 3])
-        how: dict[str, Any] = {"random_picked": None, "looked_at": None, "too_far": None}
-        match s.criterion:
-            case "random":
-                return random_pairs(self.pairs, s.budget, rng), None, how
-            case "uniform-prompts":
-                return uniform_prompts(self.pairs, s.budget, rng), None, how
-            case "reference":
-                return reference_pairs(self.pairs, s.budget, rng, self.space.pool.weight), None, how
-            case "best-vs-worst":
-                return best_versus_worst(self.pairs, s.budget, rng, self._score()), None, how
-            case "signal":
-                batch = signal_batch(
-                    self.pairs, self.beta, self.view, self.evidence, s.budget, rng, seed=self.seed
-                )
-                return batch.pairs, None, how | {"random_picked": batch.random}
-        method = FrankWolfe(passes=s.passes, tolerance=s.tolerance, threads=s.threads)
-        if s.criterion == "adaptive":
-            batch = next_batch(
-                self.pairs,
-                self.beta,
-                self.view,
-                s.budget,
-                np.random.default_rng([self.seed, 3, self.view.known]),
-                method=method,
-                certify=self.pairs.candidates * self.pairs.dim <= CERTIFIED_WORK,
-                watch=watch,
-            )
-            how = {
-                "random_picked": batch.random,
-                "looked_at": batch.looked_at,
-                "too_far": batch.too_far,
-            }
-            return batch.pairs, batch.solution, how
-        criterion = self.target.criterion if self.target else self.gap
-        problem = Problem(self.pairs, criterion, self.weights, self.base, s.budget)
-        solution = solve(problem, method, watch)
-        return solution.pairs, solution, how
-
-    def _score(self) -> np.ndarray:
-        if self.settings.score is not None:
-            return self.space.score(self.settings.score)
-        names = self.space.run.finished("fits")
-        if not names:
-            raise UserError(
-                "best-vs-worst goes by a score or a fit",
-                "there is no fit yet, and no --score",
-                "pass --score COLUMN, or run: whichpairs fit",
-            )
-        theta = self.space.theta(names[-1], self.name)
-        return np.asarray(np.asarray(self.phi, np.float64) @ theta)
 
     def _certified(
         self, value: float, random_value: float, solution: Solution | None

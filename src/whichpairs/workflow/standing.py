@@ -15,6 +15,7 @@ from scipy.special import log_expit
 from whichpairs.design import PairSpace
 from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.train.fit import quality
+from whichpairs.workflow.batch import labels_of
 from whichpairs.workflow.workspace import IMPORTED, Votes, Workspace
 
 LEAST_CONTROLS = 30
@@ -26,8 +27,8 @@ class Standing:
     """What the run folder says, read anew at every step.
 
     Attributes:
-        known: pairs ever asked, imported ones included; imported: those.
-        labelled: of them, how many have an answer; waiting: how many have none, by batch.
+        known: labels ever asked, imported ones included (one a pair); imported: those.
+        labelled: of them, how many are there; waiting: how many are not, by batch.
         free, free_controls: pairs that could still be picked.
         rows: the rounds so far; evidence: what the controls say of the last.
     """
@@ -46,7 +47,10 @@ class Standing:
 def read_standing(space: Workspace, features: str | None, seed: int | None) -> Standing:
     """Read it all."""
     name, record, phi = space.feature_set(features)
-    pool, pending = space.pool, space.pending()
+    pool, missing = space.pool, space.waiting()
+    asked_of, waiting = space.asked, Counter[str]()
+    for key, count in missing.items():
+        waiting[space.known_pairs[key][0]] += count
     ids = [pool.rows(asked[1:]) for asked in space.known_pairs.values()]
     asked = pool.prompt_of[np.array(ids, dtype=np.int64).reshape(-1, 2)[:, 0]]
     sizes = np.diff(pool.starts)
@@ -56,10 +60,10 @@ def read_standing(space: Workspace, features: str | None, seed: int | None) -> S
     rows = [fits.row(batch) for batch in space.batches]
     return Standing(
         dim=int(phi.shape[1]),
-        known=len(space.known_pairs),
+        known=sum(asked_of.values()),
         imported=sum(batch == IMPORTED for batch, _, _ in space.known_pairs.values()),
-        labelled=len(space.known_pairs) - len(pending),
-        waiting=dict(Counter(space.known_pairs[key][0] for key in pending)),
+        labelled=sum(asked_of.values()) - waiting.total(),
+        waiting=dict(waiting),
         free=int(pairs[~pool.holdout].sum()),
         free_controls=int(pairs[pool.holdout].sum()),
         rows=rows,
@@ -110,14 +114,17 @@ class _Fits:
 
     @cached_property
     def _place(self) -> dict[str, int]:
-        """Of every answered pair, the place of its first answer, from 1."""
+        """Of every pair with as many answers as were asked, the place of the last of these, from 1."""
         place: dict[str, int] = {}
+        left = dict(self.space.asked)
         for number, label in enumerate(self.space.labels, start=1):
-            place.setdefault(label.pair_id, number)
+            left[label.pair_id] = left.get(label.pair_id, 1) - 1
+            if left[label.pair_id] == 0:
+                place[label.pair_id] = number
         return place
 
     def of(self, batch: str) -> str | None:
-        """The first fit that knew an answer to every pair of a batch."""
+        """The first fit that knew the answers to every pair of a batch."""
         places = [self._place.get(row["pair_id"]) for row in self.space.batches[batch]]
         last = max((p for p in places if p is not None), default=0)
         if None in places:
@@ -130,6 +137,7 @@ class _Fits:
         assert record is not None
         names = ("criterion", "picked", "controls", "predicted_gap", "random_predicted_gap")
         row = {"batch": batch, **{name: record.result.get(name) for name in names}}
+        row["picked"] = labels_of(record.result)
         before, after = record.result.get("predicted_gap_before"), row["predicted_gap"]
         # Both of one belief: gaps of two batches differ by what was learnt between them, too.
         row["predicted_gain"] = None if before is None or after is None else before - after

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.pool.run import open_run
+from whichpairs.workflow.batch import labels_of
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace
 
@@ -44,7 +45,10 @@ def _lines(space: Workspace, facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines.append(("pool", _pool_line(pool, facts["unfinished_pool"])))
     lines.append(("scores", ", ".join(facts["scores"]) or "none"))
     lines.append(("features", "; ".join(_feature_lines(space, facts["features"])) or "none"))
-    lines.append(("batches", "; ".join(_batch_line(space, b) for b in facts["batches"]) or "none"))
+    batches = [_batch_line(space, b) for b in facts["batches"]]
+    if (space.run.root / "batches.partial").is_dir():
+        batches.append("one begun, not finished: the same select goes on")
+    lines.append(("batches", "; ".join(batches) or "none"))
     lines.append(("labels", f"{facts['labels']}, {facts['waiting']} pairs wait"))
     fits = ", ".join(facts["fits"]) or "none"
     stale = facts["fits"] and not facts["fit_is_current"]
@@ -79,7 +83,9 @@ def _batch_line(space: Workspace, name: str) -> str:
     record = space.run.record("batches", name)
     assert record is not None
     r = record.result
-    text = f"{name}: {r['picked']} by {r['criterion']}, predicted gap {r['predicted_gap']:.4g}"
+    text = f"{name}: {r['picked']} by {r['criterion']}"
+    text += f" ({labels_of(r)} labels)" if labels_of(r) != r["picked"] else ""
+    text += f", predicted gap {r['predicted_gap']:.4g}"
     certificate = r.get("certificate")
     return text if certificate is None else f"{text}, within {100 * certificate:.2g} %"
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,10 +121,23 @@ class Workspace:
         rows = sorted((x.pair_id, x.annotator, x.id_a, x.choice) for x in self.labels)
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
+    @cached_property
+    def asked(self) -> dict[str, int]:
+        """For every pair ever asked, how many annotators are to answer."""
+        asked = dict.fromkeys(self.known_pairs, 1)
+        for rows in self.batches.values():
+            asked.update({row["pair_id"]: int(row.get("labels", 1)) for row in rows})
+        return asked
+
+    def waiting(self) -> dict[str, int]:
+        """Answers that picked pairs still wait for, by pair id (none is 0)."""
+        done = Counter(label.pair_id for label in self.labels)
+        missing = {name: asked - done[name] for name, asked in self.asked.items()}
+        return {name: count for name, count in missing.items() if count > 0}
+
     def pending(self) -> list[str]:
-        """Ids of picked pairs that nobody has labelled."""
-        done = {label.pair_id for label in self.labels}
-        return [name for name in self.known_pairs if name not in done]
+        """Ids of picked pairs that have not all their labels, each by another annotator."""
+        return list(self.waiting())
 
     def votes(self, *, held_out: bool) -> Votes:
         """The labels of held-out prompts (never fitted), or of all others."""
