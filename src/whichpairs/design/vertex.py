@@ -82,6 +82,7 @@ def _greedy(c: Candidates, scores: np.ndarray, budget: Budget, limits: Limits) -
     taken = np.zeros(len(c))
     taken[order] = np.clip(left - before, 0.0, free)
     short += max(left - float(free.sum()), 0.0)
+    short = short if short > 1e-9 * budget else 0.0  # sums of costs are known to rounding
     counts = c.least + (due + taken) / c.costs
     if limits.unit_costs:
         counts = np.round(counts)
