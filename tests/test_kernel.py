@@ -89,10 +89,12 @@ def test_a_kernel_lets_little_more_through(kernel: Kernel) -> None:
 
 
 def twin_space(seed: int, dim: int, kind: str) -> PairSpace:
-    """Prompts of 5 of which many are copies of one another: scores tie exactly."""
+    """600 prompts of 3 to 7 of which many are copies of one another: scores tie exactly."""
     rng = np.random.default_rng(seed)
-    kinds = rng.standard_normal((12, 5, dim)).astype(kind)
-    return PairSpace(kinds[rng.integers(0, 12, 600)].reshape(-1, dim), np.arange(0, 3001, 5))
+    kinds = rng.standard_normal((15, 7, dim)).astype(kind)
+    which, sizes = rng.integers(0, 3, 600), np.resize([7, 3, 5, 4, 6], 600)
+    rows = [kinds[w + 3 * (m - 3), :m] for w, m in zip(which, sizes, strict=True)]
+    return PairSpace(np.concatenate(rows), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])

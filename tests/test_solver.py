@@ -58,7 +58,7 @@ tiny = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(tiny, st.data())
 def test_no_batch_beats_the_bound(case, data) -> None:
     sizes, dim, seed, d_optimal, believing = case
@@ -128,9 +128,9 @@ SAME = {
     "none": Limits(),
     "groups": Limits(
         per_prompt=2,
-        groups=Groups(("a",), np.arange(400) % 2 - 1, np.array([0.2]), np.array([0.4])),
+        groups=Groups(("a",), np.arange(240) % 2 - 1, np.array([0.2]), np.array([0.4])),
     ),
-    "costs": Limits(row_costs=0.4 + 0.05 * (np.arange(3200) % 5)),
+    "costs": Limits(row_costs=0.4 + 0.05 * (np.arange(1920) % 5)),
     "completions": Limits(per_completion=1),
 }
 
@@ -140,14 +140,14 @@ SAME = {
 def test_same_bytes_by_any_kernel_on_any_number_of_threads(limits: Limits, believing) -> None:
     """float16 features; a belief with a spread."""
     rng = np.random.default_rng(5)
-    space = PairSpace(rng.standard_normal((3200, 12)).astype(np.float16), np.arange(0, 3201, 8))
+    space = PairSpace(rng.standard_normal((1920, 12)).astype(np.float16), np.arange(0, 1921, 8))
     weights = PairWeights(1.0, 0.3 * rng.standard_normal(12), 0.1 * np.eye(12))
     criterion = gap_criterion(policy_information(space))
     weights = weights if believing else PairWeights(1.0)
-    problem = Problem(space, criterion, weights, 0.01 * np.eye(12), 150, limits)
+    problem = Problem(space, criterion, weights, 0.01 * np.eye(12), 100, limits)
     found = set()
-    for kernel, threads in ((NumpyKernel(), 1), (TorchKernel(), 1), (TorchKernel(), 2)):
-        method = FrankWolfe(passes=4, kernel=kernel, threads=threads, swaps=50, kicks=1)
+    for kernel, threads in ((NumpyKernel(), 1), (TorchKernel(), 2)):
+        method = FrankWolfe(passes=3, kernel=kernel, threads=threads, swaps=5, kicks=0)
         solution = solve(problem, method)
         found.add((solution.pairs.tobytes(), solution.bound, solution.scores.tobytes()))
     assert len(found) == 1

@@ -159,7 +159,8 @@ def _programme(c: Candidates, scores: np.ndarray, budget: Budget, limits: Limits
 def whole_counts(
     c: Candidates, scores: Float[np.ndarray, " n"], budget: Budget, limits: Limits
 ) -> Int64[np.ndarray, " n"] | None:
-    """The most valuable whole counts that spend a budget of labels in full; None where there are none."""
+    """The most valuable whole counts that spend a budget of labels in full, or, where pairs have costs,
+    buy one label at least; None where there are none."""
     rows, room = _constraints(c, budget, limits)
     found = milp(
         -scores / max(float(np.abs(scores).max(initial=0.0)), 1e-300),
@@ -167,7 +168,9 @@ def whole_counts(
         bounds=(c.least, np.full(len(c), float(c.repeats))),
         constraints=[
             LinearConstraint(rows, ub=room),
-            LinearConstraint(csr_array(np.ones((1, len(c)))), lb=budget),
+            LinearConstraint(
+                csr_array(np.ones((1, len(c)))), lb=budget if limits.unit_costs else 1.0
+            ),
         ],
         options={"time_limit": 60.0},
     )
