@@ -139,7 +139,6 @@ def test_ctrl_c_before_there_is_a_batch_is_passed_on(monkeypatch) -> None:
         solve(problem_of("none"), METHOD)
 
 
-@pytest.mark.xfail(reason="_finish is outside of the guard")
 def test_ctrl_c_during_exchange_steps_ends_with_the_batch_before_them(monkeypatch) -> None:
     def interrupted(*_, **__) -> None:
         raise KeyboardInterrupt

@@ -117,9 +117,6 @@ def assert_solved(case, passes: int) -> None:
         solve(Problem(*case), FrankWolfe(passes=passes))
 
 
-@pytest.mark.xfail(
-    reason="costs: a batch that only a search finds; an infeasible programme's bound"
-)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_batch_within_one_limit_beats_the_bound(kind: str) -> None:
     @settings(deadline=None, max_examples=15)
@@ -130,18 +127,12 @@ def test_no_batch_within_one_limit_beats_the_bound(kind: str) -> None:
     holds()
 
 
-@pytest.mark.xfail(
-    reason="costs: a batch that only a search finds; an infeasible programme's bound"
-)
 @settings(deadline=None, max_examples=60)
 @given(tiny_problems(), st.integers(1, 6))
 def test_no_batch_within_any_limits_beats_the_bound(case, passes: int) -> None:
     assert_solved(case, passes)
 
 
-@pytest.mark.xfail(
-    reason="costs: a batch that only a search finds; an infeasible programme's bound"
-)
 def test_a_batch_of_costs_that_only_a_search_finds_is_found() -> None:
     """Greedy spends the budget of 6 on group a's cheap best pair, and no pair of a then reaches 3."""
     space = PairSpace(
@@ -153,7 +144,6 @@ def test_a_batch_of_costs_that_only_a_search_finds_is_found() -> None:
     assert space.keys(solve(problem).pairs).tolist()[0] == space.keys(np.array([[2, 3]]))[0]
 
 
-@pytest.mark.xfail(reason="lower_bound divides by what no pair is worth")
 @pytest.mark.parametrize("kind", KINDS_OF_CRITERIA)
 def test_pairs_of_equal_completions_teach_nothing(kind: str) -> None:
     space = PairSpace(np.ones((6, 2), np.float32), np.array([0, 3, 6]))

@@ -17,6 +17,7 @@ from scipy.special import expit
 
 from whichpairs.design.criterion import Matrix, lower_factor
 from whichpairs.design.information import policy_information
+from whichpairs.design.rows import squared_lengths
 from whichpairs.design.space import PairSpace
 
 SAMPLES = 16
@@ -42,13 +43,13 @@ class PairWeights:
 
     def __call__(self, z: Float[np.ndarray, "pairs d"]) -> Float[np.ndarray, " pairs"]:
         """The weights of pairs with these feature differences."""
-        margin = np.zeros(len(z)) if self.theta is None else self.beta * (z @ self.theta)
-        if self.root is None:
-            return np.asarray(self.beta**2 * expected_slope(margin, 0.0))
-        spread = self.beta * (z @ self.root)
-        return np.asarray(
-            self.beta**2 * expected_slope(margin, np.einsum("ij,ij->i", spread, spread))
-        )
+        margin, variance = np.zeros(len(z)), np.zeros(len(z))
+        if self.theta is not None:
+            # Not z @ θ: equal rows must have equal bits (`whichpairs.design.rows`).
+            margin = self.beta * np.einsum("ij,j->i", z, self.theta)
+        if self.root is not None:
+            variance = self.beta**2 * squared_lengths(z, self.root)
+        return np.asarray(self.beta**2 * expected_slope(margin, variance))
 
 
 def expected_slope(

@@ -11,7 +11,7 @@ from whichpairs.design.belief import PairWeights
 from whichpairs.design.criterion import Matrix
 from whichpairs.design.limits import Limits
 from whichpairs.design.parallel import in_order
-from whichpairs.design.scores import squared_lengths
+from whichpairs.design.rows import squared_lengths
 from whichpairs.design.space import PairSpace
 
 CHUNK = 8192

@@ -12,25 +12,38 @@ def lower_bound(
 ) -> float:
     """f(M) + tr(A (M − M₀)) − Σ_p u⁺_p s_p, at M or at the multiple c M where that is largest.
 
-    Scores at c M are r times those at M when A is homogeneous, as for tr(W M⁻¹) and −log det M; then
-    c = Σ_p u⁺_p s_p ÷ tr(A M), for M₀ → 0.
+    For tr(W M⁻¹) and −log det M, A at c M is c^−g A (g = 2 and 1); then scores are c^−g times those at
+    M, and for M₀ → 0 the best is c = Σ_p u⁺_p s_p ÷ tr(A M). Where A is not homogeneous, c is 1.
 
     Args:
         factor: L at M; most: Σ_p u⁺_p s_p, at most.
     """
-    criterion, gradient = problem.criterion, factor @ factor.T
-    found = []
-    for times in (1.0, most / float(np.sum(gradient * m))):
-        at = criterion.score_factor(times * m)
-        there = at @ at.T
-        ratio = float(np.trace(there) / np.trace(gradient))
-        if not np.allclose(there, ratio * gradient, rtol=1e-9, atol=1e-12 * np.abs(there).max()):
-            continue
-        held = float(np.sum(there * (times * m - problem.base)))
-        # What rounding may hide is taken off; the ratio itself is known to 1e-12.
-        bound = criterion.value(times * m) + held - ratio * most * (1.0 + 1e-11)
-        found.append(bound - 1e-12 * (abs(bound) + abs(held)))
+    if not np.isfinite(most):
+        return -np.inf
+    gradient, degree = factor @ factor.T, _degree(problem.criterion, m, factor)
+    found = [_bound_at(problem, m, gradient, most)]
+    if degree is not None and most > 0.0:
+        times = most / float(np.sum(gradient * m))
+        scale = times**-degree
+        # What a product of powers may be off by is taken off.
+        found.append(_bound_at(problem, times * m, scale * gradient, scale * most * (1 + 1e-14)))
     return max(found)
+
+
+def _bound_at(problem: Problem, m: Matrix, gradient: Matrix, most: float) -> float:
+    held = float(np.sum(gradient * (m - problem.base)))
+    bound = problem.criterion.value(m) + held - most
+    return bound - 1e-12 * (abs(bound) + abs(held))
+
+
+def _degree(criterion: Criterion, m: Matrix, factor: Float[np.ndarray, "d r"]) -> float | None:
+    """g with A(c M) = c^−g A(M); None where there is none. At 4 M all rounding is the same."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fourth = criterion.score_factor(4.0 * m) / factor
+    ratio = fourth[np.isfinite(fourth)]
+    if len(ratio) == 0 or not np.allclose(ratio, ratio[0], rtol=1e-14, atol=0.0):
+        return None
+    return float(-np.log2(ratio[0]))
 
 
 def unit_of(criterion: Criterion, value: float, dim: int) -> float:

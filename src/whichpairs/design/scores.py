@@ -23,13 +23,14 @@ from whichpairs.design.belief import PairWeights, expected_slope
 from whichpairs.design.criterion import Matrix
 from whichpairs.design.kernel import Block, Kernel, Mapped, NumpyKernel, Rounding
 from whichpairs.design.limits import Limits
+from whichpairs.design.rows import squared_lengths
 from whichpairs.design.space import PairSpace, Rows, is_member
 
 RAMP = (512, 1024, 2048, 4096, 8192)
 """Rows of the first runs of a pass."""
 
-CHUNK = 256
-"""Rows of a float64 product, always: a pair's score does not depend on the pairs beside it."""
+CHUNK = 16384
+"""Pairs scored in float64 at once."""
 
 
 @dataclass(frozen=True)
@@ -146,20 +147,6 @@ def exact_scores(
     return out
 
 
-def squared_lengths(
-    z: Float[np.ndarray, "pairs d"], factor: Float[np.ndarray, "d r"]
-) -> Float[np.ndarray, " pairs"]:
-    """‖Lᵀ z_p‖² by products of `CHUNK` rows, so that equal rows have equal lengths."""
-    out = np.empty(len(z))
-    for at in range(0, len(z), CHUNK):
-        some = z[at : at + CHUNK]
-        if len(some) < CHUNK:
-            some = np.concatenate([some, np.zeros((CHUNK - len(some), z.shape[1]))])
-        h = some @ factor
-        out[at : at + CHUNK] = np.einsum("ij,ij->i", h, h)[: len(z) - at]
-    return out
-
-
 @dataclass(frozen=True)
 class _Scored:
     """A block's pairs that reach the floor, with their heaps; the prompts' tops; the longest |φ|."""
@@ -216,7 +203,7 @@ class _Pass:
     def _take(self, prompts: np.ndarray, job: "Future[_Scored]") -> None:
         """Merge a block. The floors it saw may be older ones: they let more through, that is all."""
         found = job.result()
-        self.tops[prompts] = found.tops
+        self.tops[prompts] = np.nan_to_num(found.tops, nan=np.inf, posinf=np.inf)
         self.seen_longest = max(self.seen_longest, found.longest)
         for number, heap in enumerate(self.heaps):
             some = found.heaps == number if len(self.heaps) > 1 else slice(None)
@@ -259,8 +246,8 @@ class _Pass:
         weights = self.sweep.weights
         if len(i) == 0 or (weights.theta is None and weights.root is None):
             return i, j
-        relative = _relative_weights(weights, phi, i, j) * (1.0 + 1e-3)
-        z = phi[i].astype(np.float32) - phi[j].astype(np.float32)
+        z = _apart(phi, i, j)
+        relative = _relative_weights(weights, phi, i, j, z) * (1.0 + 1e-3)
         h = z @ np.asarray(self.factor, np.float32)
         norm = float(np.linalg.norm(self.factor))
         longest = float(np.einsum("ij,ij->i", z, z).max()) ** 0.5
@@ -328,8 +315,14 @@ def _within(owner: np.ndarray, values: np.ndarray, keys: np.ndarray, count: int)
     return kept
 
 
+def _apart(phi: np.ndarray, i: np.ndarray, j: np.ndarray) -> Float32[np.ndarray, "pairs d"]:
+    """φ_i − φ_j, subtracted before anything is rounded to float32."""
+    real = np.float64 if phi.dtype == np.float64 else np.float32
+    return (phi[i].astype(real) - phi[j].astype(real)).astype(np.float32)
+
+
 def _relative_weights(
-    weights: PairWeights, phi: np.ndarray, i: np.ndarray, j: np.ndarray
+    weights: PairWeights, phi: np.ndarray, i: np.ndarray, j: np.ndarray, z: np.ndarray
 ) -> Float[np.ndarray, " pairs"]:
     """4 E σ′(margin), in (0, 1], of a block's pairs: margins in float64, their variance in float32."""
     mean, variance = np.zeros(len(i)), np.zeros(len(i))
@@ -337,11 +330,8 @@ def _relative_weights(
         margins = weights.beta * (phi.astype(np.float64) @ weights.theta)
         mean = margins[i] - margins[j]
     if weights.root is not None:
-        spread = phi.astype(np.float32) @ np.asarray(weights.beta * weights.root, np.float32)
-        for at in range(0, len(i), 65536):
-            some = slice(at, at + 65536)
-            apart = spread[i[some]] - spread[j[some]]
-            variance[some] = np.einsum("ij,ij->i", apart, apart)
+        spread = z @ np.asarray(weights.beta * weights.root, np.float32)
+        variance += np.einsum("ij,ij->i", spread, spread)
     return 4.0 * expected_slope(mean, variance)
 
 

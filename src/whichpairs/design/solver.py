@@ -287,7 +287,7 @@ class _Solve:
             if Ledger.of(c, counts, p.budget, p.limits).missing() is None:
                 self._consider(c, counts)
         if len(self.batch) == 0:
-            whole = whole_counts(c, scores, p.budget, p.limits) if p.limits.unit_costs else None
+            whole = whole_counts(c, scores, p.budget, p.limits)
             if whole is None:
                 raise _out_of_reach(p, c, scores, self.mix.counts)
             self._consider(c, whole)
@@ -347,9 +347,12 @@ class _Solve:
     def _finish(self, interrupted: bool) -> Solution:
         assert self.mix is not None
         p, c = self.problem, self.mix.candidates
-        keys = self.batch
         if not interrupted and self.method.swaps and self.batch_value > self._goal():
-            keys = self._exchanged()
+            try:
+                self._exchange()
+            except KeyboardInterrupt:
+                interrupted = True
+        keys = self.batch
         c = c if np.isin(keys, c.keys).all() else self._candidates(np.unique(keys))
         counts = np.bincount(c.places(keys), minlength=len(c))
         value = p.criterion.value(p.base + c.information(counts.astype(np.float64)))
@@ -365,14 +368,15 @@ class _Solve:
             interrupted=interrupted,
         )
 
-    def _exchanged(self) -> np.ndarray:
-        """The best batch, after exchange steps among the candidates, and some more after kicks."""
+    def _exchange(self) -> None:
+        """Better the best batch by exchange steps among the candidates, and some more after kicks."""
         assert self.mix is not None
         p, c = self.problem, self.mix.candidates
         if not np.isin(self.batch, c.keys).all():
             c = self._candidates(np.union1d(c.keys, self.batch))
         counts = np.bincount(c.places(self.batch), minlength=len(c)).astype(np.int64)
         best, value = self._polished(c, counts)
+        self._consider(c, best)
         certificate = p.criterion.certificate(value, float(self.bound), p.space.dim)
         kicks = self.method.kicks if certificate is None or certificate > KICKS_ABOVE else 0
         for kick in range(kicks):
@@ -380,7 +384,7 @@ class _Solve:
             if trial is not None:
                 other, reached = self._polished(c, trial)
                 best, value = (other, reached) if reached < value else (best, value)
-        return np.repeat(c.keys, best)
+                self._consider(c, other)
 
     def _polished(self, c: Candidates, counts: np.ndarray) -> tuple[np.ndarray, float]:
         p, method = self.problem, self.method
@@ -463,7 +467,8 @@ def _out_of_reach(p: Problem, c: Candidates, scores: np.ndarray, counts: np.ndar
     }
     given = ", ".join(f"at most {most} {name}" for name, most in limits.items() if most)
     return UserError(
-        f"{ledger.missing()} must be within reach" + (f" with {given}" if given else ""),
+        f"{ledger.missing() or 'the cheapest pair'} must be within reach"
+        + (f" with {given}" if given else ""),
         f"no batch was found; the fullest has {int(found.sum())} labels at a cost of "
         f"{ledger.spent:g} of {p.budget:g}",
         "loosen that limit, or change the budget",
