@@ -68,7 +68,7 @@ def through_a_file(checkpoint: Checkpoint) -> Checkpoint:
         for n, *rest in held["reports"].tolist()
     ]
     arrays = {name: held[name] for name in arrays}
-    arrays.update(longest=float(held["longest"]), bound=float(held["bound"]))
+    arrays.update({name: float(held[name]) for name in ("longest", "bound", "room")})
     return Checkpoint(**arrays, reports=tuple(back))
 
 

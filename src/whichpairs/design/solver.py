@@ -69,7 +69,7 @@ class Checkpoint:
     Attributes:
         keys: of the candidates; counts: of the mixed vertices, (vertices, candidates); shares: α.
         batch: keys of the best batch, one a label; factor: L of the last pass.
-        tops, longest: `scores.Known`; bound, reports: so far.
+        tops, longest: `scores.Known`; bound, reports: so far; room: candidates kept, ÷ labels.
     """
 
     keys: Int64[np.ndarray, " n"]
@@ -80,6 +80,7 @@ class Checkpoint:
     tops: np.ndarray
     longest: float
     bound: float
+    room: float
     reports: tuple[PassReport, ...]
 
 
@@ -182,6 +183,7 @@ class _Solve:
         self.mix: Mix | None = None
         self.known: Known | None = None
         self.factor: np.ndarray | None = None
+        self.room = 2.0 if limits.laminar else 4.0
 
     def run(self) -> Solution:
         interrupted = False
@@ -198,7 +200,7 @@ class _Solve:
         """Stand where that checkpoint was made."""
         candidates = self._candidates(old.keys)
         self.mix = Mix.of(self.problem, candidates, list(old.counts), old.shares)
-        self.bound, self.reports = old.bound, list(old.reports)
+        self.bound, self.reports, self.room = old.bound, list(old.reports), old.room
         self.known, self.factor = Known(old.tops, old.longest), old.factor
         self.batch, self.batch_value = old.batch, old.reports[-1].batch
         self.started -= old.reports[-1].seconds
@@ -245,7 +247,7 @@ class _Solve:
     def _keep_at_most(self) -> Int64[np.ndarray, " heaps"]:
         """Candidates to keep, by heap: the linear programme needs n of them, the next steps a few more."""
         problem = self.problem
-        room = (2 if problem.limits.laminar else 4) * problem.labels
+        room = self.room * problem.labels
         _, high = problem.limits.group_bounds(problem.budget)
         share = np.append(high / problem.budget, 1.0)
         return np.ceil(share * room + 16 * problem.space.dim).astype(np.int64)
@@ -275,8 +277,10 @@ class _Solve:
         vertex = best_counts(
             self.mix.candidates, self.mix.candidates.scores(factor), p.budget, p.limits
         )
-        most = vertex.bound + vertex.outside(best.ceilings, p.budget, p.limits)
-        self.bound = max(self.bound, lower_bound(p, m, factor, most))
+        outside = vertex.outside(best.ceilings, p.budget, p.limits)
+        self.bound = max(self.bound, lower_bound(p, m, factor, vertex.bound + outside))
+        if outside > 1e-3 * self.method.tolerance * vertex.bound:
+            self.room *= 2.0  # what was not kept may matter: keep more of it next time
 
     def _offer(self) -> None:
         """Whole batches near the design; the best so far is kept."""
@@ -341,6 +345,7 @@ class _Solve:
             self.known.tops,
             self.known.longest,
             float(self.bound),
+            self.room,
             tuple(self.reports),
         )
 

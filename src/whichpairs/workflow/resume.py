@@ -19,6 +19,7 @@ from whichpairs.errors import UserError
 from whichpairs.pool.files import write_whole
 
 _ARRAYS = ("keys", "counts", "shares", "batch", "factor", "tops")
+_NUMBERS = ("longest", "bound", "room")
 
 
 def digest(*parts: Any) -> str:
@@ -50,8 +51,8 @@ class Resume:
                     return None
                 arrays = {name: found[name] for name in _ARRAYS}
                 reports = tuple(PassReport(**row) for row in json.loads(str(found["reports"])))
-                longest, bound = float(found["longest"]), float(found["bound"])
-            return Checkpoint(**arrays, longest=longest, bound=bound, reports=reports)
+                longest, bound, room = (float(found[name]) for name in _NUMBERS)
+            return Checkpoint(**arrays, longest=longest, bound=bound, room=room, reports=reports)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
 
@@ -62,13 +63,12 @@ class Resume:
             UserError: there is no room; an earlier one is still whole then.
         """
         memory = BytesIO()
+        held = {name: np.array(getattr(checkpoint, name)) for name in (*_ARRAYS, *_NUMBERS)}
         np.savez(
             memory,
             key=np.array(self.key),
             reports=np.array(json.dumps([asdict(report) for report in checkpoint.reports])),
-            longest=np.array(checkpoint.longest),
-            bound=np.array(checkpoint.bound),
-            **{name: getattr(checkpoint, name) for name in _ARRAYS},
+            **held,  # type: ignore[arg-type]
         )
         try:
             write_whole(self.path, memory.getvalue())
