@@ -106,7 +106,7 @@ class FrankWolfe:
     integrality: float = 0.01
     inner: int = 40
     swaps: int = 2000
-    kicks: int = 4
+    kicks: int = 12
     threads: int = 1
     kernel: Kernel = field(default_factory=NumpyKernel)
 
