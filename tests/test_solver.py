@@ -146,7 +146,8 @@ def test_same_bytes_by_any_kernel_on_any_number_of_threads(limits: Limits, belie
     weights = weights if believing else PairWeights(1.0)
     problem = Problem(space, criterion, weights, 0.01 * np.eye(12), 100, limits)
     found = set()
-    for kernel, threads in ((NumpyKernel(), 1), (TorchKernel(), 2)):
+    kernels = (NumpyKernel(), TorchKernel(half=False), TorchKernel(half=True))
+    for kernel, threads in zip(kernels, (1, 2, 2), strict=True):
         method = FrankWolfe(passes=3, kernel=kernel, threads=threads, swaps=5, kicks=0)
         solution = solve(problem, method)
         found.add((solution.pairs.tobytes(), solution.bound, solution.scores.tobytes()))

@@ -20,6 +20,9 @@ from jaxtyping import Float, Float32, Int64, Shaped
 UNIT = 2.0**-24
 """Unit roundoff of float32."""
 
+SAFE = 1.0 + 4.0 * UNIT
+"""Covers a product in float32."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -93,7 +96,7 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True)
 class Rounding:
-    """True distances from float32 ones: √true ≤ √(seen + `gram`) + `shift`, for all pairs of a block.
+    """True distances from those seen: √true ≤ √(seen + `gram`) + `shift`, for all pairs of a block.
 
     Args:
         gram: bound on the error of n_i + n_j − 2 g_ij; shift: of |h_i| + |h_j|, in the 2-norm.
@@ -101,12 +104,6 @@ class Rounding:
 
     gram: float
     shift: float
-
-    @classmethod
-    def of(cls, terms: int, longest_phi: float, factor_norm: float, longest_h: float) -> "Rounding":
-        """From the longest |φ| and |h| of the block and |L| (Frobenius); `terms` is max(d, r)."""
-        gamma = (terms + 8) * UNIT / (1.0 - (terms + 8) * UNIT)
-        return cls(4.0 * gamma * longest_h**2, 2.0 * gamma * longest_phi * factor_norm)
 
     def least(self, floors: Float[np.ndarray, " prompts"]) -> Float32[np.ndarray, " prompts"]:
         """What a float32 distance shows at least where the true one reaches the floor."""
@@ -120,6 +117,31 @@ class Rounding:
 
 
 @dataclass(frozen=True)
+class Arithmetic:
+    """How exactly a kernel computes.
+
+    Args:
+        norm: |L| (Frobenius); terms: max(d, r), the longest sum.
+        unit: relative rounding of stored φ, h and g, beside float32's (bf16: 2⁻⁸); spectral: |L| (2-norm).
+        growth: the kernel's own L may be another: no true score is more than so many times its own.
+    """
+
+    norm: float
+    terms: int
+    unit: float = 0.0
+    spectral: float = 0.0
+    growth: float = 1.0
+
+    def rounding(self, longest_phi: float, longest_h: float) -> Rounding:
+        """For a block whose longest |φ| and |h| are these."""
+        gamma = (self.terms + 8) * UNIT / (1.0 - (self.terms + 8) * UNIT)
+        stored = self.unit * (longest_phi * self.spectral + longest_h)
+        reach = longest_h + 2.0 * stored
+        gram = 4.0 * (gamma + self.unit) * reach**2
+        return Rounding(gram, 2.0 * (gamma * longest_phi * self.norm + (1.0 + gamma) * stored))
+
+
+@dataclass(frozen=True)
 class NumpyKernel:
     """The kernel in NumPy, on one thread."""
 
@@ -127,19 +149,19 @@ class NumpyKernel:
 
     def mapped(self, factor: Float[np.ndarray, "d r"]) -> AbstractContextManager[Mapped]:
         """Ready to scan with L = `factor`."""
-        norm = float(np.linalg.norm(factor))
-        return nullcontext(_NumpyMapped(np.ascontiguousarray(factor, dtype=np.float32), norm))
+        how = Arithmetic(float(np.linalg.norm(factor)), max(factor.shape))
+        return nullcontext(_NumpyMapped(np.ascontiguousarray(factor, dtype=np.float32), how))
 
 
 @dataclass(frozen=True)
 class _NumpyMapped:
     factor: np.ndarray
-    norm: float
+    how: Arithmetic
 
     def scan(self, block: Block) -> Survivors:
         phi = np.asarray(block.phi, dtype=np.float32)
         h = phi @ self.factor
-        found = Found.of(block, self.norm, self.factor.shape)
+        found = Found.of(block, self.how)
         if block.longest is None:
             found.longest = float(np.einsum("ij,ij->i", phi, phi).max(initial=0.0)) ** 0.5
         for prompts, m in block.same_size():
@@ -159,24 +181,22 @@ class Found:
     """Survivors of a block, slice by slice.
 
     Args:
-        block: what is scanned; longest: no |φ| of it is above.
-        norm: |L| (Frobenius); terms: max(d, r).
+        block: what is scanned; how: the kernel's arithmetic; longest: no |φ| of it is above.
     """
 
     block: Block
+    how: Arithmetic
     longest: float
-    norm: float
-    terms: int
     least: Float32[np.ndarray, " prompts"]
     square: float = 0.0
     i: list[np.ndarray] = field(default_factory=list)
     j: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
-    def of(cls, block: Block, norm: float, shape: tuple[int, ...]) -> "Found":
+    def of(cls, block: Block, how: Arithmetic) -> "Found":
         """Nothing yet."""
         least = np.zeros(len(block.floors), np.float32)
-        return cls(block, block.longest or 0.0, norm, max(shape), least)
+        return cls(block, how, block.longest or 0.0, least)
 
     def add(
         self,
@@ -196,7 +216,7 @@ class Found:
             self._add_costly(prompts, rows, square, seen)
             return
         self.least[prompts] = least
-        most = -0.5 * self._rounding(square).least(self.block.floors[prompts])
+        most = -0.5 * self._rounding(square).least(self.block.floors[prompts] / self.how.growth)
         live = np.flatnonzero(~(least > most))
         if len(live):
             self._keep(rows[live], ~(seen[live] > most[live][:, None, None]))
@@ -205,7 +225,10 @@ class Found:
         self, prompts: np.ndarray, rows: np.ndarray, square: float, seen: np.ndarray
     ) -> None:
         """The same by score ÷ cost."""
-        ratio = self._rounding(square).most(-2.0 * seen) / self.block.pair_costs(rows)
+        most = self._rounding(square).most(-2.0 * seen) * np.float32(self.how.growth * SAFE)
+        costs = self.block.pair_costs(rows)
+        assert costs is not None
+        ratio = most / costs
         top = ratio.reshape(len(prompts), -1).max(axis=1)
         self.least[prompts] = -0.5 * top
         floors = self.block.floors[prompts] * (1.0 - 4.0 * UNIT)
@@ -213,7 +236,7 @@ class Found:
         self._keep(rows[live], ~(ratio[live] < floors[live][:, None, None]))
 
     def _rounding(self, square: float) -> Rounding:
-        return Rounding.of(self.terms, self.longest, self.norm, square**0.5)
+        return self.how.rounding(self.longest, square**0.5)
 
     def _keep(self, rows: np.ndarray, close: np.ndarray) -> None:
         m = rows.shape[1]
@@ -229,7 +252,7 @@ class Found:
         i, j = np.concatenate(self.i or nothing), np.concatenate(self.j or nothing)
         tops = -2.0 * self.least
         if self.block.costs is None:
-            tops = self._rounding(self.square).most(tops)
+            tops = self._rounding(self.square).most(tops) * np.float32(self.how.growth * SAFE)
         return Survivors(i, j, tops, self.longest)
 
 

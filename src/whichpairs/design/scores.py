@@ -21,7 +21,7 @@ from scipy.linalg import eigh
 
 from whichpairs.design.belief import PairWeights, expected_slope
 from whichpairs.design.criterion import Matrix
-from whichpairs.design.kernel import Block, Kernel, Mapped, NumpyKernel, Rounding
+from whichpairs.design.kernel import Arithmetic, Block, Kernel, Mapped, NumpyKernel
 from whichpairs.design.limits import Limits
 from whichpairs.design.rows import squared_lengths
 from whichpairs.design.space import PairSpace, Rows, is_member
@@ -251,7 +251,7 @@ class _Pass:
         h = z @ np.asarray(self.factor, np.float32)
         norm = float(np.linalg.norm(self.factor))
         longest = float(np.einsum("ij,ij->i", z, z).max()) ** 0.5
-        rounding = Rounding.of(max(self.factor.shape), longest, norm, 0.0)
+        rounding = Arithmetic(norm, max(self.factor.shape)).rounding(longest, 0.0)
         score = rounding.most(np.einsum("ij,ij->i", h, h)) * (weights.beta**2 / 4.0) * relative
         owner = np.searchsorted(starts, i, side="right") - 1
         cost = 1.0 if costs is None else costs[i] + costs[j]
