@@ -37,25 +37,29 @@ Greedy = Callable[..., GreedyRun]
 
 
 def kernels() -> list[Kernel]:
-    """NumPy's, and torch's where it is installed."""
+    """The fastest first: torch's, where it is installed, in bf16 where the processor has tiles; NumPy's."""
     from whichpairs.engine.torch_kernel import TorchKernel
     from whichpairs.errors import MissingExtraError
 
     try:
-        return [TorchKernel(), NumpyKernel()]
+        found: list[Kernel] = [TorchKernel(), TorchKernel(half=False), NumpyKernel()]
     except MissingExtraError:
         return [NumpyKernel()]
+    return found[1:] if found[0].name == found[1].name else found
 
 
-def gemm_peak(kernel: Kernel, threads: int, size: int = 4096, tries: int = 5) -> float:
-    """float32 operations a second of the kernel's library at a large square product, the best of a few."""
+def gemm_peak(
+    kernel: Kernel, threads: int, size: int = 4096, tries: int = 5, *, half: bool = False
+) -> float:
+    """float32 (or torch's bf16) operations a second of the kernel's library at a large square product,
+    the best of a few."""
     a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
-    if kernel.name == "torch":
+    if kernel.name.startswith("torch"):
         import torch
 
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-        x = torch.from_numpy(a)
+        x = torch.from_numpy(a).to(torch.bfloat16 if half else torch.float32)
         best = min(_timed(lambda: x @ x) for _ in range(tries))
         torch.set_num_threads(before)
     else:
@@ -84,7 +88,8 @@ class PassSpeed:
     """One pass over all prompts with the floor that a solve has, conversion and keeping included.
 
     Attributes:
-        share: of the GEMM peak, counting P (2 m d² + 2 m² d) operations.
+        share: of the library's float32 GEMM peak, counting P (2 m d² + 2 m² d) operations.
+        bf16_peak_gflops: the library's, where the kernel computes in bf16.
     """
 
     kernel: str
@@ -95,6 +100,7 @@ class PassSpeed:
     pairs_per_second: float
     peak_gflops: float
     share: float
+    bf16_peak_gflops: float | None
 
 
 def pass_speed(
@@ -116,7 +122,8 @@ def pass_speed(
     peak = max(peak, gemm_peak(kernel, threads))
     share = prompts * (2 * m * d * d + 2 * m * m * d) / seconds / peak
     pairs = space.candidates
-    return PassSpeed(kernel.name, d, m, pairs, seconds, pairs / seconds, peak / 1e9, share)
+    half = gemm_peak(kernel, threads, half=True) / 1e9 if kernel.name.endswith("bf16") else None
+    return PassSpeed(kernel.name, d, m, pairs, seconds, pairs / seconds, peak / 1e9, share, half)
 
 
 def whole_solve(
