@@ -9,6 +9,7 @@ from limit_cases import feasible_batches, label_bounds, limits_on, plain_program
 from pools import all_pairs, ragged_space
 from whichpairs.design import PairSpace, PairWeights
 from whichpairs.design.candidates import Candidates
+from whichpairs.design.dominated import undominated
 from whichpairs.design.limits import Groups, Limits, check
 from whichpairs.design.vertex import best_counts, whole_counts
 from whichpairs.errors import UserError
@@ -117,3 +118,21 @@ def test_a_group_that_is_full_has_its_own_price(others, most, taken, inside, out
     assert sorted(scores[vertex.counts > 0.5], reverse=True) == taken
     assert inside[0] - 1e-9 <= vertex.prices[0] <= inside[1] + 1e-9
     assert outside[0] - 1e-9 <= vertex.prices[-1] <= outside[1] + 1e-9
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 3))
+def test_what_is_sorted_out_is_dominated_often_enough(seed: int, most: int, repeats: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(0, 25))
+    prompt = rng.integers(0, 3, n)
+    scores, costs = rng.integers(0, 4, n).astype(float), rng.integers(1, 4, n).astype(float)
+    keys = rng.permutation(n).astype(np.int64)
+    limits = Limits(per_prompt=most, repeats=repeats)
+    kept = undominated(prompt, scores, costs, keys, limits)
+    for p in range(n):
+        worth = (scores > scores[p]) | ((scores == scores[p]) & (keys < keys[p]))
+        better = worth & (costs <= costs[p]) & (prompt == prompt[p])
+        assert kept[p] or repeats * np.count_nonzero(better) >= most
+    for x in np.unique(prompt):
+        assert kept[prompt == x].any()

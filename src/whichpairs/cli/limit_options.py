@@ -37,13 +37,16 @@ CostColumnOption = Annotated[
     str | None,
     typer.Option(
         "--cost-column",
-        help="Numeric pool column: what looking at a completion costs; --budget is in its unit.",
+        help="Numeric pool column: what looking at a completion costs; a pair costs the sum of its "
+        "two, and --budget is in that unit.",
     ),
 ]
 ReadingOption = Annotated[
     float | None,
     typer.Option(
-        "--reading", help="Words a minute: a pair costs its reading, and --budget is minutes."
+        "--reading",
+        help="Words a minute: a pair costs the minutes to read its prompt and both completions, "
+        "and --budget is minutes.",
     ),
 ]
 OverheadOption = Annotated[

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from whichpairs.design.belief import PairWeights
 from whichpairs.design.criterion import Matrix
@@ -63,6 +63,12 @@ class Candidates:
         least = np.isin(keys, space.keys(limits.must)).astype(np.float64)
         costs = limits.costs(pairs)
         return cls(keys, pairs, z, costs, prompt, group, least, limits.repeats, threads)
+
+    def subset(self, chosen: Bool[np.ndarray, " n"]) -> "Candidates":
+        """Some of them."""
+        names = ("keys", "pairs", "z", "costs", "prompt", "group", "least")
+        some = {name: getattr(self, name)[chosen] for name in names}
+        return Candidates(**some, repeats=self.repeats, threads=self.threads)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -75,11 +75,17 @@ def lower_factor(m: Matrix) -> Matrix:
         return np.asarray(cholesky(m, lower=True))
     except np.linalg.LinAlgError:
         values = np.linalg.eigvalsh(m)
+        if values[0] < -1e-9 * np.abs(values).max():
+            raise UserError(
+                "the information matrix must be positive definite",
+                f"its least eigenvalue is {values[0]:.3g}",
+                "the base (prior and earlier labels) must be positive semidefinite",
+            ) from None
         flat = int(np.count_nonzero(values <= 1e-12 * max(values[-1], 1e-300)))
         raise UserError(
             "the information matrix must be positive definite",
             f"{max(flat, 1)} of {len(m)} directions are not identified by the pairs and the prior",
-            "use a positive prior (--prior-spread) or fewer features (--dim)",
+            "use a positive prior (H₀; --prior-spread) or fewer features (--dim)",
         ) from None
 
 

@@ -46,7 +46,8 @@ class Limits:
         per_prompt: c, labels a prompt at most; None is no limit.
         per_completion: r, labels a completion at most; None is no limit.
         row_costs: cost of looking at each completion, above 0, in the budget's unit (minutes, money):
-            a pair costs what its two completions do. None: every pair costs 1, the budget is labels.
+            a pair costs what its two completions do; what a prompt or a pair costs besides is put
+            there by halves. None: every pair costs 1, the budget is labels.
         groups: shares of the budget by group of prompts.
         must: distinct pairs that are picked whatever they teach, (n, 2) with i < j.
     """
@@ -145,6 +146,15 @@ def _check_values(space: PairSpace, limits: Limits) -> None:
         value = getattr(limits, name)
         if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
             raise UserError(f"{name} must be a whole number of at least 1", f"got {value}")
+    groups, prompts = limits.groups, len(space.starts) - 1
+    if groups is not None:
+        sizes = (len(groups.least), len(groups.most), int(groups.of.max(initial=-1)) + 1)
+        if len(groups.of) != prompts or any(size > len(groups.names) for size in sizes):
+            raise UserError(
+                "groups must have a number a prompt, and a name and two shares each",
+                f"got {len(groups.of)} numbers for {prompts} prompts, {len(groups.names)} names, "
+                f"{len(groups.least)} and {len(groups.most)} shares, numbers to {sizes[2] - 1}",
+            )
     costs = limits.row_costs
     if costs is not None:
         if costs.shape != (space.rows,):
@@ -172,7 +182,8 @@ def _check_must(space: PairSpace, budget: Budget, limits: Limits) -> None:
     if not fine.all():
         raise UserError(
             "pairs that must be picked must be candidates",
-            f"{np.count_nonzero(~fine)} are not (held out, labelled before, or excluded)",
+            f"{np.count_nonzero(~fine)} are not (held out, labelled before, excluded, or rows not i < j "
+            "of one prompt)",
         )
     if len(np.unique(space.keys(must))) < len(must):
         raise UserError("pairs that must be picked must be distinct", "some stand there twice")
@@ -200,7 +211,9 @@ def _check_must(space: PairSpace, budget: Budget, limits: Limits) -> None:
 def _check_taken(what: str, taken: Budget, most: Budget) -> None:
     if taken > most:
         raise UserError(
-            f"the pairs that must be picked must fit {what}", f"they take {taken:g} of {most:g}"
+            f"the pairs that must be picked must fit {what}",
+            f"they take {taken:g} of {most:g}",
+            "leave some out, or raise that limit",
         )
 
 
@@ -218,6 +231,7 @@ def _check_groups(
         raise UserError(
             "the groups' least shares must fit the budget together",
             f"they come to {low.sum():g} of {budget:g}",
+            "lower some",
         )
     for g, name in enumerate(groups.names):
         if whole and low[g] > np.floor(groups.most[g] * budget + 1e-9):
@@ -246,6 +260,7 @@ def _check_due(space: PairSpace, budget: Budget, limits: Limits) -> None:
         raise UserError(
             "the pairs that must be picked must fit the budget beside the groups' least shares",
             f"together they come to {due:g} of {budget:g}",
+            "lower the shares, leave some pairs out, or raise the budget",
         )
 
 

@@ -8,6 +8,7 @@ from whichpairs.design.belief import PairWeights
 from whichpairs.design.criterion import Criterion, Matrix, check_dim
 from whichpairs.design.limits import Budget, Limits, check
 from whichpairs.design.space import PairSpace
+from whichpairs.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class Problem:
 
     def __post_init__(self) -> None:
         check_dim(self.criterion, self.space.dim)
+        d = self.space.dim
+        if self.base.shape != (d, d) or not np.isfinite(self.base).all():
+            raise UserError(
+                f"the base must be a matrix of numbers, {d} × {d} for these features",
+                f"got one of shape {self.base.shape}",
+            )
         check(self.space, self.budget, self.limits)
 
     @property

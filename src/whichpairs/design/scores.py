@@ -21,6 +21,7 @@ from scipy.linalg import eigh
 
 from whichpairs.design.belief import PairWeights, expected_slope
 from whichpairs.design.criterion import Matrix
+from whichpairs.design.dominated import undominated
 from whichpairs.design.kernel import Arithmetic, Block, Kernel, Mapped, NumpyKernel
 from whichpairs.design.limits import Limits
 from whichpairs.design.rows import squared_lengths
@@ -230,6 +231,9 @@ class _Pass:
         kept = (ratios >= floor[owner]) & ~is_member(keys, space.excluded)
         if limits.per_prompt is not None and limits.laminar:
             kept[kept] = _within(owner[kept], ratios[kept], keys[kept], limits.per_prompt)
+        elif limits.per_prompt is not None:
+            some = (scores[kept], limits.costs(pairs[kept]), keys[kept])
+            kept[kept] = undominated(owner[kept], *some, limits)
         heaps = self.heap_of[prompts[owner[kept]]]
         return _Scored(keys[kept], scores[kept], ratios[kept], heaps, found.tops, found.longest)
 

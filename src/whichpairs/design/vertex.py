@@ -8,7 +8,7 @@ it. Either way the answer comes with prices, and so with a bound on what pairs o
 a pair of group g whose score ÷ cost is at most its group's price adds nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -16,6 +16,7 @@ from scipy.optimize import LinearConstraint, linprog, milp
 from scipy.sparse import csr_array, vstack
 
 from whichpairs.design.candidates import Candidates
+from whichpairs.design.dominated import undominated
 from whichpairs.design.limits import Budget, Limits
 from whichpairs.errors import UserError
 
@@ -41,7 +42,8 @@ class Vertex:
         self, ceilings: Float[np.ndarray, " heaps"], budget: Budget, limits: Limits
     ) -> float:
         """What pairs outside add at most, when none has a score ÷ cost above its group's ceiling."""
-        excess = np.maximum(ceilings - self.prices, 0.0)
+        above = ceilings > self.prices
+        excess = np.where(above, ceilings - np.where(above, self.prices, 0.0), 0.0)
         _, high = limits.group_bounds(budget)
         each = np.append(high, budget)
         return float(min(budget * excess.max(), (each * excess).sum()))
@@ -115,7 +117,8 @@ def _prices(
     full: np.ndarray,
     short: float,
 ) -> Float[np.ndarray, " heaps"]:
-    """λ is the ratio of the last pair taken; a group's that has its most is its own last, and so is
+    """λ is the ratio of the last pair taken (∞ where the least shares take the whole budget: outsiders
+    of other groups have no room then); a group's that has its most is its own last, and so is
     that of a group which gets its least share and no more."""
 
     def last(some: np.ndarray) -> float:
@@ -132,10 +135,21 @@ def _prices(
             out[g] = min(price, last(got))
         elif full[g]:
             out[g] = max(price, last(got))
-    return np.where(np.isfinite(out), out, 0.0)
+    return out
 
 
 def _programme(c: Candidates, scores: np.ndarray, budget: Budget, limits: Limits) -> Vertex:
+    """By HiGHS, without the pairs that no best answer needs."""
+    needed = undominated(c.prompt, scores, c.costs, c.keys, limits) | (c.least > 0)
+    if needed.all():
+        return _highs(c, scores, budget, limits)
+    found = _highs(c.subset(needed), scores[needed], budget, limits)
+    counts = np.zeros(len(c))
+    counts[needed] = found.counts
+    return replace(found, counts=counts)
+
+
+def _highs(c: Candidates, scores: np.ndarray, budget: Budget, limits: Limits) -> Vertex:
     """By HiGHS; the bound is its dual's, put together anew from the prices."""
     rows, room = _constraints(c, budget, limits)
     bounds = np.stack([c.least, np.full(len(c), float(c.repeats))], axis=1)

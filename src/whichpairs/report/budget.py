@@ -130,6 +130,14 @@ def _conclusion(facts: Facts, curves: Curves, batches: list[dict[str, Any]]) -> 
         )
         return say(sentence, n=data(n, "count"), needs=_about(curves.random_needs(gap)))
     last = batches[-1]
+    if any(record.result.get("limits") for _, record in facts.batches):
+        # The curve of random pairs knows no limits.
+        return say(
+            "<b>{n} picked {labels} to a predicted gap of {gap}.</b>",
+            n=data(last["labels"], "count"),
+            labels=plural(last["labels"], "label leads", "labels lead"),
+            gap=data(last["gap"]),
+        )
     needs = _about(curves.random_needs(last["gap"]))
     first = facts.batches[0][1].result
     # What a batch that learns from labels says that random needs is of another belief than the curve's.

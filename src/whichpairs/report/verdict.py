@@ -139,7 +139,8 @@ def _certificate(name: str, r: dict[str, Any]) -> Markup:
         )
         return say("Batch {name} has none: {why}.", name=name, why=why)
     own = BEST.get(r["criterion"])
-    of = f"the {own}" if own else "the best batch there can be of its size"
+    which = "within its limits" if r.get("limits") else "of its size"
+    of = f"the {own}" if own else f"the best batch there can be {which}"
     sentence = "Batch {name} is at most {share} from {of}"
     regret = None if at_random(r) else r["regret_share"]
     if r["criterion"] == "adaptive":

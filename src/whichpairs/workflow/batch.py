@@ -99,6 +99,8 @@ def _spent(r: dict[str, Any]) -> str:
     text = f"; {labels_of(r)} labels" if labels_of(r) != r["picked"] else ""
     if r.get("unit", "labels") != "labels":
         text += f"; a cost of {r['cost']:.6g} of {r['budget']:g} ({r['unit']})"
+        if r["cost"] < 0.9 * r["budget"]:
+            text += ", for the pool and the other limits leave no room for more"
     shares = ", ".join(f"{name} {100 * share:.3g} %" for name, share in r.get("shares", {}).items())
     return text + (f"; shares: {shares}" if shares else "")
 
