@@ -114,8 +114,8 @@ class Linear:
         return root(self.matrix)
 
     def value(self, m: Matrix) -> float:
-        """tr(W M⁻¹)."""
-        return float(np.trace(cho_solve((lower_factor(m), True), self.matrix)))
+        """tr(W M⁻¹) = |C⁻¹R|² where M = C Cᵀ and W = R Rᵀ."""
+        return float(np.sum(solve_triangular(lower_factor(m), self._root, lower=True) ** 2))
 
     def score_factor(self, m: Matrix) -> Float[np.ndarray, "d r"]:
         """M⁻¹ R where W = R Rᵀ, so that L Lᵀ = M⁻¹ W M⁻¹."""

@@ -86,7 +86,7 @@ class Mix:
         for _ in range(steps):
             factor = p.criterion.score_factor(self.m)
             new = best_counts(self.candidates, self.candidates.scores(factor), p.budget, p.limits)
-            held = float(np.einsum("ir,ij,jr->", factor, self.m - p.base, factor))
+            held = float(np.sum(factor * ((self.m - p.base) @ factor)))
             value = p.criterion.value(self.m)
             if new.bound - held <= tolerance * unit_of(p.criterion, value, len(self.m)):
                 return
