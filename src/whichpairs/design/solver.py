@@ -36,8 +36,9 @@ from whichpairs.errors import UserError
 KICKS_ABOVE = 0.05
 """A certificate above this, after exchange steps, is worth kicks: n is a few times d."""
 
-SLACK = 0.03
-"""A pass keeps pairs down to this share below the price: they may matter after the next step."""
+SLACK = 0.24
+"""A pass keeps pairs down to SLACK ÷ √d (at most 3 %) below the price: they may matter after the next
+step. (Scores of d terms spread by about √(2/d) of their mean.)"""
 
 START_PROMPTS = 4096
 """Prompts behind the first matrix."""
@@ -224,7 +225,7 @@ class _Solve:
         """Where to take the scores, and below what they cannot matter."""
         if self.mix is not None:
             prices = self.mix.vertex().prices
-            return self.mix.m, np.resize(prices, self.heaps) * (1.0 - SLACK)
+            return self.mix.m, np.resize(prices, self.heaps) * (1.0 - _slack(self.problem))
         part = _sampled(self.problem)
         if part is None:
             return _first_matrix(self.problem), np.zeros(self.heaps)
@@ -424,6 +425,10 @@ def solve_among(
         return problem.space.from_keys(work.batch)
 
 
+def _slack(problem: Problem) -> float:
+    return float(min(SLACK / np.sqrt(problem.space.dim), 0.03))
+
+
 def _first_matrix(problem: Problem) -> Matrix:
     """M where every candidate has an equal share: a well-conditioned place to begin."""
     some = problem.space.some_prompts(START_PROMPTS, 0)
@@ -459,7 +464,7 @@ def _begin_on(problem: Problem, part: Problem, method: FrankWolfe) -> tuple[Matr
     vertex = best_counts(
         c, c.scores(problem.criterion.score_factor(m)), part.budget, problem.limits
     )
-    return m, vertex.prices * (1.0 - 3.0 * SLACK)
+    return m, vertex.prices * (1.0 - 3.0 * _slack(problem))
 
 
 def _out_of_reach(p: Problem, c: Candidates, scores: np.ndarray, counts: np.ndarray) -> UserError:

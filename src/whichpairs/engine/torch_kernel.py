@@ -46,6 +46,9 @@ def best_kernel(candidates: int, dim: int) -> Kernel:
 COLUMNS = 64
 """Columns of a triangular factor at a time."""
 
+MOST_DIMENSIONS = 512
+"""Above, scores lie so near one another that bf16 lets too many pairs through."""
+
 MOST_GROWTH = 0.05
 """Scores by a factor in bf16 may be wrong by this share at most; beyond, float32 it is."""
 
@@ -100,7 +103,7 @@ class TorchKernel:
 
     def _half(self, factor: np.ndarray) -> "_TorchMapped | None":
         """In bf16, L rounded to it; None where that changes A too much."""
-        if not self.half:
+        if not self.half or len(factor) > MOST_DIMENSIONS:
             return None
         held = self.torch.from_numpy(np.ascontiguousarray(factor)).to(self.torch.bfloat16)
         used = held.to(self.torch.float64).numpy()
