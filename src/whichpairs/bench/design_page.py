@@ -279,7 +279,7 @@ def _growth(rows: list[Row]) -> str:
     )
     return f"""## Seconds against candidate pairs
 
-1 000 labels, d = 64, m = 32; a certificate of 1 % for ours (the gap criterion), D-optimal picks for greedy, which is left out from the size on after it took twenty
+1 000 labels, d = 64, m = 32; a certificate of 1 % for ours (the gap criterion), D-optimal picks for greedy, which is left out from the size on after it took five
 seconds; > is a deadline of a minute.
 
 ![seconds against candidate pairs](design.png)

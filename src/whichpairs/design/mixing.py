@@ -82,7 +82,7 @@ class Mix:
         """Add vertices, each mixed at once with all, until the gap on the candidates is `tolerance`."""
         p = self.problem
         # A gap of δ takes f to about δ².
-        precision = float(np.clip(tolerance**2, 1e-14, 1e-9))
+        precision = float(np.clip(0.1 * tolerance**2, 1e-14, 1e-7))
         for _ in range(steps):
             factor = p.criterion.score_factor(self.m)
             new = best_counts(self.candidates, self.candidates.scores(factor), p.budget, p.limits)
