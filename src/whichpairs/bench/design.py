@@ -169,7 +169,8 @@ def _measure(name: str, work: Path, quick: bool) -> None:
 
 
 def _write(work: Path, results: Path, quick: bool) -> None:
-    found = {name: json.loads((work / f"{name}.json").read_text()) for name in PARTS}
+    parts = {name: work / f"{name}.json" for name in PARTS}
+    found = {name: json.loads(path.read_text()) for name, path in parts.items() if path.exists()}
     results.mkdir(parents=True, exist_ok=True)
     picture(found["growth"]["figures"], results / "design.png")
     text = page(found, quick)
