@@ -172,7 +172,8 @@ def _write(work: Path, results: Path, quick: bool) -> None:
     parts = {name: work / f"{name}.json" for name in PARTS}
     found = {name: json.loads(path.read_text()) for name, path in parts.items() if path.exists()}
     results.mkdir(parents=True, exist_ok=True)
-    picture(found["growth"]["figures"], results / "design.png")
+    if "growth" in found:
+        picture(found["growth"]["figures"], results / "design.png")
     text = page(found, quick)
     write_whole(results / "design.json", json.dumps(found, indent=1, sort_keys=True) + "\n")
     write_whole(results / "design.md", text)

@@ -39,7 +39,7 @@ The pools are `bench/design_pools.py`'s: φ in float16, centred within a prompt;
         _billion(figures["billion"], figures.get("wide")),
         _rounding(figures["rounding"]),
         _greedy(figures["greedy"]),
-        _growth(figures["growth"]),
+        *([_growth(figures["growth"])] if "growth" in figures else []),
     ]
     return "\n".join(parts)
 
