@@ -51,10 +51,10 @@ def test_keys_round_trip_and_order_like_pairs() -> None:
 
 
 def test_blocks_cover_every_eligible_prompt_once() -> None:
-    sizes = [5] * 5000
-    eligible = np.arange(5000) % 3 > 0
+    sizes = [5] * 10_000
+    eligible = np.arange(10_000) % 3 > 0
     space = ragged_space(sizes, 1, eligible=eligible)
-    seen = np.zeros(5000, int)
+    seen = np.zeros(10_000, int)
     for first, last in space.blocks():
         seen[first:last] += 1
     assert np.all(seen[eligible] == 1)
