@@ -56,7 +56,7 @@ bench-robust: setup
 	@$(BIN)/whichpairs bench build/robust $(QUICK) --results $(if $(QUICK),build/robust,docs/results) \
 	  $(if $(wildcard $(ALPACA)),--alpaca $(ALPACA))
 
-# The design engine: about three quarters of an hour, 8 GB of disk and memory; figures are kept in build/design
+# The design engine: about half an hour, 8 GB of disk and memory; figures are kept in build/design
 # (FRESH=--fresh measures all anew; QUICK=--quick for a taste).
 bench-design: setup
 	@$(BIN)/python -m whichpairs.bench.design $(QUICK) $(FRESH) \

@@ -4,7 +4,7 @@
     billion    P5, P6b: 10⁹ pairs, d = 64, float16 on disk, 100 000 labels
     wide       P5b: 10⁷ pairs, d = 1 024
     rounding   how near batches come to their bound at n = 64 d, 8 d, 2 d
-    greedy     P7: against Guo et al.'s greedy, at the largest size that it finishes in ten minutes
+    greedy     P7: against Guo et al.'s greedy, at sizes that take it about six minutes and two
     growth     seconds against candidate pairs, 10⁴ to 10⁹, ours and the greedy rivals
 
 Each part runs in a process of its own and leaves its figures in the work folder, so that a call that
