@@ -23,13 +23,13 @@ from whichpairs.design.candidates import Candidates
 from whichpairs.design.certificate import lower_bound, unit_of
 from whichpairs.design.criterion import Matrix
 from whichpairs.design.exchange import exchange, kicked
-from whichpairs.design.information import random_second_moment
 from whichpairs.design.kernel import Kernel, NumpyKernel
 from whichpairs.design.mixing import Mix
 from whichpairs.design.problem import Problem
 from whichpairs.design.rounding import Ledger, roundings
 from whichpairs.design.scores import Best, Known, Sweep, growth
 from whichpairs.design.space import Rows
+from whichpairs.design.start import first_matrix, sampled
 from whichpairs.design.vertex import best_counts, whole_counts
 from whichpairs.errors import UserError
 
@@ -39,13 +39,6 @@ KICKS_ABOVE = 0.05
 SLACK = 0.24
 """A pass keeps pairs down to SLACK ÷ √d (at most 3 %) below the price: they may matter after the next
 step. (Scores of d terms spread by about √(2/d) of their mean.)"""
-
-START_PROMPTS = 4096
-"""Prompts behind the first matrix."""
-
-SAMPLE_LABELS, SAMPLE_PROMPTS, SAMPLE_SHARE = 64, 2000, 0.2
-"""A solve begins on a sample of prompts with 64 labels a dimension and 2 000 prompts at least, unless
-that is more than a fifth of the pool."""
 
 
 @dataclass(frozen=True)
@@ -226,9 +219,9 @@ class _Solve:
         if self.mix is not None:
             prices = self.mix.vertex().prices
             return self.mix.m, np.resize(prices, self.heaps) * (1.0 - _slack(self.problem))
-        part = _sampled(self.problem)
+        part = sampled(self.problem)
         if part is None:
-            return _first_matrix(self.problem), np.zeros(self.heaps)
+            return first_matrix(self.problem), np.zeros(self.heaps)
         return _begin_on(self.problem, part, self.method)
 
     def _pass(self, m: Matrix, floors: np.ndarray) -> Best:
@@ -427,30 +420,6 @@ def solve_among(
 
 def _slack(problem: Problem) -> float:
     return float(min(SLACK / np.sqrt(problem.space.dim), 0.03))
-
-
-def _first_matrix(problem: Problem) -> Matrix:
-    """M where every candidate has an equal share: a well-conditioned place to begin."""
-    some = problem.space.some_prompts(START_PROMPTS, 0)
-    mean = random_second_moment(some) * (problem.weights.beta**2 / 4.0)
-    return np.asarray(problem.base + problem.labels * mean)
-
-
-def _sampled(problem: Problem) -> Problem | None:
-    """The problem on some of the prompts, with as much of the budget; None where it would gain little."""
-    space, limits = problem.space, problem.limits
-    usable = int(np.count_nonzero(space.sizes >= 2))
-    share = max(SAMPLE_LABELS * space.dim / problem.labels, SAMPLE_PROMPTS / usable)
-    if share > SAMPLE_SHARE or limits.groups is not None or len(limits.must):
-        return None
-    some = space.some_prompts(int(np.ceil(share * usable)), 0)
-    budget = share * problem.budget
-    budget = round(budget) if limits.unit_costs else budget
-    base = problem.base * (budget / problem.budget)
-    try:
-        return replace(problem, space=some, base=base, budget=budget)
-    except UserError:  # the sample has no room for its part of the budget
-        return None
 
 
 def _begin_on(problem: Problem, part: Problem, method: FrankWolfe) -> tuple[Matrix, np.ndarray]:
