@@ -20,6 +20,9 @@ from jaxtyping import Float, Float32, Int64, Shaped
 UNIT = 2.0**-24
 """Unit roundoff of float32."""
 
+TINY = 2.0**-126
+"""What is below may become 0 in float32."""
+
 SAFE = 1.0 + 4.0 * UNIT
 """Covers a product in float32."""
 
@@ -135,10 +138,13 @@ class Arithmetic:
     def rounding(self, longest_phi: float, longest_h: float) -> Rounding:
         """For a block whose longest |φ| and |h| are these."""
         gamma = (self.terms + 8) * UNIT / (1.0 - (self.terms + 8) * UNIT)
+        lost = self.terms * TINY  # of one sum, where products underflow
+        longest_phi, longest_h = longest_phi + 2.0 * lost**0.5, longest_h + 2.0 * lost**0.5
         stored = self.unit * (longest_phi * self.spectral + longest_h)
         reach = longest_h + 2.0 * stored
-        gram = 4.0 * (gamma + self.unit) * reach**2
-        return Rounding(gram, 2.0 * (gamma * longest_phi * self.norm + (1.0 + gamma) * stored))
+        gram = 4.0 * (gamma + self.unit) * reach**2 + 4.0 * lost
+        map_error = gamma * longest_phi * self.norm + (2.0 + longest_phi) * self.terms * lost
+        return Rounding(gram, 2.0 * (map_error + (1.0 + gamma) * stored))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 BLAS takes rows in tiles and the last ones another way, so equal rows can differ in their last bits, and
 equal pairs would be told apart by chance. Here every product has `ROWS` rows and a depth that is a
-multiple of `DEPTH`, filled up with zeros.
+multiple of `DEPTH`, filled up with zeros. BLAS is held to one thread, as `solver.solve` does: threads
+would cut the tiles elsewhere.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ ROWS, DEPTH = 192, 16
 def squared_lengths(
     z: Float[np.ndarray, "rows d"], factor: Float[np.ndarray, "d r"]
 ) -> Float[np.ndarray, " rows"]:
-    """‖Lᵀ z‖² of every row, in float64."""
+    """‖Lᵀ z‖² of every row, in float64; equal rows have equal bits where BLAS has one thread."""
     d = z.shape[1]
     wide = -(-d // DEPTH) * DEPTH
     left = np.zeros((ROWS, wide))
