@@ -72,6 +72,12 @@ def test_score_factor_is_minus_the_gradient(criterion: Criterion) -> None:
     assert np.allclose(factor @ factor.T, numeric, rtol=1e-5, atol=1e-7)
 
 
+def changes(criterion: Criterion, m: np.ndarray, out: np.ndarray, into: np.ndarray) -> np.ndarray:
+    """Of every swap of a row of `out` for one of `into`."""
+    table = criterion.swaps(m, np.concatenate([out, into]))
+    return table.changes(np.arange(len(out)), len(out) + np.arange(len(into)))
+
+
 @every_criterion
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 3))
@@ -85,9 +91,25 @@ def test_swap_changes_are_differences_of_values(
     plain = [
         [criterion.value(m - np.outer(p, p) + np.outer(q, q)) - before for q in into] for p in out
     ]
-    got = criterion.swap_changes(m, out, into)
+    got = changes(criterion, m, out, into)
     assert got.shape == (outs, ins)
     np.testing.assert_allclose(got, plain, rtol=1e-6, atol=1e-9 * abs(before))
+
+
+@every_criterion
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000))
+def test_changes_after_swaps_are_those_at_the_new_matrix(criterion: Criterion, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((8, 4))
+    m = spd(4, seed) + rows.T @ rows
+    table, places = criterion.swaps(m, rows), np.arange(8)
+    for p, q in ((0, 5), (1, 6), (5, 0), (2, 7)):
+        table = table.made(p, q)
+        m = m - np.outer(rows[p], rows[p]) + np.outer(rows[q], rows[q])
+        fresh = criterion.swaps(m, rows).changes(places, places)
+        atol = 1e-8 * abs(criterion.value(m))
+        np.testing.assert_allclose(table.changes(places, places), fresh, rtol=1e-6, atol=atol)
 
 
 @every_criterion
@@ -96,9 +118,9 @@ def test_a_swap_that_leaves_a_direction_unknown_costs_infinity(criterion: Criter
     m = np.diag([1.0, 2.0, 3.0, 0.0]) + np.outer(p, p)
     kept = np.array([0.5, 0.0, 0.0, 0.0])
     into = np.array([[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
-    changes = criterion.swap_changes(m, np.array([p, kept]), into)
-    assert np.array_equal(np.isinf(changes), [[True, False], [False, False]])
-    assert changes[0, 0] > 0
+    found = changes(criterion, m, np.array([p, kept]), into)
+    assert np.array_equal(np.isinf(found), [[True, False], [False, False]])
+    assert found[0, 0] > 0
 
 
 def test_a_sum_adds_its_parts() -> None:
@@ -108,8 +130,8 @@ def test_a_sum_adds_its_parts() -> None:
     both = Sum(((0.5, one), (2.0, two)))
     assert both.name == "0.5 gap + 2 d-optimal"
     assert both.value(m) == pytest.approx(0.5 * one.value(m) + 2.0 * two.value(m))
-    parts = [0.5 * one.swap_changes(m, rows, rows), 2.0 * two.swap_changes(m, rows, rows)]
-    assert np.allclose(both.swap_changes(m, rows, rows), parts[0] + parts[1])
+    parts = [0.5 * changes(one, m, rows, rows), 2.0 * changes(two, m, rows, rows)]
+    assert np.allclose(changes(both, m, rows, rows), parts[0] + parts[1])
 
 
 def test_certificates_by_hand() -> None:

@@ -21,6 +21,7 @@ from whichpairs.design import (
     solve,
     solver,
 )
+from whichpairs.design import exchange as exchange_module
 from whichpairs.design.candidates import Candidates
 from whichpairs.design.exchange import exchange
 from whichpairs.design.information import random_second_moment
@@ -234,6 +235,31 @@ def test_exchange_never_makes_a_batch_worse_and_mends_a_poor_one() -> None:
     bound = solve(problem, EXACT).bound
     assert after < before
     assert after <= 1.15 * bound
+
+
+@pytest.mark.parametrize("near", [1, 16])
+def test_exchange_ends_where_hardly_a_swap_helps(near: int, monkeypatch) -> None:
+    """… however few candidates its shortlists are made from between two looks at all of them."""
+    monkeypatch.setattr(exchange_module, "OUT", 3)
+    monkeypatch.setattr(exchange_module, "IN", 4)
+    monkeypatch.setattr(exchange_module, "NEAR", near)
+    problem = problem_on(ragged_space([5] * 12, 3, 11), 10, ridge=1e-3)
+    pairs = all_pairs(problem.space)
+    c = Candidates.of(problem.space, problem.weights, problem.limits, problem.space.keys(pairs))
+    start = np.zeros(len(pairs), np.int64)
+    start[np.random.default_rng(1).choice(len(pairs), 10, replace=False)] = 1
+    some = (problem.base, problem.criterion, problem.budget, problem.limits)
+    end = exchange(c, start, *some, swaps=500, goal=-np.inf)
+    m = problem.base + c.information(end.astype(float))
+    value = problem.criterion.value(m)
+    better = 0
+    for p in np.flatnonzero(end):
+        for q in np.flatnonzero(end == 0):
+            after = m - np.outer(c.z[p], c.z[p]) + np.outer(c.z[q], c.z[q])
+            better += problem.criterion.value(after) < value * (1.0 - 1e-6)
+    assert better <= 0.02 * end.sum() * (end == 0).sum()
+    twenty = exchange(c, start, *some, swaps=20, goal=-np.inf)
+    assert np.abs(twenty - start).sum() <= 40
 
 
 @pytest.mark.parametrize("budget", [0, -3, 10_000])

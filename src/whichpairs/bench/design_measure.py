@@ -1,8 +1,10 @@
 """What the design bench measures, each a function from sizes to figures (`whichpairs.bench.design`)."""
 
 import resource
+import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,19 +142,18 @@ def whole_solve(
     Args:
         full: Ī from all prompts (timed too), else from 4 096 of them.
     """
-    begun = time.perf_counter()
-    problem = problem_of(space, budget)
-    if full:
-        with threadpool_limits(1):
-            whole = gap_criterion(policy_information(space, threads=threads))
-        problem = replace(problem, criterion=whole)
-    policy = time.perf_counter() - begun
     method = FrankWolfe(tolerance=tolerance, threads=threads, kernel=kernel)
-    memory = Memory()
-    begun = time.perf_counter()
-    solution = solve(problem, method, lambda report: memory.look())
-    seconds = time.perf_counter() - begun
-    memory.look()
+    with Memory() as memory:
+        begun = time.perf_counter()
+        problem = problem_of(space, budget)
+        if full:
+            with threadpool_limits(1):
+                whole = gap_criterion(policy_information(space, threads=threads))
+            problem = replace(problem, criterion=whole)
+        policy = time.perf_counter() - begun
+        begun = time.perf_counter()
+        solution = solve(problem, method)
+        seconds = time.perf_counter() - begun
     return {
         "pairs": space.candidates,
         "dim": space.dim,
@@ -188,14 +189,29 @@ def _passes_to(reports: tuple[PassReport, ...], share: float) -> int | None:
     return None
 
 
-class Memory:
-    """The largest anonymous resident memory seen (memory-mapped files are page cache), in KiB."""
+class Memory(AbstractContextManager["Memory"]):
+    """The largest anonymous resident memory while it is open (memory-mapped files are page cache), in
+    KiB, looked at 20 times a second."""
 
     def __init__(self) -> None:
         self.peak = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def look(self) -> None:
-        """Look now."""
+    def __enter__(self) -> "Memory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.05):
+            self._look()
+
+    def _look(self) -> None:
         status = Path("/proc/self/status")
         if not status.exists():
             self.peak = max(self.peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -64,8 +64,8 @@ class Candidates:
         costs = limits.costs(pairs)
         return cls(keys, pairs, z, costs, prompt, group, least, limits.repeats, threads)
 
-    def subset(self, chosen: Bool[np.ndarray, " n"]) -> "Candidates":
-        """Some of them."""
+    def subset(self, chosen: Bool[np.ndarray, " n"] | Int64[np.ndarray, " some"]) -> "Candidates":
+        """Some of them, by a mask or by rising places."""
         names = ("keys", "pairs", "z", "costs", "prompt", "group", "least")
         some = {name: getattr(self, name)[chosen] for name in names}
         return Candidates(**some, repeats=self.repeats, threads=self.threads)

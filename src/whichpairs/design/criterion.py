@@ -17,17 +17,14 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve, cholesky, eigh, solve_triangular
 
+from whichpairs.design.swaps import Swaps
 from whichpairs.errors import UserError
 
 Matrix = Float[np.ndarray, "d d"]
-Out = Float[np.ndarray, "out d"]
-Into = Float[np.ndarray, "into d"]
+Rows = Float[np.ndarray, "rows d"]
 
 ROUNDING = 1e-9
 """Asymmetry and negative eigenvalues of W that are taken for rounding, as a share of its largest."""
-
-SINGULAR = 1e-12
-"""det(M − p pᵀ + q qᵀ) ÷ det M up to which a swap leaves M singular."""
 
 
 @runtime_checkable
@@ -44,15 +41,8 @@ class Criterion(Protocol):
     def score_factor(self, m: Matrix) -> Float[np.ndarray, "d r"]:
         """L with L Lᵀ = −∂f/∂M."""
 
-    def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
-        """f(M − p pᵀ + q qᵀ) − f(M) of every swap.
-
-        Args:
-            out: rows p = √w z of pairs in M, (o, d); into: rows q of pairs that are not, (i, d).
-
-        Returns:
-            (o, i), +∞ where the swap leaves M singular.
-        """
+    def swaps(self, m: Matrix, rows: Rows) -> Swaps:
+        """What swaps among these rows √w z change in f, at M."""
 
     def certificate(self, value: float, bound: float, dim: int) -> float | None:
         """How far a design is from the best one, as a share, at most.
@@ -121,11 +111,10 @@ class Linear:
         """M⁻¹ R where W = R Rᵀ, so that L Lᵀ = M⁻¹ W M⁻¹."""
         return np.asarray(cho_solve((lower_factor(m), True), self._root))
 
-    def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
-        """The rank-two Woodbury identity (Fedorov 1972, ch. 3), from the products d = ·ᵀM⁻¹·
-        and a = ·ᵀA· of p and q."""
-        factor = self.score_factor(m)
-        return _linear_change(*_leverages(m, out, into), *_products(out @ factor, into @ factor))
+    def swaps(self, m: Matrix, rows: Rows) -> Swaps:
+        """The rank-two Woodbury identity (Fedorov 1972, ch. 3)."""
+        lower = lower_factor(m)
+        return Swaps.of(lower, rows, np.asarray(cho_solve((lower, True), self._root)))
 
     def certificate(self, value: float, bound: float, dim: int) -> float | None:
         """value ÷ bound − 1; None where the bound is not above 0."""
@@ -201,9 +190,9 @@ class DOptimal:
         c = lower_factor(m)
         return np.asarray(solve_triangular(c, np.eye(len(c)), lower=True, trans="T"))
 
-    def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
-        """−log of the determinant's ratio (Fedorov 1972, ch. 3)."""
-        return _volume_change(*_leverages(m, out, into))
+    def swaps(self, m: Matrix, rows: Rows) -> Swaps:
+        """By the determinant's ratio (Fedorov 1972, ch. 3)."""
+        return Swaps.of(lower_factor(m), rows, volume=1.0)
 
     def certificate(self, value: float, bound: float, dim: int) -> float | None:
         """exp((value − bound) / d) − 1: a bound on −log det M certifies the D-efficiency."""
@@ -249,10 +238,12 @@ class Sum:
         """The parts' factors side by side, each times √w_k."""
         return np.hstack([np.sqrt(weight) * part.score_factor(m) for weight, part in self.parts])
 
-    def swap_changes(self, m: Matrix, out: Out, into: Into) -> np.ndarray:
-        """The sum of the parts' changes."""
-        changes = [weight * part.swap_changes(m, out, into) for weight, part in self.parts]
-        return np.asarray(np.sum(changes, axis=0))
+    def swaps(self, m: Matrix, rows: Rows) -> Swaps:
+        """The parts', each times w_k."""
+        whole = Swaps.of(lower_factor(m), rows)
+        for weight, part in self.parts:
+            whole = whole.plus(part.swaps(m, rows), weight)
+        return whole
 
     def certificate(self, value: float, bound: float, dim: int) -> float | None:
         """value ÷ bound − 1 where all parts are linear, and so f > 0; None where one is not."""
@@ -315,39 +306,3 @@ def _is_linear(criterion: Criterion) -> bool:
     if isinstance(criterion, Sum):
         return all(_is_linear(part) for _, part in criterion.parts)
     return isinstance(criterion, Linear)
-
-
-def _leverages(m: Matrix, p: Out, q: Into) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """pᵀM⁻¹p, qᵀM⁻¹q and pᵀM⁻¹q, shaped as by `_products`."""
-    c = lower_factor(m)
-    return _products(*(solve_triangular(c, rows.T, lower=True).T for rows in (p, q)))
-
-
-def _products(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """‖p‖² of every row, as a column; ‖q‖², as a row; and p·q of every two."""
-    pp, qq = (np.einsum("ij,ij->i", rows, rows) for rows in (p, q))
-    return pp[:, None], qq[None, :], p @ q.T
-
-
-def _ratio(d_pp: np.ndarray, d_qq: np.ndarray, d_pq: np.ndarray) -> np.ndarray:
-    """det(M − p pᵀ + q qᵀ) ÷ det M."""
-    return np.asarray((1.0 - d_pp) * (1.0 + d_qq) + d_pq**2)
-
-
-def _linear_change(
-    d_pp: np.ndarray,
-    d_qq: np.ndarray,
-    d_pq: np.ndarray,
-    a_pp: np.ndarray,
-    a_qq: np.ndarray,
-    a_pq: np.ndarray,
-) -> np.ndarray:
-    change = np.asarray((1.0 + d_qq) * a_pp - 2.0 * d_pq * a_pq - (1.0 - d_pp) * a_qq)
-    ratio = _ratio(d_pp, d_qq, d_pq)
-    left = np.full(change.shape, np.inf)
-    return np.asarray(np.divide(change, ratio, out=left, where=ratio > SINGULAR))
-
-
-def _volume_change(d_pp: np.ndarray, d_qq: np.ndarray, d_pq: np.ndarray) -> np.ndarray:
-    ratio = _ratio(d_pp, d_qq, d_pq)
-    return np.asarray(-np.log(ratio, out=np.full(ratio.shape, -np.inf), where=ratio > SINGULAR))

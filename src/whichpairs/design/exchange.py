@@ -17,11 +17,14 @@ from whichpairs.design.rounding import Ledger
 OUT, IN = 64, 256
 """How many labels that matter least, and candidates that matter most, a shortlist has."""
 
+NEAR, LISTS = 16, 16
+"""All candidates are looked at for the best of NEAR shortlists; LISTS are made from those."""
+
+FROM_ONE_LIST = 64
+"""Swaps made from one shortlist, at most."""
+
 KICK = 0.15
 """The share of a batch that a kick moves."""
-
-FROM_ONE_LIST = 24
-"""Swaps made from one shortlist, at most, before all candidates are looked at again."""
 
 
 def exchange(
@@ -47,26 +50,29 @@ def exchange(
     ledger = Ledger.of(candidates, counts, budget, limits)
     m = base + candidates.information(counts.astype(np.float64))
     value, left = criterion.value(m), swaps
+    near, among, lists = np.empty(0, np.int64), candidates, LISTS
     while left > 0 and value > goal:
-        out, into = _shortlists(candidates, ledger.counts, m, criterion)
-        before = left
-        for _ in range(min(FROM_ONE_LIST, left)):
-            swap = _best_swap(candidates.z, ledger, out, into, m, criterion)
-            if swap is None:
-                break
-            p, q = swap
-            trial = m - np.outer(candidates.z[p], candidates.z[p])
-            trial += np.outer(candidates.z[q], candidates.z[q])
-            after = criterion.value(trial)
-            if after >= value - 1e-9 * abs(value):
-                break
-            ledger.add(p, -1)
-            ledger.add(q)
-            m, value, left = trial, after, left - 1
-            if value <= goal:
-                break
-        if left == before:
+        if lists == LISTS:
+            near = np.unique(
+                np.concatenate(_shortlists(candidates, ledger.counts, m, criterion, NEAR))
+            )
+            among, lists = candidates.subset(near), 0
+        out, into = _shortlists(among, ledger.counts[near], m, criterion)
+        most = min(FROM_ONE_LIST, left)
+        made = _swap(candidates.z, ledger, near[out], near[into], m, criterion, value, goal, most)
+        after, reached = m, value
+        if made:
+            after = m + _change(candidates.z, made)
+            reached = criterion.value(after)
+        if reached < value:
+            m, value, left, lists = after, reached, left - len(made), lists + 1
+            continue
+        for p, q in reversed(made):  # by the rounding of the many updates, no better
+            ledger.add(q, -1)
+            ledger.add(p)
+        if lists == 0:
             break
+        lists = LISTS
     return ledger.counts
 
 
@@ -96,7 +102,7 @@ def kicked(
 
 
 def _shortlists(
-    c: Candidates, counts: np.ndarray, m: Matrix, criterion: Criterion
+    c: Candidates, counts: np.ndarray, m: Matrix, criterion: Criterion, times: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """The labels that look least worth keeping, and the candidates that look most worth adding."""
     half = solve_triangular(lower_factor(m), np.eye(len(m)), lower=True, trans="T")
@@ -104,23 +110,42 @@ def _shortlists(
     lost = np.where(counts > c.least, score / np.maximum(1.0 - leverage, 1e-12), np.inf)
     gained = np.where(counts < c.repeats, score / (1.0 + leverage) / c.costs, -np.inf)
     lost /= c.costs
-    outs = np.argsort(lost, kind="stable")[: min(OUT, int(np.isfinite(lost).sum()))]
-    ins = np.argsort(-gained, kind="stable")[: min(IN, int(np.isfinite(gained).sum()))]
+    outs = np.argsort(lost, kind="stable")[: min(times * OUT, int(np.isfinite(lost).sum()))]
+    ins = np.argsort(-gained, kind="stable")[: min(times * IN, int(np.isfinite(gained).sum()))]
     return outs, ins
 
 
-def _best_swap(
+def _swap(
     z: np.ndarray,
     ledger: Ledger,
     out: np.ndarray,
     into: np.ndarray,
     m: Matrix,
     criterion: Criterion,
-) -> tuple[int, int] | None:
-    """The allowed swap (out, in) that lowers f most."""
+    value: float,
+    goal: float,
+    most: int,
+) -> list[tuple[int, int]]:
+    """The allowed swaps (out, in) that lower f most, one after another, made in the ledger."""
+    made: list[tuple[int, int]] = []
     if len(out) == 0 or len(into) == 0:
-        return None
-    change = criterion.swap_changes(m, z[out], z[into])
-    change = np.where(ledger.may_swap(out, into), change, np.inf)
-    o, i = np.unravel_index(int(np.argmin(change)), change.shape)
-    return (int(out[o]), int(into[i])) if np.isfinite(change[o, i]) else None
+        return made
+    table = criterion.swaps(m, z[np.concatenate([out, into])])
+    outs, ins = np.arange(len(out)), len(out) + np.arange(len(into))
+    while len(made) < most and value > goal:
+        change = np.where(ledger.may_swap(out, into), table.changes(outs, ins), np.inf)
+        o, i = np.unravel_index(int(np.argmin(change)), change.shape)
+        if not change[o, i] < -1e-9 * abs(value):
+            break
+        made.append((int(out[o]), int(into[i])))
+        ledger.add(made[-1][0], -1)
+        ledger.add(made[-1][1])
+        value += float(change[o, i])
+        table = table.made(int(outs[o]), int(ins[i]))
+    return made
+
+
+def _change(z: np.ndarray, made: list[tuple[int, int]]) -> Matrix:
+    """Σ q qᵀ − p pᵀ."""
+    p, q = (z[list(ends)] for ends in zip(*made, strict=True))
+    return np.asarray(q.T @ q - p.T @ p)

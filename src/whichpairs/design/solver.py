@@ -36,6 +36,10 @@ from whichpairs.errors import UserError
 KICKS_ABOVE = 0.05
 """A certificate above this, after exchange steps, is worth kicks: n is a few times d."""
 
+INNER, DEAR = 0.1, 0.1
+"""Between passes the gap on the candidates is closed to a share `INNER` of the gap that the pass found,
+where a step costs more than a share `DEAR` of a pass; elsewhere to a tenth of the tolerance."""
+
 SLACK = 0.24
 """A pass keeps pairs down to SLACK ÷ √d (at most 3 %) below the price: they may matter after the next
 step. (Scores of d terms spread by about √(2/d) of their mean.)"""
@@ -177,7 +181,7 @@ class _Solve:
         self.mix: Mix | None = None
         self.known: Known | None = None
         self.factor: np.ndarray | None = None
-        self.room = 2.0 if limits.laminar else 4.0
+        self.room = 1.5 if limits.laminar else 4.0
 
     def run(self) -> Solution:
         interrupted = False
@@ -207,8 +211,8 @@ class _Solve:
             self.mix = Mix.start(self.problem, self._candidates(self._keys(best)), m)
         else:
             self.mix = self.mix.moved(self._candidates(self._keys(best)))
-        self._tighten(m, best)
-        self.mix.improve(self.method.inner, 0.1 * self.method.tolerance)
+        gap = self._tighten(m, best)
+        self.mix.improve(self.method.inner, max(self._inner() * gap, 0.1 * self.method.tolerance))
         self._offer()
         self._report(best)
         if not self._done():
@@ -263,8 +267,8 @@ class _Solve:
         p = self.problem
         return Candidates.of(p.space, p.weights, p.limits, keys, self.method.threads)
 
-    def _tighten(self, m: Matrix, best: Best) -> None:
-        """The lower bound from the scores at `m`."""
+    def _tighten(self, m: Matrix, best: Best) -> float:
+        """The lower bound from the scores at `m`; and the gap of a design with that matrix."""
         assert self.mix is not None
         assert self.factor is not None
         p, factor = self.problem, self.factor
@@ -275,6 +279,16 @@ class _Solve:
         self.bound = max(self.bound, lower_bound(p, m, factor, vertex.bound + outside))
         if outside > 1e-3 * self.method.tolerance * vertex.bound:
             self.room *= 2.0  # what was not kept may matter: keep more of it next time
+        held = float(np.sum(factor * ((m - p.base) @ factor)))
+        unit = unit_of(p.criterion, p.criterion.value(m), p.space.dim)
+        return (vertex.bound + outside - held) / unit
+
+    def _inner(self) -> float:
+        """`INNER` where steps are dear, else 0; by operations, float64 ones double."""
+        assert self.mix is not None
+        space, d = self.problem.space, self.problem.space.dim
+        step = 4.0 * len(self.mix.candidates) * d**2 + 100.0 * d**3
+        return INNER if step > DEAR * 2.0 * len(space.features) * d**2 else 0.0
 
     def _offer(self) -> None:
         """Whole batches near the design; the best so far is kept."""
