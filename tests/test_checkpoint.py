@@ -152,3 +152,16 @@ def test_ctrl_c_during_exchange_steps_ends_with_the_batch_before_them(monkeypatc
         pytest.fail("the batch was lost")
     assert solution.interrupted
     assert len(solution.pairs) == 9
+
+
+def test_ctrl_c_while_candidates_are_exchanged_for_others_ends_with_the_batch(monkeypatch) -> None:
+    whole = mixing.Mix.moved
+
+    def interrupted() -> Candidates:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mixing.Mix, "moved", lambda mix, make: whole(mix, interrupted))
+    solution = solve(problem_of("none"), METHOD)
+    assert solution.interrupted
+    assert len(solution.reports) == 1
+    assert len(solution.pairs) == 60

@@ -1,5 +1,6 @@
 """A relaxed design as a mixture of vertices, and its improvement on the candidates at hand."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,15 +63,18 @@ class Mix:
         """Keys of the pairs with u > 0."""
         return self.candidates.keys[self.counts > 0.0]
 
-    def moved(self, candidates: Candidates) -> "Mix":
-        """The same mixture on other candidates, the used ones among them."""
+    def moved(self, make: Callable[[], Candidates]) -> "Mix":
+        """The same mixture on other candidates, the used ones among them. This one is of no use
+        afterwards: its candidates are let go before others are made, for both take much memory."""
         kept = np.flatnonzero(self.counts > 0.0)
-        places = candidates.places(self.candidates.keys[kept])
+        keys, parts = self.candidates.keys[kept], [old[kept] for old in self.vertices]
+        self.candidates = self.candidates.subset(np.empty(0, np.int64))
+        candidates = make()
+        places = candidates.places(keys)
         vertices = []
-        for old in self.vertices:
-            new = np.zeros(len(candidates))
-            new[places] = old[kept]
-            vertices.append(new)
+        for part in parts:
+            vertices.append(np.zeros(len(candidates)))
+            vertices[-1][places] = part
         return Mix(self.problem, candidates, vertices, self.matrices, self.shares, self.m)
 
     def vertex(self) -> Vertex:

@@ -210,7 +210,8 @@ class _Solve:
         if self.mix is None:
             self.mix = Mix.start(self.problem, self._candidates(self._keys(best)), m)
         else:
-            self.mix = self.mix.moved(self._candidates(self._keys(best)))
+            keys = self._keys(best)
+            self.mix = self.mix.moved(lambda: self._candidates(keys))
         gap = self._tighten(m, best)
         self.mix.improve(self.method.inner, max(self._inner() * gap, 0.1 * self.method.tolerance))
         self._offer()
