@@ -46,16 +46,22 @@ class Candidates:
         limits: Limits,
         keys: Int64[np.ndarray, " n"],
         threads: int = 1,
+        *,
+        bare: bool = False,
     ) -> "Candidates":
-        """The pairs with these keys (rising, distinct)."""
+        """The pairs with these keys (rising, distinct).
+
+        Args:
+            bare: without z, (n, 0): for the limits alone.
+        """
         pairs = space.from_keys(keys)
-        z = np.empty((len(keys), space.dim))
+        z = np.empty((len(keys), 0 if bare else space.dim))
 
         def fill(part: slice) -> None:
             apart = space.differences(pairs[part])
             z[part] = apart * np.sqrt(weights(apart))[:, None]
 
-        for _ in in_order(fill, _parts(len(keys)), threads):
+        for _ in in_order(fill, () if bare else _parts(len(keys)), threads):
             pass
         prompt = np.searchsorted(space.starts, pairs[:, 0], side="right") - 1
         groups = limits.groups

@@ -253,10 +253,9 @@ class _Solve:
 
     def _short(self, best: Best) -> bool:
         """Whether what was kept cannot fill the budget."""
-        candidates = self._candidates(self._keys(best))
-        ones = np.ones(len(candidates))
-        limits = self.problem.limits
-        return best_counts(candidates, ones, self.problem.budget, limits).short > 0.0
+        p = self.problem
+        candidates = Candidates.of(p.space, p.weights, p.limits, self._keys(best), bare=True)
+        return best_counts(candidates, np.ones(len(candidates)), p.budget, p.limits).short > 0.0
 
     def _keys(self, best: Best) -> np.ndarray:
         """What was kept, what the design uses, and what must be picked."""
