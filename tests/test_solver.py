@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from limit_cases import relaxed_optimum
 from pools import all_pairs, make_space, ragged_space
+from whichpairs.bench.design_measure import rounding
 from whichpairs.design import (
     DOptimal,
     FrankWolfe,
@@ -260,6 +261,12 @@ def test_exchange_ends_where_hardly_a_swap_helps(near: int, monkeypatch) -> None
     assert better <= 0.02 * end.sum() * (end == 0).sum()
     twenty = exchange(c, start, *some, swaps=20, goal=-np.inf)
     assert np.abs(twenty - start).sum() <= 40
+
+
+def test_exchange_gets_away_from_a_nearly_singular_batch() -> None:
+    """128 of 2.4 million pairs, d = 64: many rank-two updates in a row lose all their digits there."""
+    found = rounding("uneven", 2, 0)
+    assert found["certificate"] <= 0.2
 
 
 @pytest.mark.parametrize("budget", [0, -3, 10_000])

@@ -8,7 +8,8 @@ what is minimised       `criterion` (f and A = −∂f/∂M), `limits` (what a b
 how it is solved        `kernel` and `scores` (a pass: s_p = v_p β² ‖h_i − h_j‖² of all pairs),
 (section 3)             `candidates` (the few that matter), `vertex` (the limits' linear programme),
                         `master` and `mixing` (the best mixture of vertices), `certificate` (the bound),
-                        `rounding` and `exchange` (whole labels), `dominated` (what no answer needs),
+                        `rounding`, `swaps` and `exchange` (whole labels), `dominated` (what no answer
+                        needs),
                         `start` and `solver` (all of it, pass by pass)
 beyond the paper        `bounded` (for a reward that the model may miss), `signal` (for a policy that
 (section 4)             forgets), `within` (other designs within limits)

@@ -13,6 +13,7 @@ from whichpairs.design.candidates import Candidates
 from whichpairs.design.criterion import Criterion, Matrix, lower_factor
 from whichpairs.design.limits import Budget, Limits
 from whichpairs.design.rounding import Ledger
+from whichpairs.errors import UserError
 
 OUT, IN = 64, 256
 """How many labels that matter least, and candidates that matter most, a shortlist has."""
@@ -50,7 +51,7 @@ def exchange(
     ledger = Ledger.of(candidates, counts, budget, limits)
     m = base + candidates.information(counts.astype(np.float64))
     value, left = criterion.value(m), swaps
-    near, among, lists = np.empty(0, np.int64), candidates, LISTS
+    near, among, lists, most = np.empty(0, np.int64), candidates, LISTS, FROM_ONE_LIST
     while left > 0 and value > goal:
         if lists == LISTS:
             near = np.unique(
@@ -58,21 +59,25 @@ def exchange(
             )
             among, lists = candidates.subset(near), 0
         out, into = _shortlists(among, ledger.counts[near], m, criterion)
-        most = min(FROM_ONE_LIST, left)
-        made = _swap(candidates.z, ledger, near[out], near[into], m, criterion, value, goal, most)
-        after, reached = m, value
-        if made:
-            after = m + _change(candidates.z, made)
-            reached = criterion.value(after)
+        out, into, few = near[out], near[into], min(most, left)
+        made = _swap(candidates.z, ledger, out, into, m, criterion, value, goal, few)
+        after = m + _change(candidates.z, made)
+        reached = _value(criterion, after)
         if reached < value:
-            m, value, left, lists = after, reached, left - len(made), lists + 1
+            m, value, left = after, reached, left - len(made)
+            lists, most = lists + 1, FROM_ONE_LIST
             continue
-        for p, q in reversed(made):  # by the rounding of the many updates, no better
+        for p, q in reversed(made):
             ledger.add(q, -1)
             ledger.add(p)
-        if lists == 0:
+        if (
+            len(made) > 1
+        ):  # M is so nearly singular that many updates lose all digits: fewer at once
+            most = len(made) // 4 + 1
+        elif lists == 0:
             break
-        lists = LISTS
+        else:
+            lists, most = LISTS, FROM_ONE_LIST
     return ledger.counts
 
 
@@ -145,7 +150,16 @@ def _swap(
     return made
 
 
+def _value(criterion: Criterion, m: Matrix) -> float:
+    """f(M); ∞ where rounding has left M singular."""
+    try:
+        return criterion.value(m)
+    except UserError:
+        return np.inf
+
+
 def _change(z: np.ndarray, made: list[tuple[int, int]]) -> Matrix:
     """Σ q qᵀ − p pᵀ."""
-    p, q = (z[list(ends)] for ends in zip(*made, strict=True))
+    ends = np.array(made, np.int64).reshape(-1, 2)
+    p, q = z[ends[:, 0]], z[ends[:, 1]]
     return np.asarray(q.T @ q - p.T @ p)

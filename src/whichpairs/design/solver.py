@@ -36,6 +36,9 @@ from whichpairs.errors import UserError
 KICKS_ABOVE = 0.05
 """A certificate above this, after exchange steps, is worth kicks: n is a few times d."""
 
+ROOMY = 5e8
+"""Bytes of two candidates a label up to which a pass keeps two; beyond, one and a half."""
+
 INNER, DEAR = 0.1, 0.1
 """Between passes the gap on the candidates is closed to a share `INNER` of the gap that the pass found,
 where a step costs more than a share `DEAR` of a pass; elsewhere to a tenth of the tolerance."""
@@ -181,7 +184,8 @@ class _Solve:
         self.mix: Mix | None = None
         self.known: Known | None = None
         self.factor: np.ndarray | None = None
-        self.room = 1.5 if limits.laminar else 4.0
+        small = 16.0 * problem.labels * problem.space.dim <= ROOMY
+        self.room = (2.0 if small else 1.5) if limits.laminar else 4.0
 
     def run(self) -> Solution:
         interrupted = False
