@@ -16,6 +16,7 @@ from whichpairs.design import (
     PairSpace,
     PairWeights,
     Problem,
+    a_optimal,
     gap_criterion,
     information,
     policy_information,
@@ -28,6 +29,7 @@ from whichpairs.design.exchange import exchange
 from whichpairs.design.information import random_second_moment
 from whichpairs.design.kernel import NumpyKernel
 from whichpairs.design.limits import Groups, Limits
+from whichpairs.design.master import mixture
 from whichpairs.design.scores import best_pairs, exact_scores
 from whichpairs.engine.torch_kernel import TorchKernel
 from whichpairs.errors import UserError
@@ -263,8 +265,19 @@ def test_exchange_ends_where_hardly_a_swap_helps(near: int, monkeypatch) -> None
     assert np.abs(twenty - start).sum() <= 40
 
 
-def test_exchange_gets_away_from_a_nearly_singular_batch(monkeypatch) -> None:
-    """128 of 2.4 million pairs, d = 64: many rank-two updates in a row lose all their digits there."""
+@pytest.mark.parametrize("ridge", [1e-3, 1e-6, 1e-9, 1e-12])
+@pytest.mark.parametrize("criterion", [a_optimal(6), DOptimal()], ids=lambda c: c.name)
+def test_a_mixture_gets_away_from_a_nearly_singular_vertex(criterion, ridge: float) -> None:
+    first = np.diag([900.0, 30.0, 1.0, 0.0, 0.0, 0.0])
+    parts = [first, first[::-1, ::-1].copy(), 0.01 * np.eye(6)]
+    shares = mixture(criterion, ridge * np.eye(6), parts, np.array([1.0, 0.0, 0.0]))
+    m = ridge * np.eye(6) + sum(share * part for share, part in zip(shares, parts, strict=True))
+    even = ridge * np.eye(6) + 0.5 * (parts[0] + parts[1])
+    assert criterion.value(m) <= criterion.value(even) + 1e-3
+
+
+def test_a_solve_gets_away_from_a_nearly_singular_vertex(monkeypatch) -> None:
+    """128 of 2.4 million pairs, d = 64: its first vertex is nearly singular."""
     monkeypatch.setattr("whichpairs.design.solver.ROOMY", 0.0)
     found = rounding("uneven", 2, 0)
     assert found["certificate"] <= 0.2

@@ -9,7 +9,7 @@ Source: von Hohenbalken, "Simplicial decomposition in nonlinear programming algo
 Mathematical Programming 13 (1977).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +20,13 @@ from whichpairs.errors import UserError
 
 FAR = 1e6
 """Stands for f where M is singular, in units of f at the start: the line search backs off."""
+
+STARTS, STUCK = 6, 0.03
+"""Where f falls by orders of magnitude (M nearly singular at the start), SLSQP may end anywhere: as long
+as the gap is more than a share `STUCK` of f, it begins again, `STARTS` times at most."""
+
+SHARES = 0.5 ** np.arange(1, 21)
+"""Of the vertex that f falls most steeply towards, in the mixture to begin again at: the best of these."""
 
 
 def mixture(
@@ -44,6 +51,29 @@ def mixture(
             return FAR, np.zeros(len(alpha))
         return value / unit, -(stack @ (factor @ factor.T).ravel()) / unit
 
+    alpha, (value, slope) = start, value_and_slope(start)
+    for _ in range(STARTS):
+        found = _slsqp(value_and_slope, alpha, precision)
+        after = value_and_slope(found)
+        if after[0] <= value:
+            alpha, (value, slope) = found, after
+        best = int(np.argmin(slope))
+        if slope @ alpha - slope[best] <= STUCK * abs(value):
+            break
+        ahead = [alpha + t * (np.eye(len(alpha))[best] - alpha) for t in SHARES]
+        reached = [value_and_slope(trial)[0] for trial in ahead]
+        if min(reached) >= value:
+            break
+        alpha = ahead[int(np.argmin(reached))]
+        value, slope = value_and_slope(alpha)
+    return alpha
+
+
+def _slsqp(
+    value_and_slope: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: Float[np.ndarray, " parts"],
+    precision: float,
+) -> Float[np.ndarray, " parts"]:
     found = minimize(
         value_and_slope,
         start,
@@ -59,8 +89,7 @@ def mixture(
     )
     alpha = np.maximum(found.x, 0.0)
     alpha[alpha < 1e-12] = 0.0
-    alpha /= alpha.sum()
-    return alpha if value_and_slope(alpha)[0] <= value_and_slope(start)[0] else start
+    return np.asarray(alpha / alpha.sum())
 
 
 def _at(base: Matrix, stack: np.ndarray, alpha: np.ndarray) -> Matrix:
