@@ -112,7 +112,7 @@ class PassSpeed:
 
 
 def pass_speed(
-    space: PairSpace, kernel: Kernel, threads: int, keep: int, tries: int = 5
+    space: PairSpace, kernel: Kernel, threads: int, keep: int, tries: int = 15
 ) -> PassSpeed:
     """Of passes over `space`, the median of a few; the peak is measured before and after."""
     d, m, prompts = space.dim, int(space.sizes[0]), len(space.sizes)
@@ -162,7 +162,7 @@ def whole_solve(
         "tolerance": tolerance,
         "policy_information_seconds": policy,
         "solve_seconds": seconds,
-        "anonymous_peak_gb": memory.peak / 2**20,
+        "anonymous_peak_gib": memory.peak / 2**20,
         **standing(solution),
     }
 
