@@ -217,7 +217,7 @@ class _Solve:
             keys = self._keys(best)
             self.mix = self.mix.moved(lambda: self._candidates(keys))
         gap = self._tighten(m, best)
-        self.mix.improve(self.method.inner, max(self._inner() * gap, 0.1 * self.method.tolerance))
+        self.mix.improve(self.method.inner, self._inner(gap))
         self._offer()
         self._report(best)
         if not self._done():
@@ -287,12 +287,15 @@ class _Solve:
         unit = unit_of(p.criterion, p.criterion.value(m), p.space.dim)
         return (vertex.bound + outside - held) / unit
 
-    def _inner(self) -> float:
-        """`INNER` where steps are dear, else 0; by operations, float64 ones double."""
+    def _inner(self, gap: float) -> float:
+        """The gap to close the candidates' to; `gap` is what the pass found. By operations, float64 ones
+        double, steps are dear or not."""
         assert self.mix is not None
         space, d = self.problem.space, self.problem.space.dim
         step = 4.0 * len(self.mix.candidates) * d**2 + 100.0 * d**3
-        return INNER if step > DEAR * 2.0 * len(space.features) * d**2 else 0.0
+        dear = step > DEAR * 2.0 * space.rows * d**2
+        least = 0.1 * self.method.tolerance
+        return max(INNER * gap, least) if dear and np.isfinite(gap) else least
 
     def _offer(self) -> None:
         """Whole batches near the design; the best so far is kept."""
