@@ -261,8 +261,8 @@ def test_exchange_ends_where_hardly_a_swap_helps(near: int, monkeypatch) -> None
             after = m - np.outer(c.z[p], c.z[p]) + np.outer(c.z[q], c.z[q])
             better += problem.criterion.value(after) < value * (1.0 - 1e-6)
     assert better <= 0.02 * end.sum() * (end == 0).sum()
-    twenty = exchange(c, start, *some, swaps=20, goal=-np.inf)
-    assert np.abs(twenty - start).sum() <= 40
+    three = exchange(c, start, *some, swaps=3, goal=-np.inf)
+    assert 0 < np.abs(three - start).sum() <= 6
 
 
 @pytest.mark.parametrize("ridge", [1e-3, 1e-6, 1e-9, 1e-12])

@@ -43,6 +43,9 @@ INNER, DEAR = 0.1, 0.1
 """Between passes the gap on the candidates is closed to a share `INNER` of the gap that the pass found,
 where a step costs more than a share `DEAR` of a pass; elsewhere to a tenth of the tolerance."""
 
+INSTANT = 1e9
+"""Operations up to which a step is never dear."""
+
 SLACK = 0.24
 """A pass keeps pairs down to SLACK ÷ √d (at most 3 %) below the price: they may matter after the next
 step. (Scores of d terms spread by about √(2/d) of their mean.)"""
@@ -293,7 +296,7 @@ class _Solve:
         assert self.mix is not None
         space, d = self.problem.space, self.problem.space.dim
         step = 4.0 * len(self.mix.candidates) * d**2 + 100.0 * d**3
-        dear = step > DEAR * 2.0 * space.rows * d**2
+        dear = step > max(DEAR * 2.0 * space.rows * d**2, INSTANT)
         least = 0.1 * self.method.tolerance
         return max(INNER * gap, least) if dear and np.isfinite(gap) else least
 
