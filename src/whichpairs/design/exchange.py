@@ -24,6 +24,9 @@ NEAR, LISTS = 16, 16
 FROM_ONE_LIST = 64
 """Swaps made from one shortlist, at most."""
 
+BOGUS = 8
+"""Swaps that alone do not lower f though they should: after so many a look ends."""
+
 KICK = 0.15
 """The share of a batch that a kick moves."""
 
@@ -39,46 +42,37 @@ def exchange(
     swaps: int,
     goal: float,
 ) -> Int64[np.ndarray, " n"]:
-    """A batch no worse than `counts`: the best single swap, again and again, at most `swaps` times.
+    """A batch no worse than `counts`: the swaps that lower f most, at most `swaps` of them.
+
+    Swaps are made up to 64 at a time, each the best after those before it, and are accepted together
+    where f has fallen, or else undone together and fewer tried. The search ends where a look at all
+    candidates leads to no accepted swap, or where f of the batch, computed anew after a look's swaps,
+    has not fallen: those are dropped. A `counts` that leaves M singular comes back as it is, for what
+    a swap changes is not known there.
 
     Args:
         counts: labels by candidate.
         base: M₀.
+        swaps: accepted swaps, at most; those undone do not count.
         goal: good enough: stop when f is at most this.
 
     Source: Fedorov, "Theory of Optimal Experiments" (1972), ch. 3.
     """
+
+    def matrix(counts: np.ndarray) -> Matrix:
+        return np.asarray(base + candidates.information(counts.astype(np.float64)))
+
     ledger = Ledger.of(candidates, counts, budget, limits)
-    m = base + candidates.information(counts.astype(np.float64))
-    value, left = criterion.value(m), swaps
-    near, among, lists, most = np.empty(0, np.int64), candidates, LISTS, FROM_ONE_LIST
-    while left > 0 and value > goal:
-        if lists == LISTS:
-            near = np.unique(
-                np.concatenate(_shortlists(candidates, ledger.counts, m, criterion, NEAR))
-            )
-            among, lists = candidates.subset(near), 0
-        out, into = _shortlists(among, ledger.counts[near], m, criterion)
-        out, into, few = near[out], near[into], min(most, left)
-        made = _swap(candidates.z, ledger, out, into, m, criterion, value, goal, few)
-        after = m + _change(candidates.z, made)
-        reached = _value(criterion, after)
-        if reached < value:
-            m, value, left = after, reached, left - len(made)
-            lists, most = lists + 1, FROM_ONE_LIST
-            continue
-        for p, q in reversed(made):
-            ledger.add(q, -1)
-            ledger.add(p)
-        if (
-            len(made) > 1
-        ):  # M is so nearly singular that many updates lose all digits: fewer at once
-            most = len(made) // 4 + 1
-        elif lists == 0:
+    best, m, left = counts, matrix(counts), swaps
+    value = value_or_infinity(criterion, m)
+    while left > 0 and goal < value < np.inf:
+        made = _swaps_of_a_look(candidates, ledger, m, criterion, value, goal, left)
+        m = matrix(ledger.counts)  # anew: what many updates round off does not add up
+        reached = value_or_infinity(criterion, m)
+        if not reached < value:
             break
-        else:
-            lists, most = LISTS, FROM_ONE_LIST
-    return ledger.counts
+        best, value, left = ledger.counts.copy(), reached, left - made
+    return best
 
 
 def kicked(
@@ -106,6 +100,56 @@ def kicked(
     return ledger.counts if ledger.missing() is None else None
 
 
+def value_or_infinity(criterion: Criterion, m: Matrix) -> float:
+    """f(M); ∞ where M is singular, up to rounding: some direction has no labels and no prior."""
+    try:
+        return criterion.value(m)
+    except UserError:
+        return np.inf
+
+
+def _swaps_of_a_look(
+    candidates: Candidates,
+    ledger: Ledger,
+    m: Matrix,
+    criterion: Criterion,
+    value: float,
+    goal: float,
+    left: int,
+) -> int:
+    """Look at all candidates for the best few, and swap among those: how many swaps were accepted.
+
+    Args:
+        ledger: where swaps are made.
+        m: M of the ledger's batch; value: f(M).
+        left: swaps to accept, at most.
+    """
+    near = np.unique(np.concatenate(_shortlists(candidates, ledger.counts, m, criterion, NEAR)))
+    among, accepted, lists, most = candidates.subset(near), 0, 0, FROM_ONE_LIST
+    bogus: list[tuple[int, int]] = []
+    while accepted < left and value > goal and lists < LISTS and len(bogus) < BOGUS:
+        out, into = _shortlists(among, ledger.counts[near], m, criterion)
+        out, into, few = near[out], near[into], min(most, left - accepted)
+        made = _swap(candidates.z, ledger, out, into, m, criterion, value, goal, few, bogus)
+        if not made:
+            break
+        after = m + _change(candidates.z, made)
+        reached = value_or_infinity(criterion, after)
+        if reached < value:
+            m, value, accepted = after, reached, accepted + len(made)
+            lists, most = lists + 1, FROM_ONE_LIST
+            continue
+        # f has not fallen as the table said: M is so nearly singular that updates lose all digits.
+        # Undo them all and try fewer at once; a swap that fails alone is left out from here on.
+        for p, q in reversed(made):
+            ledger.add(q, -1)
+            ledger.add(p)
+        if len(made) == 1:
+            bogus += made
+        most = len(made) // 4 + 1
+    return accepted
+
+
 def _shortlists(
     c: Candidates, counts: np.ndarray, m: Matrix, criterion: Criterion, times: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -130,15 +174,27 @@ def _swap(
     value: float,
     goal: float,
     most: int,
+    bogus: list[tuple[int, int]],
 ) -> list[tuple[int, int]]:
-    """The allowed swaps (out, in) that lower f most, one after another, made in the ledger."""
+    """The allowed swaps (out, in) that lower f most, one after another, made in the ledger.
+
+    Args:
+        z: √w_p z_p of all candidates; out, into: places in it.
+        value: f(M), and from swap to swap what the changes say it is: f is not computed anew.
+        goal: no more swaps when that is at most this.
+        most: swaps, at most.
+        bogus: swaps not to make.
+    """
     made: list[tuple[int, int]] = []
     if len(out) == 0 or len(into) == 0:
         return made
     table = criterion.swaps(m, z[np.concatenate([out, into])])
     outs, ins = np.arange(len(out)), len(out) + np.arange(len(into))
+    fine = np.ones((len(out), len(into)), bool)
+    for p, q in bogus:
+        fine[np.ix_(out == p, into == q)] = False
     while len(made) < most and value > goal:
-        change = np.where(ledger.may_swap(out, into), table.changes(outs, ins), np.inf)
+        change = np.where(fine & ledger.may_swap(out, into), table.changes(outs, ins), np.inf)
         o, i = np.unravel_index(int(np.argmin(change)), change.shape)
         if not change[o, i] < -1e-9 * abs(value):
             break
@@ -148,14 +204,6 @@ def _swap(
         value += float(change[o, i])
         table = table.made(int(outs[o]), int(ins[i]))
     return made
-
-
-def _value(criterion: Criterion, m: Matrix) -> float:
-    """f(M); ∞ where rounding has left M singular."""
-    try:
-        return criterion.value(m)
-    except UserError:
-        return np.inf
 
 
 def _change(z: np.ndarray, made: list[tuple[int, int]]) -> Matrix:

@@ -15,15 +15,17 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
+from whichpairs.design.certificate import unit_of
 from whichpairs.design.criterion import Criterion, Matrix
 from whichpairs.errors import UserError
 
 FAR = 1e6
-"""Stands for f where M is singular, in units of f at the start: the line search backs off."""
+"""Stands for f where M is singular, in units of what f is scaled by: the line search backs off."""
 
 STARTS, STUCK = 6, 0.03
 """Where f falls by orders of magnitude (M nearly singular at the start), SLSQP may end anywhere: as long
-as the gap is more than a share `STUCK` of f, it begins again, `STARTS` times at most."""
+as the gap is more than a share `STUCK` of f's unit (`unit_of`), it begins again, `STARTS` times at
+most."""
 
 SHARES = 0.5 ** np.arange(1, 21)
 """Of the vertex that f falls most steeply towards, in the mixture to begin again at: the best of these."""
@@ -37,11 +39,16 @@ def mixture(
     *,
     precision: float = 1e-9,
 ) -> Float[np.ndarray, " parts"]:
-    """α from `start` (where M is positive definite) to the minimiser, to a relative `precision` of f."""
+    """α from `start` (where M is positive definite) to the minimiser, to a relative `precision` of f.
+
+    f is scaled by its unit at the start (`unit_of`), or by |f| where that is more: f is no better known
+    than to ε|f|, and may be 0 where it is a logarithm.
+    """
     if len(parts) == 1:
         return np.ones(1)
     stack = np.stack([part.ravel() for part in parts])
-    unit = max(abs(criterion.value(_at(base, stack, start))), 1e-300)
+    first = criterion.value(_at(base, stack, start))
+    scale = max(abs(first), unit_of(criterion, first, len(base)))
 
     def value_and_slope(alpha: np.ndarray) -> tuple[float, np.ndarray]:
         m = _at(base, stack, np.maximum(alpha, 0.0))
@@ -49,7 +56,7 @@ def mixture(
             value, factor = criterion.value(m), criterion.score_factor(m)
         except UserError:
             return FAR, np.zeros(len(alpha))
-        return value / unit, -(stack @ (factor @ factor.T).ravel()) / unit
+        return value / scale, -(stack @ (factor @ factor.T).ravel()) / scale
 
     alpha, (value, slope) = start, value_and_slope(start)
     for _ in range(STARTS):
@@ -58,7 +65,8 @@ def mixture(
         if after[0] <= value:
             alpha, (value, slope) = found, after
         best = int(np.argmin(slope))
-        if slope @ alpha - slope[best] <= STUCK * abs(value):
+        unit = unit_of(criterion, value * scale, len(base)) / scale
+        if slope @ alpha - slope[best] <= STUCK * unit:
             break
         ahead = [alpha + t * (np.eye(len(alpha))[best] - alpha) for t in SHARES]
         reached = [value_and_slope(trial)[0] for trial in ahead]

@@ -8,40 +8,42 @@ best answer u⁺ (`vertex`). f is convex, so for every feasible design, integral
     f ≥ f(M) + tr(A (M − M₀)) − Σ_p u⁺_p s_p,   A = −∂f/∂M,
 
 at any positive definite M: that is the certificate. Between passes the design is improved on the few
-candidates that passes kept, by mixing vertices (`master`).
+candidates that passes kept, by mixing vertices (`master`). `records` holds what goes in and comes out.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from threadpoolctl import threadpool_limits
 
 from whichpairs.design.candidates import Candidates
 from whichpairs.design.certificate import lower_bound, unit_of
 from whichpairs.design.criterion import Matrix
-from whichpairs.design.exchange import exchange, kicked
-from whichpairs.design.kernel import Kernel, NumpyKernel
+from whichpairs.design.exchange import exchange, kicked, value_or_infinity
 from whichpairs.design.mixing import Mix
 from whichpairs.design.problem import Problem
+from whichpairs.design.records import Checkpoint, FrankWolfe, PassReport, Solution
 from whichpairs.design.rounding import Ledger, roundings
 from whichpairs.design.scores import Best, Known, Sweep, growth
-from whichpairs.design.space import Rows
 from whichpairs.design.start import first_matrix, sampled
 from whichpairs.design.vertex import best_counts, whole_counts
 from whichpairs.errors import UserError
+
+__all__ = ["Checkpoint", "FrankWolfe", "PassReport", "Solution", "solve", "solve_among"]
 
 KICKS_ABOVE = 0.05
 """A certificate above this, after exchange steps, is worth kicks: n is a few times d."""
 
 ROOMY = 5e8
-"""Bytes of two candidates a label up to which a pass keeps two; beyond, one and a half."""
+"""Bytes of two candidates a label up to which a pass keeps two; beyond, one and a half. Limits that do
+not nest (`Limits.laminar`) need more to choose from: a pass keeps four, whatever they take."""
 
 INNER, DEAR = 0.1, 0.1
 """Between passes the gap on the candidates is closed to a share `INNER` of the gap that the pass found,
-where a step costs more than a share `DEAR` of a pass; elsewhere to a tenth of the tolerance."""
+where a step costs more than a share `DEAR` of a whole pass; elsewhere to a tenth of the tolerance."""
 
 INSTANT = 1e9
 """Operations up to which a step is never dear."""
@@ -49,95 +51,6 @@ INSTANT = 1e9
 SLACK = 0.24
 """A pass keeps pairs down to SLACK ÷ √d (at most 3 %) below the price: they may matter after the next
 step. (Scores of d terms spread by about √(2/d) of their mean.)"""
-
-
-@dataclass(frozen=True)
-class PassReport:
-    """Where the solve stands after a pass: f of the relaxed design and of the best batch so far,
-    the best lower bound, the batch's certificate (None where the bound says nothing), the share of
-    prompts that the pass read, seconds since the start."""
-
-    number: int
-    relaxed: float
-    batch: float
-    bound: float
-    certificate: float | None
-    read: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Where a solve stood after a pass: all it takes to go on to the same batch.
-
-    Attributes:
-        keys: of the candidates; counts: of the mixed vertices, (vertices, candidates); shares: α.
-        batch: keys of the best batch, one a label; factor: L of the last pass.
-        tops, longest: `scores.Known`; bound, reports: so far; room: candidates kept, ÷ labels.
-    """
-
-    keys: Int64[np.ndarray, " n"]
-    counts: Float[np.ndarray, "vertices n"]
-    shares: Float[np.ndarray, " vertices"]
-    batch: Int64[np.ndarray, " labels"]
-    factor: Float[np.ndarray, "d r"]
-    tops: np.ndarray
-    longest: float
-    bound: float
-    room: float
-    reports: tuple[PassReport, ...]
-
-
-@dataclass(frozen=True)
-class FrankWolfe:
-    """The method and its limits.
-
-    Args:
-        passes: passes over all pairs, at most.
-        tolerance: stop when the batch is certified to this share of the best, or the relaxed design
-            to a quarter of it (what is left is integrality).
-        integrality: stop also when the relaxed design's gap is at most this share of the batch's:
-            more passes would not help the batch, though they would the relaxed design.
-        inner: linear programmes between passes, at most, on the kept candidates.
-        swaps: exchange steps on the final batch, at most (they matter when n is not ≫ d).
-        kicks: times that a batch still far from its bound is disturbed and improved again.
-        threads: workers; the result does not depend on it.
-        kernel: the float32 arithmetic of a pass; the result does not depend on it.
-    """
-
-    passes: int = 15
-    tolerance: float = 1e-3
-    integrality: float = 0.01
-    inner: int = 40
-    swaps: int = 2000
-    kicks: int = 12
-    threads: int = 1
-    kernel: Kernel = field(default_factory=NumpyKernel)
-
-
-@dataclass(frozen=True)
-class Solution:
-    """An integral batch, and how good it is at most and at least.
-
-    Attributes:
-        pairs: the batch, by key; a pair stands as often as it is to be labelled.
-        value: f of the batch.
-        bound: no batch within the limits has f below it.
-        certificate: how far the batch is from the best, at most; None where the bound says nothing.
-        relaxed: f of the fractional design found.
-        reports: one a pass.
-        scores: −∂f/∂u_p of the batch's pairs at the design found, in the order of `pairs`.
-        interrupted: stopped by the user before it was done.
-    """
-
-    pairs: Rows
-    value: float
-    bound: float
-    certificate: float | None
-    relaxed: float
-    reports: tuple[PassReport, ...]
-    scores: Float[np.ndarray, " pairs"]
-    interrupted: bool = False
 
 
 def solve(
@@ -219,8 +132,8 @@ class _Solve:
         else:
             keys = self._keys(best)
             self.mix = self.mix.moved(lambda: self._candidates(keys))
-        gap = self._tighten(m, best)
-        self.mix.improve(self.method.inner, self._inner(gap))
+        first = m is not self.mix.m
+        self.mix.improve(self.method.inner, self._inner(self._tighten(m, best), first))
         self._offer()
         self._report(best)
         if not self._done():
@@ -290,15 +203,21 @@ class _Solve:
         unit = unit_of(p.criterion, p.criterion.value(m), p.space.dim)
         return (vertex.bound + outside - held) / unit
 
-    def _inner(self, gap: float) -> float:
-        """The gap to close the candidates' to; `gap` is what the pass found. By operations, float64 ones
-        double, steps are dear or not."""
+    def _inner(self, gap: float, first: bool) -> float:
+        """The gap to close the candidates' to; `gap` is what the pass found at its M. On the first pass
+        that is where the solve begins, not the mixture: it counts for 1 at most.
+
+        Steps are dear or not by operations, float64 ones double, beside those of a pass that reads all
+        prompts. Later ones may read fewer, but how many, kernels differ in; batches must not.
+        """
         assert self.mix is not None
-        space, d = self.problem.space, self.problem.space.dim
+        d, sizes = self.problem.space.dim, self.problem.space.sizes
         step = 4.0 * len(self.mix.candidates) * d**2 + 100.0 * d**3
-        dear = step > max(DEAR * 2.0 * space.rows * d**2, INSTANT)
+        dear = step > max(DEAR * 2.0 * float(sizes[sizes >= 2].sum()) * d**2, INSTANT)
         least = 0.1 * self.method.tolerance
-        return max(INNER * gap, least) if dear and np.isfinite(gap) else least
+        if not dear or not np.isfinite(gap):
+            return least
+        return max(INNER * (min(gap, 1.0) if first else gap), least)
 
     def _offer(self) -> None:
         """Whole batches near the design; the best so far is kept."""
@@ -316,7 +235,7 @@ class _Solve:
 
     def _consider(self, c: Candidates, counts: np.ndarray) -> None:
         m = self.problem.base + c.information(counts.astype(np.float64))
-        value = self.problem.criterion.value(m)
+        value = value_or_infinity(self.problem.criterion, m)
         if value < self.batch_value:
             self.batch_value, self.batch = value, np.repeat(c.keys, counts)
 
@@ -353,19 +272,8 @@ class _Solve:
         assert self.mix is not None
         assert self.known is not None
         assert self.factor is not None
-        mix = self.mix
-        return Checkpoint(
-            mix.candidates.keys,
-            np.stack(mix.vertices),
-            mix.shares,
-            self.batch,
-            self.factor,
-            self.known.tops,
-            self.known.longest,
-            float(self.bound),
-            self.room,
-            tuple(self.reports),
-        )
+        some = (self.mix, self.batch, self.factor, self.known, float(self.bound), self.room)
+        return Checkpoint.of(*some, tuple(self.reports))
 
     def _finish(self, interrupted: bool) -> Solution:
         assert self.mix is not None
@@ -377,19 +285,8 @@ class _Solve:
                 interrupted = True
         keys = self.batch
         c = c if np.isin(keys, c.keys).all() else self._candidates(np.unique(keys))
-        counts = np.bincount(c.places(keys), minlength=len(c))
-        value = p.criterion.value(p.base + c.information(counts.astype(np.float64)))
-        scores = c.scores(p.criterion.score_factor(self.mix.m))
-        return Solution(
-            pairs=p.space.from_keys(keys),
-            value=value,
-            bound=float(self.bound),
-            certificate=p.criterion.certificate(value, float(self.bound), p.space.dim),
-            relaxed=p.criterion.value(self.mix.m),
-            reports=tuple(self.reports),
-            scores=scores[c.places(keys)],
-            interrupted=interrupted,
-        )
+        bound, reports = float(self.bound), tuple(self.reports)
+        return Solution.of(p, c, keys, self.mix.m, bound, reports, interrupted=interrupted)
 
     def _exchange(self) -> None:
         """Better the best batch by exchange steps among the candidates, and some more after kicks."""
@@ -416,7 +313,7 @@ class _Solve:
             c, counts, p.base, p.criterion, p.budget, p.limits, swaps=method.swaps, goal=goal
         )
         m = p.base + c.information(better.astype(np.float64))
-        return better, p.criterion.value(m)
+        return better, value_or_infinity(p.criterion, m)
 
 
 def solve_among(
@@ -439,6 +336,12 @@ def solve_among(
         work.mix = Mix.start(problem, candidates, problem.base + mean)
         work.mix.improve(inner, 0.1 * tolerance)
         work._offer()
+        if work.batch_value == np.inf:
+            raise UserError(
+                "a batch must leave no direction of the features without labels or a prior",
+                f"no batch of {problem.budget} found among {len(keys)} candidates does",
+                "use a positive prior (H₀; --prior-spread) or fewer features (--dim)",
+            )
         return problem.space.from_keys(work.batch)
 
 

@@ -24,6 +24,9 @@ class Swaps:
     """f(M − p pᵀ + q qᵀ) − f(M) for swaps among some rows p, q = √w z, where f(M) = tr(W M⁻¹) −
     v log det M.
 
+    The table's rows are those given to `of`, in their order; swaps name them by their places, 0 to
+    rows − 1, not by candidates.
+
     Args:
         inverse: D = X M⁻¹ Xᵀ; spread: S = X M⁻¹ W M⁻¹ Xᵀ; volume: v.
     """
@@ -43,6 +46,7 @@ class Swaps:
         """Of some rows.
 
         Args:
+            rows: X, √w z of each pair that may be swapped.
             lower: the Cholesky factor of M; factor: M⁻¹ R where W = R Rᵀ, None where W = 0.
         """
         half = solve_triangular(lower, rows.T, lower=True)
@@ -57,7 +61,11 @@ class Swaps:
     def changes(
         self, out: Int64[np.ndarray, " o"], into: Int64[np.ndarray, " i"]
     ) -> Float[np.ndarray, "o i"]:
-        """Of every swap of a row of `out` for one of `into`; +∞ where it leaves M singular."""
+        """Of every swap of a row of `out` for one of `into`; +∞ where it leaves M singular.
+
+        Args:
+            out, into: places in the table's rows, of p and of q.
+        """
         d_pp, d_qq, d_pq = _of(self.inverse, out, into)
         s_pp, s_qq, s_pq = _of(self.spread, out, into)
         ratio = (1.0 - d_pp) * (1.0 + d_qq) + d_pq**2
@@ -69,7 +77,11 @@ class Swaps:
         return np.asarray(change)
 
     def made(self, out: int, into: int) -> "Swaps":
-        """The same after the swap of row `out` for row `into`."""
+        """The same rows' table after the swap of row `out` for row `into`.
+
+        Args:
+            out, into: places in the table's rows, of p and of q.
+        """
         two = [out, into]
         d, s = self.inverse[:, two], self.spread[:, two]
         # M′⁻¹ = M⁻¹ − M⁻¹ U K Uᵀ M⁻¹ with U = (p, q) and K = (diag(−1, 1) + Uᵀ M⁻¹ U)⁻¹.
