@@ -2,19 +2,21 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
+from kernels import KERNELS, BareTiles
 from pools import all_pairs, make_space, ragged_space
 from whichpairs.design import PairSpace, PairWeights
-from whichpairs.design.kernel import Block, Kernel, NumpyKernel
+from whichpairs.design.kernel import Block, Kernel
 from whichpairs.design.limits import Groups, Limits
 from whichpairs.design.rows import squared_lengths
 from whichpairs.design.scores import Known, Sweep, exact_scores, growth
-from whichpairs.engine.torch_kernel import TorchKernel
+from whichpairs.engine.kernels import tiles_kernel
+from whichpairs.engine.tiles_kernel import arithmetic, has_tiles, nearest_bf16
 
-KERNELS: list[Kernel] = [NumpyKernel(), TorchKernel(half=False), TorchKernel(half=True)]
 both = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 
 
@@ -23,9 +25,11 @@ def blocks(draw) -> tuple[Block, np.ndarray]:
     """A block of ragged prompts (features shifted, scaled, repeated) and a factor, often nearly singular.
     Scores stay within float32's range."""
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
-    sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=6))
+    size = st.one_of(st.integers(1, 6), st.sampled_from([15, 16, 17, 32, 33, 50]))
+    sizes = draw(st.lists(size, min_size=1, max_size=6))
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    dim, rank = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    wide = st.one_of(st.integers(1, 6), st.sampled_from([31, 33, 70]))
+    dim, rank = draw(wide), draw(wide)
     grid = draw(st.booleans())
     phi = rng.integers(0, 2, (starts[-1], dim)) if grid else rng.standard_normal((starts[-1], dim))
     phi = phi + draw(st.sampled_from([0.0, 0.0, 30.0, 1e3])) * rng.standard_normal(dim)
@@ -101,6 +105,105 @@ def test_a_kernel_lets_little_more_through(kernel: Kernel) -> None:
     assert np.count_nonzero(ratios >= 40.0) <= len(found.i) <= np.count_nonzero(ratios >= near)
     tops = np.maximum.reduceat(ratios, np.arange(0, len(pairs), 28))
     assert np.allclose(found.tops, tops, rtol=share)
+
+
+@both
+def test_large_prompts_and_many_survivors(kernel: Kernel) -> None:
+    """Prompts of several hundred completions between small ones, d no multiple of anything, floor 0."""
+    rng = np.random.default_rng(0)
+    sizes = [2, 300, 1, 14, 40, 256, 3, 3, 17, 520, 16, 5]
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    phi = rng.standard_normal((starts[-1], 45)).astype(np.float16)
+    factor = rng.standard_normal((45, 50))
+    pairs, prompts, ratios = plain_ratios(Block(phi, starts, np.zeros(12)), factor)
+    for floor in (0.0, float(np.sort(ratios)[-50])):
+        with kernel.mapped(factor) as mapped:
+            found = mapped.scan(Block(phi, starts, np.full(12, floor)))
+        reaches = ratios >= floor
+        through = set(zip(found.i.tolist(), found.j.tolist(), strict=True))
+        assert {tuple(pair) for pair in pairs[reaches].tolist()} <= through
+        assert len(through) == len(found.i) <= max(1.3 * reaches.sum() + 50, len(pairs))
+        assert len(pairs) > 150_000
+        tops = np.zeros(12)
+        np.maximum.at(tops, prompts, ratios)
+        assert (found.tops >= tops).all()
+        assert np.allclose(found.tops[tops > 0], tops[tops > 0], rtol=0.1)
+
+
+@both
+def test_what_is_no_number_gets_through(kernel: Kernel) -> None:
+    rng = np.random.default_rng(0)
+    for what in (np.nan, np.inf):
+        phi = rng.standard_normal((60, 5)).astype(np.float32)
+        phi[7] = what
+        block = Block(phi, np.array([0, 20, 40, 60]), np.full(3, 1e30), longest=10.0)
+        with kernel.mapped(np.eye(5)) as mapped, np.errstate(all="ignore"):
+            found = mapped.scan(block)
+        through = set(zip(found.i.tolist(), found.j.tolist(), strict=True))
+        unknown = {(i, 7) for i in range(7)} | {(7, i) for i in range(8, 20)}
+        assert unknown == through if kernel.name.startswith("tiles") else unknown <= through
+        assert not found.tops[0] < np.inf
+
+
+@pytest.mark.skipif(not has_tiles(), reason="this processor has no matrix tiles")
+@pytest.mark.parametrize("costly", [False, True])
+def test_c_asks_of_a_pair_what_the_bound_says(costly: bool) -> None:
+    """h in bf16 by a plain twin; what gets through is what `Rounding` says, but for ties."""
+    rng = np.random.default_rng(0)
+    phi, factor = rng.standard_normal((4000, 40)).astype(np.float16), rng.standard_normal((40, 40))
+    starts, costs = np.arange(0, 4001, 8), rng.uniform(0.5, 2.0, 4000)
+    mapped = (in_bf16(phi.astype(np.float32)) @ in_bf16(factor)).astype(np.float32)
+    h = in_bf16(mapped)
+    longest = float(np.linalg.norm(phi.astype(float), axis=1).max())
+    block = Block(phi, starts, np.full(500, 4000.0), costs if costly else None, longest)
+    pairs, prompts, _ = plain_ratios(block, factor)
+    seen = ((h[pairs[:, 0]] - h[pairs[:, 1]]) ** 2).sum(axis=1).astype(np.float32)
+    reach = np.sqrt((h**2).sum(axis=1).reshape(500, 8).max(axis=1))
+    bounds = [arithmetic(factor).rounding(longest, float(x)) for x in reach]
+    most = np.array([bounds[p].most(seen[k : k + 1]) for k, p in enumerate(prompts)])
+    ratios = most[:, 0].astype(float)
+    if costly:
+        ratios = ratios / costs[pairs].sum(axis=1)
+    with BareTiles().mapped(factor) as mapped:
+        found = mapped.scan(block)
+    through = set(zip(found.i.tolist(), found.j.tolist(), strict=True))
+    near = 1e-4 * 4000.0
+    assert {tuple(pair) for pair in pairs[ratios > 4000.0 + near].tolist()} <= through
+    assert through <= {tuple(pair) for pair in pairs[ratios > 4000.0 - near].tolist()}
+    assert 50 < len(through) < len(pairs) / 2
+
+
+def in_bf16(x: np.ndarray) -> np.ndarray:
+    """The nearest bf16, by torch."""
+    return torch.from_numpy(x.astype(np.float32)).to(torch.bfloat16).to(torch.float64).numpy()
+
+
+def test_bits_of_bf16_are_torchs() -> None:
+    x = np.random.default_rng(0).standard_normal((50, 7)) * 10.0 ** np.arange(-30, 33, 9)
+    x[0], x[1, 0] = 0.0, 1.0 + 2.0**-8  # a tie
+    bits = torch.from_numpy(x.astype(np.float32)).to(torch.bfloat16).view(torch.uint16).numpy()
+    assert np.array_equal(nearest_bf16(x), bits)
+
+
+@pytest.mark.skipif(not has_tiles(), reason="this processor has no matrix tiles")
+def test_where_bf16_is_too_coarse_float32_goes_on() -> None:
+    """Features far longer than what the factor leaves of them."""
+    rng = np.random.default_rng(0)
+    phi = rng.standard_normal((4000, 8)) * ([1.0] * 7 + [1e-3])
+    space = PairSpace(phi.astype(np.float32), np.arange(0, 4001, 8))
+    turned, _ = np.linalg.qr(rng.standard_normal((8, 8)))
+    factor = turned * ([1.0] * 3 + [1e-4] * 5)
+    far = PairSpace((phi + 300.0 * turned[:, 7]).astype(np.float32), space.starts)
+    for some in (space, far):
+        pairs = all_pairs(some)
+        scores = exact_scores(some, pairs, factor, PairWeights(1.0))
+        floors = np.full(500, 4.0 * float(np.sort(scores)[-100]))
+        with tiles_kernel().mapped(factor) as mapped:
+            found = mapped.scan(Block(some.features, some.starts, floors))
+            assert (mapped.instead is not None) == (some is far)
+            again = mapped.scan(Block(some.features, some.starts, floors))
+        assert 100 <= len(found.i) < 300
+        assert len(again.i) <= len(found.i)
 
 
 def twin_space(seed: int, dim: int, kind: str) -> PairSpace:

@@ -19,6 +19,7 @@ from whichpairs.cli import main
 from whichpairs.cli.select import note
 from whichpairs.design import PassReport
 from whichpairs.design.solver import Checkpoint
+from whichpairs.engine.tiles_kernel import has_tiles
 from whichpairs.pool import files
 from whichpairs.pool.pool import pair_id
 from whichpairs.report.outlook import Beginning
@@ -208,7 +209,7 @@ WRONG = {
     "two values": (["--group-column", "mood", "--share", "sad=0.2:"], "has 'glad' and 'sad'"),
     "no room": (["--per-prompt", "1", "--budget", "25"], "must leave room for the budget"),
     "no file": (["--must", "no.txt"], "no.txt: No such file"),
-    "kernel": (["--kernel", "abacus"], "kernel must be one of numpy, torch"),
+    "kernel": (["--kernel", "abacus"], "kernel must be one of numpy, torch, tiles"),
 }  # fmt: skip
 
 
@@ -505,13 +506,12 @@ def test_progress_says_how_good_and_how_much_was_read() -> None:
 
 
 def test_kernels_pick_the_same_batch(run: Path, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     found = []
-    for kernel in ("numpy", "torch"):
+    for kernel in ("numpy", "torch", "tiles")[: 3 if has_tiles() else 2]:
         copy = Path(shutil.copytree(run, tmp_path / kernel))
         select(copy, hard(kernel=kernel))
         found.append((copy / "batches/002/pairs.jsonl").read_bytes())
-    assert found[0] == found[1]
+    assert len(set(found)) == 1
 
 
 def test_repeats_from_selection_to_fit(run: Path, tmp_path: Path, capsys) -> None:

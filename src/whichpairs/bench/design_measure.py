@@ -4,8 +4,9 @@ import resource
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ from whichpairs.design import (
 from whichpairs.design.candidates import Candidates
 from whichpairs.design.exchange import exchange
 from whichpairs.design.information import random_second_moment
-from whichpairs.design.kernel import Kernel, NumpyKernel
+from whichpairs.design.kernel import Kernel
 from whichpairs.design.scores import Known, Sweep
+from whichpairs.engine.kernels import KERNELS
+from whichpairs.errors import UserError
 
 RIDGE = 1e-6
 """H₀ in units of the mean information of n random pairs: a heavy ridge would certify anything."""
@@ -43,34 +46,40 @@ Greedy = Callable[..., GreedyRun]
 
 
 def kernels() -> list[Kernel]:
-    """The fastest first: torch's, where it is installed, in bf16 where the processor has tiles; NumPy's."""
-    from whichpairs.engine.torch_kernel import TorchKernel
-    from whichpairs.errors import MissingExtraError
-
-    try:
-        found: list[Kernel] = [TorchKernel(), TorchKernel(half=False), NumpyKernel()]
-    except MissingExtraError:
-        return [NumpyKernel()]
-    return found[1:] if found[0].name == found[1].name else found
+    """Those that are there, the fastest first."""
+    found: list[Kernel] = []
+    for make in reversed(KERNELS.values()):
+        with suppress(UserError):
+            found.append(make())
+    return found
 
 
-def gemm_peak(
-    kernel: Kernel, threads: int, size: int = 4096, tries: int = 5, *, half: bool = False
-) -> float:
-    """float32 (or torch's bf16) operations a second of the kernel's library at a large square product,
-    the best of a few."""
+def gemm_peak(kernel: Kernel, threads: int, size: int = 4096, tries: int = 5) -> float:
+    """float32 operations a second of the kernel's library at a large square product, the best of a few.
+    The kernel in C has none of its own: it is measured against torch's, where that is installed."""
+    if kernel.name != "numpy" and find_spec("torch"):
+        return _torch_peak("float32", threads, size, tries)
     a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
-    if kernel.name.startswith("torch"):
-        import torch
+    with threadpool_limits(threads):
+        return 2.0 * size**3 / min(_timed(lambda: a @ a) for _ in range(tries))
 
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        x = torch.from_numpy(a).to(torch.bfloat16 if half else torch.float32)
-        best = min(_timed(lambda: x @ x) for _ in range(tries))
-        torch.set_num_threads(before)
-    else:
-        with threadpool_limits(threads):
-            best = min(_timed(lambda: a @ a) for _ in range(tries))
+
+def bf16_peak(kernel: Kernel, threads: int, size: int = 4096, tries: int = 5) -> float | None:
+    """The same of torch in bf16, for a kernel that computes in it."""
+    if not kernel.name.endswith("bf16") or not find_spec("torch"):
+        return None
+    return _torch_peak("bfloat16", threads, size, tries)
+
+
+def _torch_peak(kind: str, threads: int, size: int, tries: int) -> float:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    x = torch.randn((size, size), generator=torch.Generator().manual_seed(0))
+    x = x.to(getattr(torch, kind))
+    best = min(_timed(lambda: x @ x) for _ in range(tries))
+    torch.set_num_threads(before)
     return 2.0 * size**3 / best
 
 
@@ -97,7 +106,7 @@ class PassSpeed:
 
     Attributes:
         share: of the library's float32 GEMM peak, counting P (2 m d² + 2 m² d) operations.
-        bf16_peak_gflops: the library's, where the kernel computes in bf16.
+        bf16_peak_gflops: the library's in bf16, where the kernel computes in it.
     """
 
     kernel: str
@@ -130,7 +139,8 @@ def pass_speed(
     peak = max(peak, gemm_peak(kernel, threads))
     share = prompts * (2 * m * d * d + 2 * m * m * d) / seconds / peak
     pairs = space.candidates
-    half = gemm_peak(kernel, threads, half=True) / 1e9 if kernel.name.endswith("bf16") else None
+    half = bf16_peak(kernel, threads)
+    half = half / 1e9 if half else None
     return PassSpeed(kernel.name, d, m, pairs, seconds, pairs / seconds, peak / 1e9, share, half)
 
 

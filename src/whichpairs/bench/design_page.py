@@ -9,6 +9,7 @@ from whichpairs.pool.files import write_whole
 Row = dict[str, Any]
 
 COLOURS = {
+    "whichpairs, tiles, bf16": "#0b6e4f",
     "whichpairs, torch, bf16": "#0b6e4f",
     "whichpairs, torch": "#0b6e4f",
     "whichpairs, numpy": "#4a6fa5",

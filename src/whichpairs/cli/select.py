@@ -67,7 +67,8 @@ def command(
     tolerance: Annotated[float, typer.Option(help="Certificate to stop at.")] = 1e-3,
     threads: Annotated[int, typer.Option(help="Workers; the batch does not depend on it.")] = 1,
     kernel: Annotated[
-        str | None, typer.Option(help="numpy or torch; else the faster. The batch is the same.")
+        str | None,
+        typer.Option(help="numpy, torch or tiles; else the fastest. The batch is the same."),
     ] = None,
     another: Annotated[
         bool, typer.Option("--another", help="Pick although pairs wait for labels.")

@@ -9,11 +9,19 @@ how it is solved        `kernel` and `scores` (a pass: s_p = v_p β² ‖h_i −
 (section 3)             `candidates` (the few that matter), `vertex` (the limits' linear programme),
                         `master` and `mixing` (the best mixture of vertices), `certificate` (the bound),
                         `rounding`, `swaps` and `exchange` (whole labels), `dominated` (what no answer
-                        needs),
-                        `start` and `solver` (all of it, pass by pass)
+                        needs), `start`, `solver` and `records` (all of it, pass by pass)
+its tools               `rows` (float64 products whose bits do not depend on the rows beside),
+                        `parallel` (work on threads, in order)
 beyond the paper        `bounded` (for a reward that the model may miss), `signal` (for a policy that
 (section 4)             forgets), `within` (other designs within limits)
 what it will buy        `baselines` (random and its relatives), `prediction`, `foresight`
+
+From the equations to the code and back. A kernel knows no v_p: it sees β² / 4, the largest, and
+`scores` weighs what it lets through each with its own E σ′(β zᵀθ); so a belief with covariance C needs
+no second Gram matrix. Of design.md's numbered statements, 4 and 5 are here (`gap_criterion`,
+`policy_information`); 1 and 2, the gap itself, are `whichpairs.evaluate`; 3, the estimate, is
+`whichpairs.train.fit`; 6, the wrong model, is `bounded`. The certificate is `solver.Solution`'s, the
+regret share `whichpairs.workflow.select`'s. The kernels that need more than NumPy are in `whichpairs.engine`.
 """
 
 from whichpairs.design.belief import Belief, PairWeights

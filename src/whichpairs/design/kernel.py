@@ -3,7 +3,8 @@
 A kernel maps completions, h = φ L, takes each prompt's Gram matrix and says which pairs may reach a
 floor: ‖h_i − h_j‖² is known to within the bound of `Rounding`, so nothing that reaches the floor
 exactly is missed, whatever the kernel, the BLAS or the number of threads. What it lets through is
-scored again in float64 (`whichpairs.design.scores`). `engine.torch_kernel` is the same in torch.
+scored again in float64 (`whichpairs.design.scores`). `engine.torch_kernel` and `engine.tiles_kernel`
+are the same in torch and in C.
 
 Source of the bound: Higham, "Accuracy and Stability of Numerical Algorithms" (2002), ch. 3.
 """
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64, Shaped
@@ -68,7 +69,7 @@ class Survivors:
     Attributes:
         i, j: rows of the block, i < j.
         tops: no pair of the prompt has a score ÷ cost above this, (prompts,).
-        longest: no |φ| of the block is above.
+        longest: no |φ| of the block is above, but for what underflow took (`Error.root_lost`).
     """
 
     i: Int64[np.ndarray, " pairs"]
@@ -126,25 +127,62 @@ class Arithmetic:
     Args:
         norm: |L| (Frobenius); terms: max(d, r), the longest sum.
         unit: relative rounding of stored φ, h and g, beside float32's (bf16: 2⁻⁸); spectral: |L| (2-norm).
-        growth: the kernel's own L may be another: no true score is more than so many times its own.
+        moved: |L − L′| (2-norm) where the kernel computes with another L′, whose norms the others are.
     """
 
     norm: float
     terms: int
     unit: float = 0.0
     spectral: float = 0.0
-    growth: float = 1.0
+    moved: float = 0.0
 
-    def rounding(self, longest_phi: float, longest_h: float) -> Rounding:
-        """For a block whose longest |φ| and |h| are these."""
+    @property
+    def error(self) -> "Error":
+        """What its rounding errors grow with."""
         gamma = (self.terms + 8) * UNIT / (1.0 - (self.terms + 8) * UNIT)
         lost = self.terms * TINY  # of one sum, where products underflow
-        longest_phi, longest_h = longest_phi + 2.0 * lost**0.5, longest_h + 2.0 * lost**0.5
-        stored = self.unit * (longest_phi * self.spectral + longest_h)
-        reach = longest_h + 2.0 * stored
-        gram = 4.0 * (gamma + self.unit) * reach**2 + 4.0 * lost
-        map_error = gamma * longest_phi * self.norm + (2.0 + longest_phi) * self.terms * lost
-        return Rounding(gram, 2.0 * (map_error + (1.0 + gamma) * stored))
+        return Error(
+            root_lost=2.0 * lost**0.5,
+            stored=self.unit,
+            stored_phi=self.unit * self.spectral,
+            gram=4.0 * (gamma + self.unit),
+            gram_lost=16.0 * lost,  # four sums, whose own small terms may be flushed to 0 too
+            map=gamma * self.norm + self.moved,
+            map_lost=self.terms * lost,
+            shift=2.0 * (1.0 + gamma),
+        )
+
+    def rounding(self, longest_phi: float, longest_h: float) -> Rounding:
+        """For a block whose longest |φ| and |h| are these, as float32 shows them."""
+        return self.error.rounding(longest_phi, longest_h)
+
+
+class Error(NamedTuple):
+    """The numbers from which `Rounding` is made; `engine/tiles.c` has the same in C.
+
+    Attributes:
+        root_lost: what underflow takes from |φ| and |h|; stored, stored_phi: error of h and g as
+            stored, a unit of |h| and of |φ|; gram, gram_lost: of n_i + n_j − 2 g_ij, by reach² and
+            at least; map, map_lost: of h, by |φ|; shift: times the stored error.
+    """
+
+    root_lost: float
+    stored: float
+    stored_phi: float
+    gram: float
+    gram_lost: float
+    map: float
+    map_lost: float
+    shift: float
+
+    def rounding(self, longest_phi: float, longest_h: float) -> Rounding:
+        """For a block whose longest |φ| and |h| are these, as float32 shows them."""
+        phi, h = longest_phi + self.root_lost, longest_h + self.root_lost
+        stored = self.stored_phi * phi + self.stored * h
+        reach = h + 2.0 * stored
+        map_error = self.map * phi + self.map_lost * (2.0 + phi)
+        gram = self.gram * reach**2 + self.gram_lost
+        return Rounding(gram, 2.0 * map_error + self.shift * stored)
 
 
 @dataclass(frozen=True)
@@ -222,7 +260,7 @@ class Found:
             self._add_costly(prompts, rows, square, seen)
             return
         self.least[prompts] = least
-        most = -0.5 * self._rounding(square).least(self.block.floors[prompts] / self.how.growth)
+        most = -0.5 * self._rounding(square).least(self.block.floors[prompts])
         live = np.flatnonzero(~(least > most))
         if len(live):
             self._keep(rows[live], ~(seen[live] > most[live][:, None, None]))
@@ -231,10 +269,10 @@ class Found:
         self, prompts: np.ndarray, rows: np.ndarray, square: float, seen: np.ndarray
     ) -> None:
         """The same by score ÷ cost."""
-        most = self._rounding(square).most(-2.0 * seen) * np.float32(self.how.growth * SAFE)
+        most = self._rounding(square).most(-2.0 * seen) * np.float32(SAFE)
         costs = self.block.pair_costs(rows)
         assert costs is not None
-        ratio = most / costs
+        ratio = most / costs + np.float32(TINY)
         top = ratio.reshape(len(prompts), -1).max(axis=1)
         self.least[prompts] = -0.5 * top
         floors = self.block.floors[prompts] * (1.0 - 4.0 * UNIT)
@@ -258,7 +296,7 @@ class Found:
         i, j = np.concatenate(self.i or nothing), np.concatenate(self.j or nothing)
         tops = -2.0 * self.least
         if self.block.costs is None:
-            tops = self._rounding(self.square).most(tops) * np.float32(self.how.growth * SAFE)
+            tops = self._rounding(self.square).most(tops) * np.float32(SAFE)
         return Survivors(i, j, tops, self.longest)
 
 

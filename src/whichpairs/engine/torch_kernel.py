@@ -1,8 +1,7 @@
-"""The kernel of a pass in torch: the same pairs as `design.kernel.NumpyKernel`, several times as fast.
+"""The kernel of a pass in torch: the same pairs as `design.kernel.NumpyKernel`, twice as fast.
 
-Torch converts float16 with vector instructions, has batched products of small matrices, and uses a
-processor's bf16 tiles; one Python thread a block, each with one torch thread. It decides nothing:
-`design.scores` does, in float64.
+Torch converts float16 with vector instructions and has batched products of small matrices; one Python
+thread a block, each with one torch thread. It decides nothing: `design.scores` does, in float64.
 """
 
 import math
@@ -17,40 +16,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from whichpairs.design.kernel import (
-    Arithmetic,
-    Block,
-    Found,
-    Kernel,
-    Mapped,
-    NumpyKernel,
-    Survivors,
-)
-from whichpairs.design.scores import growth
+from whichpairs.design.kernel import Arithmetic, Block, Found, Mapped, Survivors
 from whichpairs.errors import MissingExtraError
-
-WORTH_WHILE = 2e9
-"""Candidate pairs × dimensions from which on loading torch pays."""
-
-
-def best_kernel(candidates: int, dim: int) -> Kernel:
-    """Torch where it is installed and the pool is large, else NumPy."""
-    if candidates * dim < WORTH_WHILE:
-        return NumpyKernel()
-    try:
-        return TorchKernel()
-    except MissingExtraError:
-        return NumpyKernel()
-
 
 COLUMNS = 64
 """Columns of a triangular factor at a time."""
-
-MOST_DIMENSIONS = 512
-"""Above, scores lie so near one another that bf16 lets too many pairs through."""
-
-MOST_GROWTH = 0.05
-"""Scores by a factor in bf16 may be wrong by this share at most; beyond, float32 it is."""
 
 SLICE_ROWS = 32768
 """Rows at a time: larger ones leave the caches, smaller ones are mostly calls."""
@@ -59,22 +29,18 @@ SLICE_ROWS = 32768
 class TorchKernel:
     """The kernel in torch, on the CPU.
 
-    Args:
-        half: products in bf16, where the processor has matrix tiles for that (AMX): several times as
-            fast, and its rounding lets a few more pairs through. None: where it has.
-
     Raises:
         MissingExtraError: torch is not installed.
     """
 
-    def __init__(self, half: bool | None = None) -> None:
+    name = "torch"
+
+    def __init__(self) -> None:
         try:
             import torch
         except ImportError:
             raise MissingExtraError("torch", "torch") from None
         self.torch: ModuleType = torch
-        self.half = has_tiles(torch) if half is None else half
-        self.name = "torch, bf16" if self.half else "torch"
         with warnings.catch_warnings():
             # Said once a process of any read-only array; ours are memory-mapped and only read.
             warnings.simplefilter("ignore")
@@ -88,11 +54,11 @@ class TorchKernel:
         threads = self.torch.get_num_threads()
         self.torch.set_num_threads(1)  # the threads are those that the blocks run on
         try:
-            yield self._half(factor) or self._single(factor)
+            yield self._mapped(factor)
         finally:
             self.torch.set_num_threads(threads)
 
-    def _single(self, factor: np.ndarray) -> "_TorchMapped":
+    def _mapped(self, factor: np.ndarray) -> "_TorchMapped":
         """In float32, by the triangular factor of the same A where there is one: a third less work."""
         lower = _triangular(factor)
         used = factor if lower is None else lower
@@ -100,26 +66,6 @@ class TorchKernel:
         held = self.torch.from_numpy(np.ascontiguousarray(used, dtype=np.float32))
         step = used.shape[1] if lower is None else COLUMNS
         return _TorchMapped(self.torch, held, how, step)
-
-    def _half(self, factor: np.ndarray) -> "_TorchMapped | None":
-        """In bf16, L rounded to it; None where that changes A too much."""
-        if not self.half or len(factor) > MOST_DIMENSIONS:
-            return None
-        held = self.torch.from_numpy(np.ascontiguousarray(factor)).to(self.torch.bfloat16)
-        used = held.to(self.torch.float64).numpy()
-        more = growth(factor @ factor.T, used @ used.T)
-        if more > 1.0 + MOST_GROWTH:
-            return None
-        spectral = float(np.linalg.norm(used, 2))
-        norm = float(np.linalg.norm(used))
-        how = Arithmetic(norm, max(used.shape), 2.0**-8, spectral, more)
-        return _TorchMapped(self.torch, held, how, used.shape[1])
-
-
-def has_tiles(torch: ModuleType) -> bool:
-    """Whether the processor multiplies bf16 matrices in tiles."""
-    asks = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(asks and asks())
 
 
 def _triangular(factor: np.ndarray) -> np.ndarray | None:
@@ -162,8 +108,7 @@ class _TorchMapped:
         if found.block.longest is None:
             found.longest = max(found.longest, float(torch.linalg.vector_norm(phi, dim=1).max()))
         h = self._map(phi).view(count, m, -1)
-        gram = torch.bmm(h, h.transpose(1, 2), out=self._space("gram", (count, m, m), h.dtype))
-        seen = gram if gram.dtype == torch.float32 else self._space("seen", gram.shape).copy_(gram)
+        seen = torch.bmm(h, h.transpose(1, 2), out=self._space("gram", (count, m, m)))
         n = seen.diagonal(dim1=1, dim2=2).clone()
         seen.sub_(n[:, None, :], alpha=0.5).sub_(n[:, :, None], alpha=0.5)
         least = seen.view(count, -1).amin(dim=1).numpy()
@@ -171,10 +116,8 @@ class _TorchMapped:
 
     def _map(self, phi: Any) -> Any:
         """φ L; where L is triangular, by blocks of columns, each from its first row on."""
-        kind, (d, r) = self.factor.dtype, self.factor.shape
-        if kind != phi.dtype:
-            phi = self._space("half", phi.shape, kind).copy_(phi)
-        h = self._space("h", (len(phi), r), kind)
+        d, r = self.factor.shape
+        h = self._space("h", (len(phi), r))
         if self.step == r:
             return self.torch.mm(phi, self.factor, out=h)
         for c in range(0, d, self.step):
@@ -182,11 +125,11 @@ class _TorchMapped:
             self.torch.mm(phi[:, c:], self.factor[c:, to], out=h[:, to])
         return h
 
-    def _space(self, name: str, shape: Sequence[int], kind: Any = None) -> Any:
-        """A tensor of this shape in memory that this thread uses again and again."""
+    def _space(self, name: str, shape: Sequence[int]) -> Any:
+        """A float32 tensor of this shape in memory that this thread uses again and again."""
         size = math.prod(shape)
         held = getattr(self.desks, name, None)
         if held is None or held.numel() < size:
-            held = self.torch.empty(size, dtype=kind or self.torch.float32)
+            held = self.torch.empty(size, dtype=self.torch.float32)
             setattr(self.desks, name, held)
         return held[:size].view(*shape)

@@ -16,10 +16,10 @@ from whichpairs.design.baselines import (
     reference_pairs,
     uniform_prompts,
 )
-from whichpairs.design.kernel import Kernel, NumpyKernel
+from whichpairs.design.kernel import Kernel
 from whichpairs.design.space import Rows
 from whichpairs.design.within import Draw, within
-from whichpairs.engine.torch_kernel import TorchKernel, best_kernel
+from whichpairs.engine.kernels import KERNELS, best_kernel
 from whichpairs.errors import UserError
 from whichpairs.workflow.adaptive import next_batch, signal_batch
 from whichpairs.workflow.resume import Resume
@@ -31,7 +31,6 @@ CERTIFIED_WORK = 5e8
 """Candidate pairs × dimensions up to which an adaptive batch gets a bound, for which the whole pool
 is searched (the batch itself is not found that way); beyond, a round stays under a minute without."""
 
-KERNELS = ("numpy", "torch")
 
 Watch = Callable[[PassReport], None]
 
@@ -120,7 +119,7 @@ def _order(desk: "Desk", rng: np.random.Generator) -> Draw | None:
 def _kernel(name: str | None, pairs: PairSpace) -> Kernel:
     if name is None:
         return best_kernel(pairs.candidates, pairs.dim)
-    return TorchKernel() if name == "torch" else NumpyKernel()
+    return KERNELS[name]()
 
 
 def _score(desk: "Desk") -> np.ndarray:

@@ -26,13 +26,14 @@ from whichpairs.design import (
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.information import PRIOR_MARGIN_SPREAD
 from whichpairs.design.limits import Limits, check
+from whichpairs.engine.kernels import KERNELS
 from whichpairs.errors import UserError
 from whichpairs.pool.run import versions
 from whichpairs.train.fit import fit
 from whichpairs.workflow.adaptive import Evidence, View, look
 from whichpairs.workflow.batch import batch_message, batch_rows, finite
 from whichpairs.workflow.chance import chance
-from whichpairs.workflow.choose import KERNELS, choose
+from whichpairs.workflow.choose import choose
 from whichpairs.workflow.constraints import LimitSettings, Spent
 from whichpairs.workflow.named_pairs import NamedPairs
 from whichpairs.workflow.resume import Resume, digest

@@ -1,0 +1,287 @@
+"""The kernel of a pass in C, for processors with bf16 matrix tiles (AMX): several times as fast as torch.
+
+`tiles.c` reads a block's features once, as stored, and never writes a Gram matrix to memory. It is
+compiled by the system's C compiler when first used and kept in the user's cache. It decides nothing:
+`design.scores` does, in float64.
+"""
+
+import atexit
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from jaxtyping import Float, UInt16
+
+from whichpairs.design.kernel import (
+    Arithmetic,
+    Block,
+    Found,
+    Kernel,
+    Mapped,
+    NumpyKernel,
+    Survivors,
+)
+from whichpairs.errors import UserError
+
+SOURCE = Path(__file__).with_name("tiles.c")
+
+NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16", "f16c", "fma", "amx_bf16")
+"""What the processor must have, by Linux's names."""
+
+FLAGS = tuple(
+    [
+        "-std=gnu11",
+        "-O3",
+        "-shared",
+        "-fPIC",
+        "-mavx512f",
+        "-mavx512bw",
+        "-mavx512vl",
+        "-mavx512dq",
+        "-mavx512bf16",
+        "-mf16c",
+        "-mfma",
+        "-mamx-tile",
+        "-mamx-bf16",
+    ]
+)
+
+COLUMNS = 32
+"""bf16 numbers in a row of a tile."""
+
+ROOM = 65536
+"""Survivors of a block that there is room for at first."""
+
+
+MOST_DIMENSIONS = 512
+"""Above, scores lie so near one another that bf16 lets too many pairs through."""
+
+LOOSE, LOOSER = 0.02, 4.0
+"""Where more than this share of a block gets through, and so many times what float32 lets through, the
+factor is too nearly singular for bf16."""
+
+
+class TilesKernel:
+    """The kernel in C.
+
+    Args:
+        otherwise: makes the kernel for factors for which bf16 is too coarse.
+
+    Raises:
+        UserError: no such processor, or no C compiler.
+    """
+
+    name = "tiles, bf16"
+
+    def __init__(self, otherwise: Callable[[], Kernel] = NumpyKernel) -> None:
+        self.library = _library()
+        self.otherwise = otherwise
+
+    @contextmanager
+    def mapped(self, factor: Float[np.ndarray, "d r"]) -> Iterator[Mapped]:
+        """Ready to scan with L = `factor`."""
+        with ExitStack() as stack:
+            if len(factor) > MOST_DIMENSIONS:
+                yield stack.enter_context(self.otherwise().mapped(factor))
+                return
+            finer = stack.enter_context(NumpyKernel().mapped(factor))
+            yield _Watched(
+                _TilesMapped(self.library, _in_tiles(nearest_bf16(factor)), arithmetic(factor)),
+                finer,
+                lambda: stack.enter_context(self.otherwise().mapped(factor)),
+            )
+
+
+@dataclass
+class _Watched:
+    """Scans by bf16 while that serves, and otherwise from then on.
+
+    Args:
+        finer: what blocks that let much through are tried with.
+    """
+
+    half: "_TilesMapped"
+    finer: Mapped
+    otherwise: Callable[[], Mapped]
+    instead: Mapped | None = None
+    lock: Lock = field(default_factory=Lock)
+
+    def scan(self, block: Block) -> Survivors:
+        if self.instead is not None:
+            return self.instead.scan(block)
+        found = self.half.scan(block)
+        sizes = np.diff(block.starts)
+        if len(found.i) <= LOOSE * float(sizes @ (sizes - 1)) / 2.0 or not block.floors.any():
+            return found
+        again = self.finer.scan(block)
+        with self.lock:
+            if self.instead is None and len(found.i) > LOOSER * len(again.i):
+                self.instead = self.otherwise()
+        return again
+
+
+def nearest_bf16(x: Float[np.ndarray, "*n"]) -> UInt16[np.ndarray, "*n"]:
+    """Bits of the nearest bf16, ties to even."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def arithmetic(factor: Float[np.ndarray, "d r"]) -> Arithmetic:
+    """How exactly bf16 computes with L."""
+    used = (nearest_bf16(factor).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    norm, spectral = float(np.linalg.norm(used)), float(np.linalg.norm(used, 2))
+    moved = float(np.linalg.norm(factor - used, 2)) * (1.0 + 1e-9)
+    return Arithmetic(norm, max(used.shape), 2.0**-8, spectral, moved)
+
+
+def has_tiles() -> bool:
+    """Whether the processor multiplies bf16 matrices in tiles, and Linux says so."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    return set(NEEDED) <= set(flags)
+
+
+class _Block(ctypes.Structure):
+    _fields_ = (
+        ("phi", ctypes.c_void_p),
+        ("half", ctypes.c_int64),
+        ("d", ctypes.c_int64),
+        ("starts", ctypes.c_void_p),
+        ("prompts", ctypes.c_int64),
+        ("floors", ctypes.c_void_p),
+        ("costs", ctypes.c_void_p),
+        ("factor", ctypes.c_void_p),
+        ("left", ctypes.c_int64),
+        ("right", ctypes.c_int64),
+        ("error", ctypes.c_void_p),
+    )
+
+
+class _Found(ctypes.Structure):
+    _fields_ = (
+        ("longest", ctypes.c_double),
+        ("square", ctypes.c_double),
+        ("least", ctypes.c_void_p),
+        ("i", ctypes.c_void_p),
+        ("j", ctypes.c_void_p),
+        ("room", ctypes.c_int64),
+        ("floor", ctypes.c_double),
+        ("root", ctypes.c_double),
+    )
+
+
+@dataclass(frozen=True)
+class _TilesMapped:
+    """`factor`: L in tiles, (right ÷ 32, 2, left ÷ 32, 16, 16, 2), as bits of bf16."""
+
+    library: ctypes.CDLL
+    factor: np.ndarray
+    how: Arithmetic
+
+    def scan(self, block: Block) -> Survivors:
+        phi = np.ascontiguousarray(block.phi)
+        if phi.dtype not in (np.float16, np.float32):
+            phi = phi.astype(np.float32)
+        starts = np.ascontiguousarray(block.starts, np.int64)
+        floors = np.ascontiguousarray(block.floors, np.float64)
+        costs = None if block.costs is None else np.ascontiguousarray(block.costs, np.float32)
+        error = np.array(self.how.error)
+        found = Found.of(block, self.how)
+        asked = _Block(
+            phi.ctypes.data,
+            phi.dtype == np.float16,
+            phi.shape[1],
+            starts.ctypes.data,
+            len(floors),
+            floors.ctypes.data,
+            None if costs is None else costs.ctypes.data,
+            self.factor.ctypes.data,
+            self.factor.shape[2] * COLUMNS,
+            self.factor.shape[0] * COLUMNS,
+            error.ctypes.data,
+        )
+        room = ROOM
+        while True:
+            i, j = np.empty(room, np.int64), np.empty(room, np.int64)
+            out = _Found(found.longest, 0.0, found.least.ctypes.data, i.ctypes.data, j.ctypes.data)
+            out.room = room
+            count = self.library.whichpairs_scan(ctypes.byref(asked), ctypes.byref(out))
+            if count < 0:
+                raise MemoryError("no memory for a block of prompts")
+            if count <= room:
+                break
+            room = count
+        found.longest, found.square = out.longest, out.square
+        found.i, found.j = [i[:count]], [j[:count]]
+        return found.done()
+
+
+def _in_tiles(bits: np.ndarray) -> np.ndarray:
+    """L as right factors of products of tiles: rows 2k and 2k + 1 side by side."""
+    d, r = bits.shape
+    whole = np.zeros((-(-d // COLUMNS) * COLUMNS, -(-r // COLUMNS) * COLUMNS), np.uint16)
+    whole[:d, :r] = bits
+    parts = whole.reshape(len(whole) // 32, 16, 2, whole.shape[1] // 32, 2, 16)
+    return np.ascontiguousarray(parts.transpose(3, 4, 0, 1, 5, 2))
+
+
+@lru_cache(maxsize=1)
+def _library() -> ctypes.CDLL:
+    """The compiled `tiles.c`, made where it is not there yet."""
+    if not has_tiles():
+        raise UserError("the tiles kernel needs a processor with AMX, on Linux", "this is none")
+    name = hashlib.sha256(SOURCE.read_bytes() + " ".join(FLAGS).encode()).hexdigest()[:16]
+    made = _cache() / f"tiles-{name}.so"
+    if not made.exists():
+        _compile(made)
+    library = ctypes.CDLL(str(made))
+    library.whichpairs_scan.restype = ctypes.c_int64
+    if library.whichpairs_tiles() != 0:
+        raise UserError("the tiles kernel needs Linux's leave to use AMX", "it was refused")
+    return library
+
+
+def _compile(made: Path) -> None:
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    handle, aside = tempfile.mkstemp(dir=made.parent, suffix=".so")
+    os.close(handle)
+    try:
+        command = [*compiler, *FLAGS, "-o", aside, str(SOURCE), "-lm"]
+        subprocess.run(command, capture_output=True, text=True, check=True)
+        os.replace(aside, made)
+    except OSError as error:
+        raise UserError("the tiles kernel needs a C compiler (cc, or $CC)", str(error)) from None
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr.strip().splitlines() or ["no message"])[0]
+        raise UserError("the tiles kernel must compile", f"{compiler[0]}: {said}") from None
+    finally:
+        Path(aside).unlink(missing_ok=True)
+
+
+def _cache() -> Path:
+    """The user's cache, where nobody else can write to it; else a folder for this process."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    path = Path(root, "whichpairs")
+    with suppress(OSError, RuntimeError):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = path.stat()
+        if about.st_uid == os.geteuid() and not about.st_mode & 0o022:
+            return path
+    aside = tempfile.mkdtemp(prefix="whichpairs-")
+    atexit.register(shutil.rmtree, aside, ignore_errors=True)
+    return Path(aside)

@@ -1,0 +1,25 @@
+"""The kernels that this machine can run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from whichpairs.design.kernel import Kernel, Mapped, NumpyKernel
+from whichpairs.engine.kernels import tiles_kernel
+from whichpairs.engine.tiles_kernel import has_tiles
+from whichpairs.engine.torch_kernel import TorchKernel
+
+
+class BareTiles:
+    """The kernel in C whatever gets through; the real one asks another where that is much."""
+
+    name = "tiles, bf16"
+
+    @contextmanager
+    def mapped(self, factor: np.ndarray) -> Iterator[Mapped]:
+        with tiles_kernel().mapped(factor) as mapped:
+            yield mapped.half
+
+
+KERNELS: list[Kernel] = [NumpyKernel(), TorchKernel()] + ([BareTiles()] if has_tiles() else [])

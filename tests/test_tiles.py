@@ -1,0 +1,75 @@
+"""The kernel in C: compiled once, kept where only its user writes, done without where it cannot be."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from whichpairs.design.kernel import Block
+from whichpairs.engine import kernels, tiles_kernel
+from whichpairs.engine.tiles_kernel import TilesKernel, has_tiles
+from whichpairs.errors import UserError
+
+here = pytest.mark.skipif(not has_tiles(), reason="this processor has no matrix tiles")
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path: Path) -> Path:
+    """A cache of our own, and a library that is looked for anew."""
+    library = tiles_kernel._library.__wrapped__
+    monkeypatch.setattr(tiles_kernel, "_library", library)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "whichpairs"
+
+
+def works(kernel: TilesKernel) -> bool:
+    block = Block(np.eye(3), np.array([0, 3]), np.array([1.0]))
+    with kernel.mapped(np.eye(3)) as mapped:
+        return len(mapped.scan(block).i) == 3
+
+
+@here
+def test_it_is_compiled_once(cache: Path, monkeypatch) -> None:
+    assert works(TilesKernel())
+    (made,) = cache.iterdir()
+    before = made.stat()
+    assert before.st_mode & 0o022 == 0 == cache.stat().st_mode & 0o077
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert works(TilesKernel())
+    assert made.stat() == before
+
+
+@here
+def test_a_folder_that_others_can_write_to_is_not_trusted(cache: Path) -> None:
+    cache.mkdir()
+    os.chmod(cache, 0o777)
+    assert works(TilesKernel())
+    assert list(cache.iterdir()) == []
+
+
+@here
+@pytest.mark.parametrize(
+    ("compiler", "said"), [("no-such-compiler", "needs a C compiler"), ("false", "must compile")]
+)
+def test_without_a_compiler_another_kernel_runs(compiler, said, cache: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CC", compiler)
+    with pytest.raises(UserError, match=said):
+        TilesKernel()
+    assert list(cache.iterdir()) == []
+    assert kernels.best_kernel(10**9, 64).name in ("torch", "numpy")
+
+
+def test_without_the_processor_another_kernel_runs(monkeypatch) -> None:
+    monkeypatch.setattr(tiles_kernel, "NEEDED", ("no_such_flag",))
+    assert not has_tiles()
+    with pytest.raises(UserError, match="needs a processor with AMX"):
+        TilesKernel()
+    assert kernels.best_kernel(10**9, 64).name in ("torch", "numpy")
+
+
+@here
+def test_the_best_kernel_is_the_one_in_c_but_for_small_pools_and_wide_features() -> None:
+    assert kernels.best_kernel(10**9, 64).name == "tiles, bf16"
+    assert kernels.best_kernel(10**9, 1024).name in ("torch", "numpy")
+    assert kernels.best_kernel(1000, 64).name == "numpy"
