@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from limit_cases import relaxed_optimum
 from pools import all_pairs, make_space
 from whichpairs.design import (
     DOptimal,
@@ -18,7 +19,9 @@ from whichpairs.design import (
     solve,
 )
 from whichpairs.design.candidates import Candidates
-from whichpairs.design.exchange import exchange, kicked, value_or_infinity
+from whichpairs.design.certificate import unit_of
+from whichpairs.design.criterion import value_or_infinity
+from whichpairs.design.exchange import exchange, kicked
 from whichpairs.design.limits import Limits
 from whichpairs.design.swaps import Swaps
 
@@ -136,16 +139,25 @@ def test_a_swap_that_only_looks_good_does_not_end_the_search() -> None:
     assert np.array_equal(improved(c, start, base, criterion), honest)
 
 
-@pytest.mark.parametrize(("criterion", "n"), [(DOptimal(), 5), (a_optimal(4), 7)])
-def test_a_finished_solve_is_not_lost_to_a_kick(criterion, n: int) -> None:
-    """One-hot features of random lengths, no prior: kicks leave directions without a label."""
-    rng = np.random.default_rng(15)
+def one_hot_space(seed: int) -> PairSpace:
+    """Features of one direction each, of random lengths: few labels leave some without."""
+    rng = np.random.default_rng(seed)
     rows = np.zeros((60, 4), np.float32)
     for p in range(20):
         for place, k in enumerate(rng.choice(4, 2, replace=False), 1):
             rows[3 * p + place, k] = rng.uniform(0.5, 2)
-    space = PairSpace(rows, np.arange(0, 61, 3))
+    return PairSpace(rows, np.arange(0, 61, 3))
+
+
+@pytest.mark.parametrize("seed", [15, 59])
+@pytest.mark.parametrize(("criterion", "n"), [(DOptimal(), 5), (a_optimal(4), 7)])
+def test_a_solve_without_a_prior_survives_what_is_singular(criterion, n: int, seed: int) -> None:
+    """Kicks (15), and vertices (59)."""
+    space = one_hot_space(seed)
     problem = Problem(space, criterion, PairWeights(1.0), np.zeros((4, 4)), n)
-    solution = solve(problem, FrankWolfe(passes=4))
+    solution = solve(problem, FrankWolfe(passes=8))
     assert len(solution.pairs) == n
-    assert solution.value <= solution.reports[-1].batch < np.inf
+    optimum = relaxed_optimum(problem)
+    unit = unit_of(criterion, optimum, 4)
+    assert optimum - 1e-3 * unit <= solution.bound <= optimum + 1e-6 * unit
+    assert optimum - 1e-6 * unit <= solution.value <= solution.reports[-1].batch < np.inf

@@ -306,3 +306,11 @@ def _is_linear(criterion: Criterion) -> bool:
     if isinstance(criterion, Sum):
         return all(_is_linear(part) for _, part in criterion.parts)
     return isinstance(criterion, Linear)
+
+
+def value_or_infinity(criterion: Criterion, m: Matrix) -> float:
+    """f(M); ∞ where M is singular, up to rounding: some direction has no labels and no prior."""
+    try:
+        return criterion.value(m)
+    except UserError:
+        return np.inf

@@ -10,10 +10,9 @@ from jaxtyping import Int64
 from scipy.linalg import solve_triangular
 
 from whichpairs.design.candidates import Candidates
-from whichpairs.design.criterion import Criterion, Matrix, lower_factor
+from whichpairs.design.criterion import Criterion, Matrix, lower_factor, value_or_infinity
 from whichpairs.design.limits import Budget, Limits
 from whichpairs.design.rounding import Ledger
-from whichpairs.errors import UserError
 
 OUT, IN = 64, 256
 """How many labels that matter least, and candidates that matter most, a shortlist has."""
@@ -98,14 +97,6 @@ def kicked(
         if ledger.fits(int(p)):
             ledger.add(int(p))
     return ledger.counts if ledger.missing() is None else None
-
-
-def value_or_infinity(criterion: Criterion, m: Matrix) -> float:
-    """f(M); ∞ where M is singular, up to rounding: some direction has no labels and no prior."""
-    try:
-        return criterion.value(m)
-    except UserError:
-        return np.inf
 
 
 def _swaps_of_a_look(

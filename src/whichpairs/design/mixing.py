@@ -8,13 +8,16 @@ from jaxtyping import Float, Int64
 
 from whichpairs.design.candidates import Candidates
 from whichpairs.design.certificate import unit_of
-from whichpairs.design.criterion import Matrix
+from whichpairs.design.criterion import Matrix, value_or_infinity
 from whichpairs.design.master import mixture
 from whichpairs.design.problem import Problem
 from whichpairs.design.vertex import Vertex, best_counts
 
 MEMORY = 5e8
 """Bytes that the vertices' matrices may take."""
+
+TOWARDS = 0.01
+"""How far a singular M is moved towards a regular one before scores are taken."""
 
 
 @dataclass
@@ -48,10 +51,20 @@ class Mix:
 
     @classmethod
     def start(cls, problem: Problem, candidates: Candidates, m: Matrix) -> "Mix":
-        """The vertex that the scores at `m` lead to."""
-        scores = candidates.scores(problem.criterion.score_factor(m))
-        first = best_counts(candidates, scores, problem.budget, problem.limits)
-        return cls.of(problem, candidates, [first.counts], np.ones(1))
+        """The vertex that the scores at `m` lead to; where that leaves a direction without labels (and
+        there is no prior), with further vertices that fill it, in equal shares."""
+
+        def vertex(m: Matrix) -> np.ndarray:
+            scores = candidates.scores(problem.criterion.score_factor(m))
+            return best_counts(candidates, scores, problem.budget, problem.limits).counts
+
+        found = [vertex(m)]
+        while True:
+            mix = cls.of(problem, candidates, list(found), np.full(len(found), 1.0 / len(found)))
+            known = value_or_infinity(problem.criterion, mix.m) < np.inf
+            if known or len(found) > len(m):
+                return mix
+            found.append(vertex((1.0 - TOWARDS) * mix.m + TOWARDS * m))
 
     @property
     def counts(self) -> Float[np.ndarray, " n"]:

@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from whichpairs.design.candidates import Candidates
 from whichpairs.design.certificate import lower_bound, unit_of
-from whichpairs.design.criterion import Matrix
-from whichpairs.design.exchange import exchange, kicked, value_or_infinity
+from whichpairs.design.criterion import Matrix, value_or_infinity
+from whichpairs.design.exchange import exchange, kicked
 from whichpairs.design.mixing import Mix
 from whichpairs.design.problem import Problem
 from whichpairs.design.records import Checkpoint, FrankWolfe, PassReport, Solution
