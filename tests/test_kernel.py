@@ -1,5 +1,7 @@
 """Passes: a kernel may let too much through and never too little; float64 decides, whoever computes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -101,7 +103,7 @@ def test_a_kernel_lets_little_more_through(kernel: Kernel) -> None:
     pairs, _, ratios = plain_ratios(block, np.eye(16))
     with kernel.mapped(np.eye(16)) as mapped:
         found = mapped.scan(block)
-    near, share = (38.0, 0.06) if kernel.name.endswith("bf16") else (39.99, 1e-3)
+    near, share = (39.0, 0.03) if kernel.name.endswith("bf16") else (39.99, 1e-3)
     assert np.count_nonzero(ratios >= 40.0) <= len(found.i) <= np.count_nonzero(ratios >= near)
     tops = np.maximum.reduceat(ratios, np.arange(0, len(pairs), 28))
     assert np.allclose(found.tops, tops, rtol=share)
@@ -141,36 +143,43 @@ def test_what_is_no_number_gets_through(kernel: Kernel) -> None:
             found = mapped.scan(block)
         through = set(zip(found.i.tolist(), found.j.tolist(), strict=True))
         unknown = {(i, 7) for i in range(7)} | {(7, i) for i in range(8, 20)}
-        assert unknown == through if kernel.name.startswith("tiles") else unknown <= through
+        assert unknown <= through
         assert not found.tops[0] < np.inf
 
 
 @pytest.mark.skipif(not has_tiles(), reason="this processor has no matrix tiles")
 @pytest.mark.parametrize("costly", [False, True])
 def test_c_asks_of_a_pair_what_the_bound_says(costly: bool) -> None:
-    """h in bf16 by a plain twin; what gets through is what `Rounding` says, but for ties."""
+    """h in bf16 by a plain twin; what gets through is what `Error` says, every number of it made large
+    enough to be seen, but for ties."""
     rng = np.random.default_rng(0)
     phi, factor = rng.standard_normal((4000, 40)).astype(np.float16), rng.standard_normal((40, 40))
+    floor = 4000.0 if costly else 7000.0
     starts, costs = np.arange(0, 4001, 8), rng.uniform(0.5, 2.0, 4000)
     mapped = (in_bf16(phi.astype(np.float32)) @ in_bf16(factor)).astype(np.float32)
     h = in_bf16(mapped)
     longest = float(np.linalg.norm(phi.astype(float), axis=1).max())
-    block = Block(phi, starts, np.full(500, 4000.0), costs if costly else None, longest)
+    block = Block(phi, starts, np.full(500, floor), costs if costly else None, longest)
     pairs, prompts, _ = plain_ratios(block, factor)
     seen = ((h[pairs[:, 0]] - h[pairs[:, 1]]) ** 2).sum(axis=1).astype(np.float32)
     reach = np.sqrt((h**2).sum(axis=1).reshape(500, 8).max(axis=1))
-    bounds = [arithmetic(factor).rounding(longest, float(x)) for x in reach]
+    lengths = np.linalg.norm(phi.astype(float) * np.linalg.norm(factor, axis=1), axis=1)
+    weighted = lengths.reshape(500, 8).max(axis=1)
+    error = arithmetic(factor).error._replace(
+        root_lost=0.4, flushed=0.2, gram=0.02, gram_lost=30.0, map=0.3, map_lost=0.2
+    )
+    bounds = [error.rounding(longest, *x) for x in zip(reach.tolist(), weighted, strict=True)]
     most = np.array([bounds[p].most(seen[k : k + 1]) for k, p in enumerate(prompts)])
     ratios = most[:, 0].astype(float)
     if costly:
         ratios = ratios / costs[pairs].sum(axis=1)
     with BareTiles().mapped(factor) as mapped:
-        found = mapped.scan(block)
+        found = replace(mapped, error=np.array(error)).scan(block)
     through = set(zip(found.i.tolist(), found.j.tolist(), strict=True))
-    near = 1e-4 * 4000.0
-    assert {tuple(pair) for pair in pairs[ratios > 4000.0 + near].tolist()} <= through
-    assert through <= {tuple(pair) for pair in pairs[ratios > 4000.0 - near].tolist()}
-    assert 50 < len(through) < len(pairs) / 2
+    near = 1e-4 * floor
+    assert {tuple(pair) for pair in pairs[ratios > floor + near].tolist()} <= through
+    assert through <= {tuple(pair) for pair in pairs[ratios > floor - near].tolist()}
+    assert 30 < len(through) < len(pairs) / 2
 
 
 def in_bf16(x: np.ndarray) -> np.ndarray:

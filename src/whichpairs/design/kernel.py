@@ -126,59 +126,64 @@ class Arithmetic:
 
     Args:
         norm: |L| (Frobenius); terms: max(d, r), the longest sum.
-        unit: relative rounding of stored φ, h and g, beside float32's (bf16: 2⁻⁸); spectral: |L| (2-norm).
-        moved: |L − L′| (2-norm) where the kernel computes with another L′, whose norms the others are.
+        unit: relative rounding of stored φ and h, beside float32's (bf16: 2⁻⁹).
+        spectral: |L| (2-norm), where φ is stored; weighted: h may be off by that share of
+            (Σ_k (φ_k |L_k|)²)^½ for what is stored of φ and L, L_k being a row of L.
     """
 
     norm: float
     terms: int
     unit: float = 0.0
     spectral: float = 0.0
-    moved: float = 0.0
+    weighted: float = 0.0
 
     @property
     def error(self) -> "Error":
         """What its rounding errors grow with."""
         gamma = (self.terms + 8) * UNIT / (1.0 - (self.terms + 8) * UNIT)
         lost = self.terms * TINY  # of one sum, where products underflow
+        root_lost = 2.0 * lost**0.5
         return Error(
-            root_lost=2.0 * lost**0.5,
+            root_lost=root_lost,
             stored=self.unit,
-            stored_phi=self.unit * self.spectral,
-            gram=4.0 * (gamma + self.unit),
+            weighted=(1.0 + gamma) * self.weighted,
+            flushed=self.unit * self.spectral * root_lost,
+            gram=4.0 * gamma,
             gram_lost=16.0 * lost,  # four sums, whose own small terms may be flushed to 0 too
-            map=gamma * self.norm + self.moved,
+            map=gamma * self.norm,
             map_lost=self.terms * lost,
             shift=2.0 * (1.0 + gamma),
         )
 
-    def rounding(self, longest_phi: float, longest_h: float) -> Rounding:
-        """For a block whose longest |φ| and |h| are these, as float32 shows them."""
-        return self.error.rounding(longest_phi, longest_h)
+    def rounding(self, phi: float, h: float, weighted: float = 0.0) -> Rounding:
+        """For prompts whose longest |φ|, |h| and (Σ_k (φ_k |L_k|)²)^½ are these, as float32 shows them."""
+        return self.error.rounding(phi, h, weighted)
 
 
 class Error(NamedTuple):
     """The numbers from which `Rounding` is made; `engine/tiles.c` has the same in C.
 
     Attributes:
-        root_lost: what underflow takes from |φ| and |h|; stored, stored_phi: error of h and g as
-            stored, a unit of |h| and of |φ|; gram, gram_lost: of n_i + n_j − 2 g_ij, by reach² and
-            at least; map, map_lost: of h, by |φ|; shift: times the stored error.
+        root_lost: what underflow takes from lengths; stored: error of h as stored, a unit of |h|;
+            weighted: of φ and L as stored, a unit of the weighted length; flushed: where φ is flushed
+            to 0; gram, gram_lost: of n_i + n_j − 2 g_ij, by reach² and at least; map, map_lost: of h,
+            by |φ|; shift: times the stored error.
     """
 
     root_lost: float
     stored: float
-    stored_phi: float
+    weighted: float
+    flushed: float
     gram: float
     gram_lost: float
     map: float
     map_lost: float
     shift: float
 
-    def rounding(self, longest_phi: float, longest_h: float) -> Rounding:
-        """For a block whose longest |φ| and |h| are these, as float32 shows them."""
-        phi, h = longest_phi + self.root_lost, longest_h + self.root_lost
-        stored = self.stored_phi * phi + self.stored * h
+    def rounding(self, phi: float, h: float, weighted: float) -> Rounding:
+        """For prompts whose longest |φ|, |h| and weighted length are these, as float32 shows them."""
+        phi, h, weighted = (length + self.root_lost for length in (phi, h, weighted))
+        stored = self.weighted * weighted + self.flushed + self.stored * h
         reach = h + 2.0 * stored
         map_error = self.map * phi + self.map_lost * (2.0 + phi)
         gram = self.gram * reach**2 + self.gram_lost
@@ -225,7 +230,8 @@ class Found:
     """Survivors of a block, slice by slice.
 
     Args:
-        block: what is scanned; how: the kernel's arithmetic; longest: no |φ| of it is above.
+        block: what is scanned; how: the kernel's arithmetic; longest: no |φ| of it is above, and
+            weighted: no weighted length.
     """
 
     block: Block
@@ -233,6 +239,7 @@ class Found:
     longest: float
     least: Float32[np.ndarray, " prompts"]
     square: float = 0.0
+    weighted: float = 0.0
     i: list[np.ndarray] = field(default_factory=list)
     j: list[np.ndarray] = field(default_factory=list)
 
@@ -280,7 +287,7 @@ class Found:
         self._keep(rows[live], ~(ratio[live] < floors[live][:, None, None]))
 
     def _rounding(self, square: float) -> Rounding:
-        return self.how.rounding(self.longest, square**0.5)
+        return self.how.rounding(self.longest, square**0.5, self.weighted)
 
     def _keep(self, rows: np.ndarray, close: np.ndarray) -> None:
         m = rows.shape[1]

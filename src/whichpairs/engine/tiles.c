@@ -25,7 +25,7 @@
 
 /* design.kernel.Error: how far s may be off. */
 typedef struct {
-    double root_lost, stored, stored_phi, gram, gram_lost, map, map_lost, shift;
+    double root_lost, stored, weighted, flushed, gram, gram_lost, map, map_lost, shift;
 } Error;
 
 typedef struct {
@@ -38,12 +38,14 @@ typedef struct {
     const float *costs;    /* (rows), or NULL */
     const void *factor;    /* L in tiles: (right / 32, 2, left / 32) tiles */
     int64_t left, right;   /* its size, multiples of 32 */
+    const float *weights;  /* |L_k|, of a row of L, (left) */
     const Error *error;
 } Block;
 
 typedef struct {
-    double longest; /* |phi|: known, or 0 and then found here */
-    double square;  /* largest |h|^2 seen */
+    double longest;  /* |phi|: known, or 0 and then found here */
+    double weighted; /* largest root of sum_k (phi_k |L_k|)^2 seen */
+    double square;   /* largest |h|^2 seen */
     float *least;   /* (prompts): the least s, or, with costs, -1/2 of the largest bound on score / cost */
     int64_t *i, *j; /* the pairs let through, as rows of the block */
     int64_t room;   /* for so many; more are counted, not written */
@@ -53,6 +55,7 @@ typedef struct {
 typedef struct {
     int64_t first, size, place, product; /* row in block, rows, row in slab, its first product */
     int64_t prompt;
+    double weighted;
 } Piece;
 
 typedef struct {
@@ -83,22 +86,30 @@ static inline __attribute__((always_inline)) __m512 load(const char *at, int64_t
     return _mm512_maskz_loadu_ps(some, (const float *)at + n);
 }
 
-/* Rows into their places in tiles; the largest |phi|^2 where that is asked for. */
+/* Rows into their places in tiles; the largest weighted length squared, and, where that is asked for, the
+   largest |phi|^2. */
 static inline __attribute__((always_inline)) float take(
-    const char *from, int64_t rows, int64_t d, int64_t wide, char *tiles, int64_t where, int half, int measured) {
-    __m512 largest = _mm512_setzero_ps();
+    const Block *at, const char *from, int64_t rows, char *tiles, int64_t where, int half, float *measured) {
+    const int64_t d = at->d, wide = at->left / COLUMNS;
+    const float *weights = at->weights;
+    __m512 largest = _mm512_setzero_ps(), longest = largest;
     for (int64_t r = 0; r < rows; r++, from += d * (half ? 2 : 4), where++) {
         char *to = tiles + where / ROWS * wide * TILE + where % ROWS * 64;
-        __m512 sum = _mm512_setzero_ps();
+        __m512 sum = _mm512_setzero_ps(), plain = sum;
         for (int64_t c = 0; c < d; c += COLUMNS, to += TILE) {
             const int whole = c + COLUMNS <= d;
             const __m512 x = load(from, c, half, whole ? 0xffff : first(d - c));
             const __m512 y = load(from, c + 16, half, whole ? 0xffff : first(d - c - 16));
+            const __m512 v = _mm512_mul_ps(x, _mm512_loadu_ps(weights + c));
+            const __m512 w = _mm512_mul_ps(y, _mm512_loadu_ps(weights + c + 16));
             _mm512_store_si512(to, (__m512i)_mm512_cvtne2ps_pbh(y, x));
-            if (measured) sum = _mm512_fmadd_ps(x, x, _mm512_fmadd_ps(y, y, sum));
+            sum = _mm512_fmadd_ps(v, v, _mm512_fmadd_ps(w, w, sum));
+            if (measured) plain = _mm512_fmadd_ps(x, x, _mm512_fmadd_ps(y, y, plain));
         }
-        if (measured) largest = _mm512_max_ps(_mm512_set1_ps(_mm512_reduce_add_ps(sum)), largest);
+        largest = _mm512_max_ps(_mm512_set1_ps(_mm512_reduce_add_ps(sum)), largest);
+        if (measured) longest = _mm512_max_ps(_mm512_set1_ps(_mm512_reduce_add_ps(plain)), longest);
     }
+    if (measured) *measured = _mm512_cvtss_f32(longest);
     return _mm512_cvtss_f32(largest);
 }
 
@@ -208,10 +219,11 @@ typedef struct {
 
 static inline float above(double x) { return (float)x * (1.0f + SLACK) + 0x1p-126f; }
 
-/* `Rounding`, and what it makes of a floor whose root is known, for |phi| <= longest, |h|^2 <= square. */
-static inline Asked ask(const Error *e, double longest, double square, double root) {
+/* `Rounding`, and what it makes of a floor whose root is known, for |phi| <= longest, weighted lengths
+   <= weighted, |h|^2 <= square. */
+static inline Asked ask(const Error *e, double longest, double weighted, double square, double root) {
     const double reach_phi = longest + e->root_lost, reach_h = sqrt(square) + e->root_lost;
-    const double stored = e->stored_phi * reach_phi + e->stored * reach_h;
+    const double stored = e->weighted * (weighted + e->root_lost) + e->flushed + e->stored * reach_h;
     const double reach = reach_h + 2.0 * stored;
     const double gram = e->gram * reach * reach + e->gram_lost;
     const double map_error = e->map * reach_phi + e->map_lost * (2.0 + reach_phi);
@@ -252,7 +264,7 @@ static inline __attribute__((always_inline)) void search(
         found->floor = floor;
         found->root = floor > 0.0 ? sqrt(floor) : 0.0;
     }
-    const Asked asked = ask(at->error, found->longest, square, found->root);
+    const Asked asked = ask(at->error, found->longest, piece->weighted, square, found->root);
     const float most = costs ? (float)(-0.5 * floor * (1.0 - SLACK)) : asked.most;
     __m512 low = _mm512_setzero_ps(), sum = low;
     for (int keeping = 0; keeping < 2; keeping++) {
@@ -307,17 +319,18 @@ static void finish(const Block *at, Slab *slab, Found *found, int64_t *count) {
 /* A prompt's rows into the slab, with the products that it needs. */
 static void place(const Block *at, Slab *slab, int64_t prompt, int64_t where, Found *found, int measured) {
     const int64_t row = at->starts[prompt], size = at->starts[prompt + 1] - row;
-    const int64_t from = where / ROWS, tiles = (where % ROWS + size + ROWS - 1) / ROWS, wide = at->left / COLUMNS;
+    const int64_t from = where / ROWS, tiles = (where % ROWS + size + ROWS - 1) / ROWS;
     const int shared = where % ROWS != 0; /* its tile's own product is there already */
-    Piece *piece = slab->pieces + slab->count++;
-    *piece = (Piece){row, size, where, slab->made - shared, prompt};
     const char *phi = (const char *)at->phi + row * at->d * (at->half ? 2 : 4);
-    float square = 0.0f;
-    if (measured) square = at->half ? take(phi, size, at->d, wide, slab->phi, where, 1, 1)
-                                    : take(phi, size, at->d, wide, slab->phi, where, 0, 1);
-    else if (at->half) take(phi, size, at->d, wide, slab->phi, where, 1, 0);
-    else take(phi, size, at->d, wide, slab->phi, where, 0, 0);
-    if (measured) found->longest = fmax(found->longest, sqrt((double)square));
+    float longest = 0.0f, square;
+    if (measured) square = at->half ? take(at, phi, size, slab->phi, where, 1, &longest)
+                                    : take(at, phi, size, slab->phi, where, 0, &longest);
+    else square = at->half ? take(at, phi, size, slab->phi, where, 1, NULL)
+                           : take(at, phi, size, slab->phi, where, 0, NULL);
+    const double weighted = sqrt(square);
+    slab->pieces[slab->count++] = (Piece){row, size, where, slab->made - shared, prompt, weighted};
+    if (measured) found->longest = fmax(found->longest, sqrt(longest));
+    if (weighted > found->weighted) found->weighted = weighted;
     for (int64_t a = 0; !shared && a < tiles; a++)
         for (int64_t b = a; b < tiles; b++, slab->made++)
             slab->a[slab->made] = from + a, slab->b[slab->made] = from + b;

@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from jaxtyping import Float, UInt16
+from jaxtyping import Float, Float32, UInt16
 
 from whichpairs.design.kernel import (
     Arithmetic,
@@ -58,6 +58,9 @@ FLAGS = tuple(
         "-mamx-bf16",
     ]
 )
+
+UNIT = 2.0**-9
+"""Relative rounding to the nearest bf16."""
 
 COLUMNS = 32
 """bf16 numbers in a row of a tile."""
@@ -99,7 +102,7 @@ class TilesKernel:
                 return
             finer = stack.enter_context(NumpyKernel().mapped(factor))
             yield _Watched(
-                _TilesMapped(self.library, _in_tiles(nearest_bf16(factor)), arithmetic(factor)),
+                _TilesMapped.of(self.library, factor),
                 finer,
                 lambda: stack.enter_context(self.otherwise().mapped(factor)),
             )
@@ -140,11 +143,21 @@ def nearest_bf16(x: Float[np.ndarray, "*n"]) -> UInt16[np.ndarray, "*n"]:
 
 
 def arithmetic(factor: Float[np.ndarray, "d r"]) -> Arithmetic:
-    """How exactly bf16 computes with L."""
+    """How exactly bf16 computes with L.
+
+    φ_k is stored to within 2⁻⁹ |φ_k|, and L as L′; with D = diag(|L_k|), rows of L, h is off by at most
+    |φ D| (2⁻⁹ |D⁻¹ L′| + |D⁻¹ (L − L′)|), in 2-norms: tight also where the directions' scales differ.
+    """
     used = (nearest_bf16(factor).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    by_row = np.maximum(weights(factor).astype(np.float64), 1e-300)[:, None]
+    weighted = UNIT * np.linalg.norm(used / by_row, 2) + np.linalg.norm((factor - used) / by_row, 2)
     norm, spectral = float(np.linalg.norm(used)), float(np.linalg.norm(used, 2))
-    moved = float(np.linalg.norm(factor - used, 2)) * (1.0 + 1e-9)
-    return Arithmetic(norm, max(used.shape), 2.0**-8, spectral, moved)
+    return Arithmetic(norm, max(used.shape), UNIT, spectral, float(weighted) * (1.0 + 1e-6))
+
+
+def weights(factor: Float[np.ndarray, "d r"]) -> Float32[np.ndarray, " d"]:
+    """|L_k|."""
+    return np.linalg.norm(factor, axis=1).astype(np.float32)
 
 
 def has_tiles() -> bool:
@@ -168,6 +181,7 @@ class _Block(ctypes.Structure):
         ("factor", ctypes.c_void_p),
         ("left", ctypes.c_int64),
         ("right", ctypes.c_int64),
+        ("weights", ctypes.c_void_p),
         ("error", ctypes.c_void_p),
     )
 
@@ -175,6 +189,7 @@ class _Block(ctypes.Structure):
 class _Found(ctypes.Structure):
     _fields_ = (
         ("longest", ctypes.c_double),
+        ("weighted", ctypes.c_double),
         ("square", ctypes.c_double),
         ("least", ctypes.c_void_p),
         ("i", ctypes.c_void_p),
@@ -187,11 +202,25 @@ class _Found(ctypes.Structure):
 
 @dataclass(frozen=True)
 class _TilesMapped:
-    """`factor`: L in tiles, (right ÷ 32, 2, left ÷ 32, 16, 16, 2), as bits of bf16."""
+    """With L in tiles, (right ÷ 32, 2, left ÷ 32, 16, 16, 2), as bits of bf16.
+
+    Args:
+        weights: |L_k|, (left,); error: of `how`.
+    """
 
     library: ctypes.CDLL
     factor: np.ndarray
+    weights: np.ndarray
     how: Arithmetic
+    error: np.ndarray
+
+    @classmethod
+    def of(cls, library: ctypes.CDLL, factor: Float[np.ndarray, "d r"]) -> "_TilesMapped":
+        how = arithmetic(factor)
+        tiles = _in_tiles(nearest_bf16(factor))
+        by_row = np.zeros(tiles.shape[2] * COLUMNS, np.float32)
+        by_row[: len(factor)] = weights(factor)
+        return cls(library, tiles, by_row, how, np.array(how.error))
 
     def scan(self, block: Block) -> Survivors:
         phi = np.ascontiguousarray(block.phi)
@@ -200,7 +229,6 @@ class _TilesMapped:
         starts = np.ascontiguousarray(block.starts, np.int64)
         floors = np.ascontiguousarray(block.floors, np.float64)
         costs = None if block.costs is None else np.ascontiguousarray(block.costs, np.float32)
-        error = np.array(self.how.error)
         found = Found.of(block, self.how)
         asked = _Block(
             phi.ctypes.data,
@@ -213,20 +241,21 @@ class _TilesMapped:
             self.factor.ctypes.data,
             self.factor.shape[2] * COLUMNS,
             self.factor.shape[0] * COLUMNS,
-            error.ctypes.data,
+            self.weights.ctypes.data,
+            self.error.ctypes.data,
         )
         room = ROOM
         while True:
             i, j = np.empty(room, np.int64), np.empty(room, np.int64)
-            out = _Found(found.longest, 0.0, found.least.ctypes.data, i.ctypes.data, j.ctypes.data)
-            out.room = room
+            least = found.least.ctypes.data
+            out = _Found(found.longest, 0.0, 0.0, least, i.ctypes.data, j.ctypes.data, room)
             count = self.library.whichpairs_scan(ctypes.byref(asked), ctypes.byref(out))
             if count < 0:
                 raise MemoryError("no memory for a block of prompts")
             if count <= room:
                 break
             room = count
-        found.longest, found.square = out.longest, out.square
+        found.longest, found.weighted, found.square = out.longest, out.weighted, out.square
         found.i, found.j = [i[:count]], [j[:count]]
         return found.done()
 
