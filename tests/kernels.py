@@ -14,7 +14,7 @@ from whichpairs.engine.torch_kernel import TorchKernel
 class BareTiles:
     """The kernel in C whatever gets through; the real one asks another where that is much."""
 
-    name = "tiles, bf16"
+    name = "tiles alone, bf16"
 
     @contextmanager
     def mapped(self, factor: np.ndarray) -> Iterator[Mapped]:
@@ -22,4 +22,6 @@ class BareTiles:
             yield mapped.half
 
 
-KERNELS: list[Kernel] = [NumpyKernel(), TorchKernel()] + ([BareTiles()] if has_tiles() else [])
+KERNELS: list[Kernel] = [NumpyKernel(), TorchKernel()]
+if has_tiles():
+    KERNELS += [BareTiles(), tiles_kernel()]

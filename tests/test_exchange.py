@@ -23,6 +23,7 @@ from whichpairs.design.certificate import unit_of
 from whichpairs.design.criterion import value_or_infinity
 from whichpairs.design.exchange import exchange, kicked
 from whichpairs.design.limits import Limits
+from whichpairs.design.solver import solve_among
 from whichpairs.design.swaps import Swaps
 
 
@@ -139,25 +140,66 @@ def test_a_swap_that_only_looks_good_does_not_end_the_search() -> None:
     assert np.array_equal(improved(c, start, base, criterion), honest)
 
 
-def one_hot_space(seed: int) -> PairSpace:
+def one_hot_space(seed: int, dim: int = 4, prompts: int = 20) -> PairSpace:
     """Features of one direction each, of random lengths: few labels leave some without."""
     rng = np.random.default_rng(seed)
-    rows = np.zeros((60, 4), np.float32)
-    for p in range(20):
-        for place, k in enumerate(rng.choice(4, 2, replace=False), 1):
+    rows = np.zeros((3 * prompts, dim), np.float32)
+    for p in range(prompts):
+        for place, k in enumerate(rng.choice(dim, 2, replace=False), 1):
             rows[3 * p + place, k] = rng.uniform(0.5, 2)
-    return PairSpace(rows, np.arange(0, 61, 3))
+    return PairSpace(rows, np.arange(0, 3 * prompts + 1, 3))
+
+
+def unprejudiced(space: PairSpace, criterion, n: int) -> Problem:
+    """Without a prior."""
+    return Problem(space, criterion, PairWeights(1.0), np.zeros((space.dim, space.dim)), n)
 
 
 @pytest.mark.parametrize("seed", [15, 59])
 @pytest.mark.parametrize(("criterion", "n"), [(DOptimal(), 5), (a_optimal(4), 7)])
 def test_a_solve_without_a_prior_survives_what_is_singular(criterion, n: int, seed: int) -> None:
     """Kicks (15), and vertices (59)."""
-    space = one_hot_space(seed)
-    problem = Problem(space, criterion, PairWeights(1.0), np.zeros((4, 4)), n)
+    problem = unprejudiced(one_hot_space(seed), criterion, n)
     solution = solve(problem, FrankWolfe(passes=8))
     assert len(solution.pairs) == n
     optimum = relaxed_optimum(problem)
     unit = unit_of(criterion, optimum, 4)
     assert optimum - 1e-3 * unit <= solution.bound <= optimum + 1e-6 * unit
     assert optimum - 1e-6 * unit <= solution.value <= solution.reports[-1].batch < np.inf
+
+
+@pytest.mark.parametrize("seed", range(3, 13))
+def test_as_many_labels_as_directions_are_enough(seed: int) -> None:
+    """All roundings of the mixture are singular in some of these; the batch is not."""
+    solution = solve(unprejudiced(one_hot_space(seed, 8, 40), DOptimal(), 8))
+    assert len(solution.pairs) == 8
+    assert solution.value < np.inf
+
+
+def test_a_batch_that_began_singular_is_bettered_like_any_other() -> None:
+    solution = solve(unprejudiced(one_hot_space(1, 64, 400), c_optimal(np.ones(64)), 200))
+    assert solution.bound <= solution.value <= 1.02 * solution.bound
+
+
+@pytest.mark.parametrize("criterion", [a_optimal(2), DOptimal()])
+def test_a_direction_that_no_pair_kept_has_is_looked_for(criterion) -> None:
+    """One pair in a hundred has it, and those are short."""
+    rng = np.random.default_rng(0)
+    rows, rare = np.zeros((40_000, 2), np.float32), rng.random(20_000) < 0.01
+    lengths = rng.uniform(0.5, 2, 20_000) * np.where(rare, 0.01, 1.0)
+    rows[np.arange(0, 40_000, 2), rare.astype(int)] = lengths
+    space = PairSpace(rows, np.arange(0, 40_001, 2))
+    solution = solve(unprejudiced(space, criterion, 50))
+    assert solution.certificate is not None
+    assert solution.certificate < 0.01
+
+
+def test_candidates_of_which_most_are_alike_fill_all_directions() -> None:
+    """A hundred and fifty directions, one of which has nine in ten pairs."""
+    dim, rng = 150, np.random.default_rng(0)
+    of = np.concatenate([np.zeros(27 * dim, int), np.repeat(np.arange(1, dim), 3)])
+    rows = np.zeros((2 * len(of), dim), np.float32)
+    rows[np.arange(0, len(rows), 2), of] = rng.uniform(0.5, 2, len(of))
+    space = PairSpace(rows, np.arange(0, len(rows) + 1, 2))
+    batch = solve_among(unprejudiced(space, a_optimal(dim), 2 * dim), all_pairs(space))
+    assert np.unique(of[batch[:, 0] // 2]).size == dim

@@ -1,6 +1,8 @@
 """The kernel in C: compiled once, kept where only its user writes, done without where it cannot be."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +43,41 @@ def test_it_is_compiled_once(cache: Path, monkeypatch) -> None:
 
 
 @here
+@pytest.mark.parametrize("kept", [0, 4000])
+def test_a_broken_file_is_made_again(kept: int, cache: Path) -> None:
+    assert works(TilesKernel())
+    (made,) = cache.iterdir()
+    whole = made.read_bytes()
+    made.unlink()  # and not written over: this process has it mapped
+    made.write_bytes(whole[:kept])
+    code = "from whichpairs.engine.tiles_kernel import TilesKernel; TilesKernel()"
+    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+    assert made.read_bytes() == whole
+
+
+@here
 def test_a_folder_that_others_can_write_to_is_not_trusted(cache: Path) -> None:
     cache.mkdir()
     os.chmod(cache, 0o777)
     assert works(TilesKernel())
     assert list(cache.iterdir()) == []
+
+
+@here
+def test_without_a_cache_it_is_made_for_the_process(cache: Path, monkeypatch) -> None:
+    cache.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    assert works(TilesKernel())
+    monkeypatch.undo()
+    monkeypatch.setattr(tiles_kernel, "_library", tiles_kernel._library.__wrapped__)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert works(TilesKernel())
+    assert list(cache.iterdir()) == []
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
 
 
 @here

@@ -126,7 +126,7 @@ class Arithmetic:
 
     Args:
         norm: |L| (Frobenius); terms: max(d, r), the longest sum.
-        unit: relative rounding of stored φ and h, beside float32's (bf16: 2⁻⁹).
+        unit: relative rounding of stored φ and h, beside float32's (bf16: 2⁻⁸).
         spectral: |L| (2-norm), where φ is stored; weighted: h may be off by that share of
             (Σ_k (φ_k |L_k|)²)^½ for what is stored of φ and L, L_k being a row of L.
     """

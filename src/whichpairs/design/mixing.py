@@ -12,12 +12,14 @@ from whichpairs.design.criterion import Matrix, value_or_infinity
 from whichpairs.design.master import mixture
 from whichpairs.design.problem import Problem
 from whichpairs.design.vertex import Vertex, best_counts
+from whichpairs.errors import UserError
 
 MEMORY = 5e8
 """Bytes that the vertices' matrices may take."""
 
-TOWARDS = 0.01
-"""How far a singular M is moved towards a regular one before scores are taken."""
+TOWARDS = (1e-4, 1e-6, 1e-8)
+"""How far a singular M is moved towards a regular one before scores are taken: so little that what has no
+labels scores above all else."""
 
 
 @dataclass
@@ -52,19 +54,31 @@ class Mix:
     @classmethod
     def start(cls, problem: Problem, candidates: Candidates, m: Matrix) -> "Mix":
         """The vertex that the scores at `m` lead to; where that leaves a direction without labels (and
-        there is no prior), with further vertices that fill it, in equal shares."""
+        there is no prior), half of it and half others that fill it, as far as the candidates do."""
 
         def vertex(m: Matrix) -> np.ndarray:
             scores = candidates.scores(problem.criterion.score_factor(m))
             return best_counts(candidates, scores, problem.budget, problem.limits).counts
 
-        found = [vertex(m)]
-        while True:
-            mix = cls.of(problem, candidates, list(found), np.full(len(found), 1.0 / len(found)))
-            known = value_or_infinity(problem.criterion, mix.m) < np.inf
-            if known or len(found) > len(m):
+        first = vertex(m)
+        mix = cls.of(problem, candidates, [first], np.ones(1))
+        filling: list[np.ndarray] = []
+        shares = iter(TOWARDS)
+        share = next(shares)
+        while value_or_infinity(problem.criterion, mix.m) == np.inf:
+            rank = _rank(mix.m)
+            try:
+                filling.append(vertex((1.0 - share) * mix.m + share * m))
+            except UserError:
                 return mix
-            found.append(vertex((1.0 - TOWARDS) * mix.m + TOWARDS * m))
+            mean = np.mean(filling, axis=0)
+            mix = cls.of(problem, candidates, [first, mean], np.array([0.5, 0.5]))
+            if _rank(mix.m) <= rank:
+                filling.pop()
+                share = next(shares, 0.0)
+                if share == 0.0:
+                    return mix
+        return mix
 
     @property
     def counts(self) -> Float[np.ndarray, " n"]:
@@ -148,3 +162,8 @@ class Mix:
         self.shares[s] = share
         del self.vertices[t], self.matrices[t]
         self.shares = np.delete(self.shares, t)
+
+
+def _rank(m: Matrix) -> int:
+    values = np.linalg.eigvalsh(m)
+    return int(np.count_nonzero(values > 1e-12 * max(float(values[-1]), 1e-300)))

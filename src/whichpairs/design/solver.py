@@ -23,7 +23,7 @@ from whichpairs.design.candidates import Candidates
 from whichpairs.design.certificate import lower_bound, unit_of
 from whichpairs.design.criterion import Matrix, value_or_infinity
 from whichpairs.design.exchange import exchange, kicked
-from whichpairs.design.mixing import Mix
+from whichpairs.design.mixing import TOWARDS, Mix
 from whichpairs.design.problem import Problem
 from whichpairs.design.records import Checkpoint, FrankWolfe, PassReport, Solution
 from whichpairs.design.rounding import Ledger, roundings
@@ -44,6 +44,9 @@ not nest (`Limits.laminar`) need more to choose from: a pass keeps four, whateve
 INNER, DEAR = 0.1, 0.1
 """Between passes the gap on the candidates is closed to a share `INNER` of the gap that the pass found,
 where a step costs more than a share `DEAR` of a whole pass; elsewhere to a tenth of the tolerance."""
+
+A_FEW = 1e-6
+"""Of the mixture's labels: what a batch that leaves a direction without any is given to begin with."""
 
 INSTANT = 1e9
 """Operations up to which a step is never dear."""
@@ -128,16 +131,31 @@ class _Solve:
         m, floors = self._look()
         best = self._pass(m, floors)
         if self.mix is None:
-            self.mix = Mix.start(self.problem, self._candidates(self._keys(best)), m)
+            m, best = self._begin(m, best)
         else:
             keys = self._keys(best)
             self.mix = self.mix.moved(lambda: self._candidates(keys))
+        assert self.mix is not None
         first = m is not self.mix.m
         self.mix.improve(self.method.inner, self._inner(self._tighten(m, best), first))
         self._offer()
         self._report(best)
         if not self._done():
             self.keep(self._checkpoint())
+
+    def _begin(self, m: Matrix, best: Best) -> tuple[Matrix, Best]:
+        """The first mixture. Where the pairs kept leave a direction without labels (and there is no
+        prior), passes near its M find pairs that do not: the last one's M, and what it kept."""
+        p, keys = self.problem, self._keys(best)
+        self.mix = Mix.start(p, self._candidates(keys), m)
+        for share in TOWARDS:
+            if value_or_infinity(p.criterion, self.mix.m) < np.inf:
+                break
+            m = (1.0 - share) * self.mix.m + share * m
+            best = self._pass(m, np.zeros(self.heaps))
+            keys = np.union1d(keys, self._keys(best))
+            self.mix = Mix.start(p, self._candidates(keys), m)
+        return m, best
 
     def _look(self) -> tuple[Matrix, np.ndarray]:
         """Where to take the scores, and below what they cannot matter."""
@@ -224,14 +242,24 @@ class _Solve:
         assert self.mix is not None
         p, c = self.problem, self.mix.candidates
         scores = c.scores(p.criterion.score_factor(self.mix.m))
+        found: Int64[np.ndarray, " n"] | None = None
         for counts in roundings(c, self.mix.counts, scores, p.budget, p.limits):
             if Ledger.of(c, counts, p.budget, p.limits).missing() is None:
+                found = counts
                 self._consider(c, counts)
-        if len(self.batch) == 0:
-            whole = whole_counts(c, scores, p.budget, p.limits)
-            if whole is None:
+        if len(self.batch):
+            return
+        if found is None:
+            found = whole_counts(c, scores, p.budget, p.limits)
+            if found is None:
                 raise _out_of_reach(p, c, scores, self.mix.counts)
-            self._consider(c, whole)
+            self._consider(c, found)
+        if (
+            len(self.batch) == 0
+        ):  # it leaves a direction without labels: exchange as if it had a few
+            base, most = p.base + A_FEW * self.mix.m, p.space.dim + 64
+            some = (c, found, base, p.criterion, p.budget, p.limits)
+            self._consider(c, exchange(*some, swaps=most, goal=-np.inf))
 
     def _consider(self, c: Candidates, counts: np.ndarray) -> None:
         m = self.problem.base + c.information(counts.astype(np.float64))
@@ -258,6 +286,8 @@ class _Solve:
         if not self.reports:
             return False
         last = self.reports[-1]
+        if last.batch == np.inf:
+            return False
         unit = unit_of(self.problem.criterion, last.relaxed, self.problem.space.dim)
         gap = last.relaxed - last.bound
         integrality = self.method.integrality * (last.batch - last.bound)
@@ -278,6 +308,8 @@ class _Solve:
     def _finish(self, interrupted: bool) -> Solution:
         assert self.mix is not None
         p, c = self.problem, self.mix.candidates
+        if len(self.batch) == 0:
+            raise _singular(p, len(c))
         if not interrupted and self.method.swaps and self.batch_value > self._goal():
             try:
                 self._exchange()
@@ -336,12 +368,8 @@ def solve_among(
         work.mix = Mix.start(problem, candidates, problem.base + mean)
         work.mix.improve(inner, 0.1 * tolerance)
         work._offer()
-        if work.batch_value == np.inf:
-            raise UserError(
-                "a batch must leave no direction of the features without labels or a prior",
-                f"no batch of {problem.budget} found among {len(keys)} candidates does",
-                "use a positive prior (H₀; --prior-spread) or fewer features (--dim)",
-            )
+        if len(work.batch) == 0:
+            raise _singular(problem, len(keys))
         return problem.space.from_keys(work.batch)
 
 
@@ -361,6 +389,14 @@ def _begin_on(problem: Problem, part: Problem, method: FrankWolfe) -> tuple[Matr
         c, c.scores(problem.criterion.score_factor(m)), part.budget, problem.limits
     )
     return m, vertex.prices * (1.0 - 3.0 * _slack(problem))
+
+
+def _singular(p: Problem, candidates: int) -> UserError:
+    return UserError(
+        "a batch must leave no direction of the features without labels or a prior",
+        f"no batch of {p.budget:g} found among {candidates} candidates does that",
+        "use a positive prior (H₀; --prior-spread) or fewer features (--dim)",
+    )
 
 
 def _out_of_reach(p: Problem, c: Candidates, scores: np.ndarray, counts: np.ndarray) -> UserError:

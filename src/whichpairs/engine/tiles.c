@@ -149,6 +149,8 @@ static inline void round_off(const float *from, char *h, char *turned) {
     turn(r, turned);
 }
 
+/* Loads of tiles do not tell the compiler what they read: all stores before come first. */
+#define ORDER __asm__ volatile("" ::: "memory")
 #define CLEAR _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3)
 
 /* h = phi L for all tiles of rows, two of them by two of columns at a time, each rounded off while the
@@ -157,6 +159,7 @@ static void map(const Block *at, Slab *slab) {
     float c[2][ROWS * COLUMNS] __attribute__((aligned(64)));
     const int64_t left = at->left / COLUMNS, right = at->right / COLUMNS;
     int64_t waiting = -1;
+    ORDER;
     for (int64_t n = 0; n < right; n++) {
         const char *l = (const char *)at->factor + n * 2 * left * TILE;
         for (int64_t t = 0; t < slab->tiles; t += 2) {
@@ -189,6 +192,7 @@ static void map(const Block *at, Slab *slab) {
 /* The products h_a h_b' that pieces need, and up to three that none does. */
 static void multiply(const Block *at, Slab *slab) {
     const int64_t right = at->right / COLUMNS * TILE;
+    ORDER;
 #define STEP(acc, u, x, y)                               \
     _tile_loadd(x, slab->h + a[u] * right + k, 64);      \
     _tile_loadd(y, slab->turned + b[u] * right + k, 64); \

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -59,8 +59,8 @@ FLAGS = tuple(
     ]
 )
 
-UNIT = 2.0**-9
-"""Relative rounding to the nearest bf16."""
+UNIT = 2.0**-8
+"""Relative rounding to the nearest bf16: eight bits, the hidden one included."""
 
 COLUMNS = 32
 """bf16 numbers in a row of a tile."""
@@ -77,11 +77,15 @@ LOOSE, LOOSER = 0.02, 4.0
 factor is too nearly singular for bf16."""
 
 
+LARGEST = 1e38
+"""No number of a factor may be above: bf16 ends near 3.4e38."""
+
+
 class TilesKernel:
     """The kernel in C.
 
     Args:
-        otherwise: makes the kernel for factors for which bf16 is too coarse.
+        otherwise: makes the kernel for factors for which bf16 is too coarse, or too small.
 
     Raises:
         UserError: no such processor, or no C compiler.
@@ -92,47 +96,47 @@ class TilesKernel:
     def __init__(self, otherwise: Callable[[], Kernel] = NumpyKernel) -> None:
         self.library = _library()
         self.otherwise = otherwise
+        self.coarse = False
 
     @contextmanager
     def mapped(self, factor: Float[np.ndarray, "d r"]) -> Iterator[Mapped]:
         """Ready to scan with L = `factor`."""
-        with ExitStack() as stack:
-            if len(factor) > MOST_DIMENSIONS:
-                yield stack.enter_context(self.otherwise().mapped(factor))
-                return
-            finer = stack.enter_context(NumpyKernel().mapped(factor))
-            yield _Watched(
-                _TilesMapped.of(self.library, factor),
-                finer,
-                lambda: stack.enter_context(self.otherwise().mapped(factor)),
-            )
+        fits = factor.size > 0 and len(factor) <= MOST_DIMENSIONS
+        if self.coarse or not fits or not np.abs(factor).max() < LARGEST:
+            with self.otherwise().mapped(factor) as mapped:
+                yield mapped
+            return
+        with NumpyKernel().mapped(factor) as finer:
+            watched = _Watched(_TilesMapped.of(self.library, factor), finer)
+            yield watched
+            self.coarse = watched.coarse
 
 
 @dataclass
 class _Watched:
-    """Scans by bf16 while that serves, and otherwise from then on.
-
-    Args:
-        finer: what blocks that let much through are tried with.
-    """
+    """Scans by bf16 while that serves, else in float32 from then on. Where much gets through, it is
+    asked whether float32 lets through as much: of the 1st, 2nd, 4th, 8th … such block."""
 
     half: "_TilesMapped"
     finer: Mapped
-    otherwise: Callable[[], Mapped]
-    instead: Mapped | None = None
+    coarse: bool = False
+    loose: int = 0
     lock: Lock = field(default_factory=Lock)
 
     def scan(self, block: Block) -> Survivors:
-        if self.instead is not None:
-            return self.instead.scan(block)
+        if self.coarse:
+            return self.finer.scan(block)
         found = self.half.scan(block)
         sizes = np.diff(block.starts)
         if len(found.i) <= LOOSE * float(sizes @ (sizes - 1)) / 2.0 or not block.floors.any():
             return found
-        again = self.finer.scan(block)
         with self.lock:
-            if self.instead is None and len(found.i) > LOOSER * len(again.i):
-                self.instead = self.otherwise()
+            self.loose += 1
+            asked = self.loose & (self.loose - 1) == 0
+        if not asked:
+            return found
+        again = self.finer.scan(block)
+        self.coarse |= len(found.i) > LOOSER * len(again.i)
         return again
 
 
@@ -145,8 +149,8 @@ def nearest_bf16(x: Float[np.ndarray, "*n"]) -> UInt16[np.ndarray, "*n"]:
 def arithmetic(factor: Float[np.ndarray, "d r"]) -> Arithmetic:
     """How exactly bf16 computes with L.
 
-    φ_k is stored to within 2⁻⁹ |φ_k|, and L as L′; with D = diag(|L_k|), rows of L, h is off by at most
-    |φ D| (2⁻⁹ |D⁻¹ L′| + |D⁻¹ (L − L′)|), in 2-norms: tight also where the directions' scales differ.
+    φ_k is stored to within 2⁻⁸ |φ_k|, and L as L′; with D = diag(|L_k|), rows of L, h is off by at most
+    |φ D| (2⁻⁸ |D⁻¹ L′| + |D⁻¹ (L − L′)|), in 2-norms: tight also where the directions' scales differ.
     """
     used = (nearest_bf16(factor).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     by_row = np.maximum(weights(factor).astype(np.float64), 1e-300)[:, None]
@@ -164,7 +168,9 @@ def has_tiles() -> bool:
     """Whether the processor multiplies bf16 matrices in tiles, and Linux says so."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    lines: list[str] = []
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     flags = next((line for line in lines if line.startswith("flags")), "").split()
     return set(NEEDED) <= set(flags)
 
@@ -205,12 +211,13 @@ class _TilesMapped:
     """With L in tiles, (right ÷ 32, 2, left ÷ 32, 16, 16, 2), as bits of bf16.
 
     Args:
-        weights: |L_k|, (left,); error: of `how`.
+        weights: |L_k|, (left,); spare: how many of them are no row's; error: of `how`.
     """
 
     library: ctypes.CDLL
     factor: np.ndarray
     weights: np.ndarray
+    spare: int
     how: Arithmetic
     error: np.ndarray
 
@@ -220,10 +227,15 @@ class _TilesMapped:
         tiles = _in_tiles(nearest_bf16(factor))
         by_row = np.zeros(tiles.shape[2] * COLUMNS, np.float32)
         by_row[: len(factor)] = weights(factor)
-        return cls(library, tiles, by_row, how, np.array(how.error))
+        spare = len(by_row) - len(factor)
+        return cls(library, tiles, by_row, spare, how, np.array(how.error))
 
     def scan(self, block: Block) -> Survivors:
         phi = np.ascontiguousarray(block.phi)
+        if phi.shape[1] != len(self.weights) - self.spare:
+            raise ValueError(
+                f"φ has {phi.shape[1]} columns, L {len(self.weights) - self.spare} rows"
+            )
         if phi.dtype not in (np.float16, np.float32):
             phi = phi.astype(np.float32)
         starts = np.ascontiguousarray(block.starts, np.int64)
@@ -275,41 +287,56 @@ def _library() -> ctypes.CDLL:
     if not has_tiles():
         raise UserError("the tiles kernel needs a processor with AMX, on Linux", "this is none")
     name = hashlib.sha256(SOURCE.read_bytes() + " ".join(FLAGS).encode()).hexdigest()[:16]
-    made = _cache() / f"tiles-{name}.so"
-    if not made.exists():
-        _compile(made)
-    library = ctypes.CDLL(str(made))
-    library.whichpairs_scan.restype = ctypes.c_int64
-    if library.whichpairs_tiles() != 0:
+    folder = _cache()
+    whole = [
+        path for path in sorted(folder.glob(f"tiles-{name}-*.so")) if _digest(path) in path.name
+    ]
+    try:
+        library = ctypes.CDLL(str(whole[0] if whole else _compile(folder, name)))
+        library.whichpairs_scan.restype = ctypes.c_int64
+        refused = library.whichpairs_tiles() != 0
+    except (OSError, AttributeError) as error:
+        raise UserError("the tiles kernel must be written and loaded", str(error)) from None
+    if refused:
         raise UserError("the tiles kernel needs Linux's leave to use AMX", "it was refused")
     return library
 
 
-def _compile(made: Path) -> None:
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    handle, aside = tempfile.mkstemp(dir=made.parent, suffix=".so")
-    os.close(handle)
+def _compile(folder: Path, name: str) -> Path:
+    """The library, in a file named by what it is of and by what it holds."""
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    handle, aside = tempfile.mkstemp(dir=folder, suffix=".so")
     try:
         command = [*compiler, *FLAGS, "-o", aside, str(SOURCE), "-lm"]
         subprocess.run(command, capture_output=True, text=True, check=True)
+        made = folder / f"tiles-{name}-{_digest(Path(aside))}.so"
+        with open(aside, "rb") as written:
+            os.fsync(written.fileno())
         os.replace(aside, made)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise UserError("the tiles kernel needs a C compiler (cc, or $CC)", str(error)) from None
     except subprocess.CalledProcessError as error:
         said = (error.stderr.strip().splitlines() or ["no message"])[0]
         raise UserError("the tiles kernel must compile", f"{compiler[0]}: {said}") from None
     finally:
+        os.close(handle)
         Path(aside).unlink(missing_ok=True)
+    return made
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _cache() -> Path:
-    """The user's cache, where nobody else can write to it; else a folder for this process."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(root, "whichpairs")
+    """The user's cache, where only the user can write to it; else a folder for this process."""
     with suppress(OSError, RuntimeError):
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        path = Path(root, "whichpairs")
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = path.stat()
-        if about.st_uid == os.geteuid() and not about.st_mode & 0o022:
+        alone = about.st_uid == os.geteuid() and not about.st_mode & 0o022
+        if alone and os.access(path, os.W_OK):
             return path
     aside = tempfile.mkdtemp(prefix="whichpairs-")
     atexit.register(shutil.rmtree, aside, ignore_errors=True)
