@@ -23,8 +23,9 @@ def lower_bound(
     gradient, degree = factor @ factor.T, _degree(problem.criterion, m, factor)
     lost = _rounding(m, factor)
     found = [_bound_at(problem, m, gradient, most, lost)]
-    if degree is not None and most > 0.0:
-        times = most / float(np.sum(gradient * m))
+    held = float(np.sum(gradient * m))  # may come out below 0 where M is singular up to rounding
+    if degree is not None and most > 0.0 and held > 0.0:
+        times = most / held
         scale = times**-degree
         # What a product of powers may be off by is taken off.
         most, lost = scale * most * (1 + 1e-14), times * scale * lost
@@ -39,7 +40,7 @@ def _bound_at(problem: Problem, m: Matrix, gradient: Matrix, most: float, lost: 
 
 
 def _rounding(m: Matrix, factor: Float[np.ndarray, "d r"]) -> float:
-    """What f(M) + tr(A M) may be off by: 4 d ε ‖|C|ᵀ|L|‖² with M = C Cᵀ, at most 4 d ε tr(M) tr(A).
+    """What f(M) + tr(A M) may be off by: (4 d + r) ε ‖|C|ᵀ|L|‖² with M = C Cᵀ; ‖·‖² is ≤ tr(M) tr(A).
 
     rᵀX⁻¹r ≥ 2 xᵀr − xᵀX x and −log det X ≥ log det A + d − tr(A X) hold for every x (a column of L) and
     A, and are flat at the best: an error of L counts in second order. To first order f's own is left:
@@ -49,7 +50,8 @@ def _rounding(m: Matrix, factor: Float[np.ndarray, "d r"]) -> float:
     Source: Higham, "Accuracy and Stability of Numerical Algorithms" (2002), ch. 8 and 10.
     """
     spread = np.abs(lower_factor(m)).T @ np.abs(factor)
-    return float(4.0 * len(m) * np.finfo(np.float64).eps * np.sum(spread**2))
+    terms = 4.0 * len(m) + factor.shape[1]
+    return float(terms * np.finfo(np.float64).eps * np.sum(spread**2))
 
 
 def _degree(criterion: Criterion, m: Matrix, factor: Float[np.ndarray, "d r"]) -> float | None:
