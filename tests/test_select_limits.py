@@ -209,6 +209,9 @@ WRONG = {
     "two values": (["--group-column", "mood", "--share", "sad=0.2:"], "has 'glad' and 'sad'"),
     "no room": (["--per-prompt", "1", "--budget", "25"], "must leave room for the budget"),
     "no file": (["--must", "no.txt"], "no.txt: No such file"),
+    "no tolerance": (["--tolerance", "nan"], "tolerance must be a share from 0 to 1; got nan"),
+    "any tolerance": (["--tolerance", "inf"], "tolerance must be a share from 0 to 1; got inf"),
+    "less than exact": (["--tolerance", "-1"], "tolerance must be a share from 0 to 1; got -1"),
     "kernel": (["--kernel", "abacus"], "kernel must be one of numpy, torch, tiles"),
 }  # fmt: skip
 

@@ -86,10 +86,12 @@ def test_all_is_random_until_the_fit_convinces_and_half_of_it_after() -> None:
         assert batch.random == (20 if believed else 40)
         said = {"criterion": "signal", "random_picked": batch.random, "picked": 40, "budget": 40}
         said |= dict.fromkeys(("candidate_pairs", "controls", "predicted_gap"), 0)
-        said |= {"random_predicted_gap": 0, "labels_random_would_need": 50, "certificate": None}
+        said |= {"random_predicted_gap": 1, "labels_random_would_need": 50, "certificate": None}
         message = batch_message(said | {"batch_file": ""})
         assert ("random would need" in message) is believed
         assert ("all at random (no fit" in message) is not believed
+        worse = batch_message(said | {"batch_file": "", "predicted_gap": 2})
+        assert ("random of as many labels is as good" in worse) is believed
         assert len(np.unique(rest.keys(batch.pairs))) == 40
         margins = np.abs(beta * rest.differences(batch.pairs) @ theta)
         assert bool(margins[20:].mean() > 2 * margins[:20].mean()) is believed

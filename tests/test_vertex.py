@@ -121,18 +121,33 @@ def test_a_group_that_is_full_has_its_own_price(others, most, taken, inside, out
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 3))
-def test_what_is_sorted_out_is_dominated_often_enough(seed: int, most: int, repeats: int) -> None:
+@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 3), st.booleans())
+def test_what_is_sorted_out_is_dominated_often_enough(
+    seed: int, most: int, repeats: int, shares: bool
+) -> None:
+    """Where a group must get its share, by pairs of the same cost."""
     rng = np.random.default_rng(seed)
     n = int(rng.integers(0, 25))
     prompt = rng.integers(0, 3, n)
     scores, costs = rng.integers(0, 4, n).astype(float), rng.integers(1, 4, n).astype(float)
     keys = rng.permutation(n).astype(np.int64)
-    limits = Limits(per_prompt=most, repeats=repeats)
+    groups = Groups(("a",), np.zeros(3, np.int64), np.full(1, 0.2), np.ones(1)) if shares else None
+    limits = Limits(per_prompt=most, repeats=repeats, groups=groups)
     kept = undominated(prompt, scores, costs, keys, limits)
     for p in range(n):
         worth = (scores > scores[p]) | ((scores == scores[p]) & (keys < keys[p]))
-        better = worth & (costs <= costs[p]) & (prompt == prompt[p])
+        cheap = costs == costs[p] if shares else costs <= costs[p]
+        better = worth & cheap & (prompt == prompt[p])
         assert kept[p] or repeats * np.count_nonzero(better) >= most
     for x in np.unique(prompt):
         assert kept[prompt == x].any()
+
+
+def test_a_dear_pair_may_be_what_reaches_a_least_share() -> None:
+    """One label a prompt; the cheap pair is worth as much, and leaves the group short."""
+    space = PairSpace(np.eye(3, dtype=np.float32), np.array([0, 3]))
+    groups = Groups(("a",), np.zeros(1, np.int64), np.array([0.2]), np.array([0.5]))
+    limits = Limits(per_prompt=1, row_costs=np.array([0.25, 0.25, 1.0]), groups=groups)
+    vertex = best_counts(candidates_of(space, all_pairs(space), limits), np.zeros(3), 4.0, limits)
+    assert vertex.short == 0.0 or vertex.counts @ [0.5, 1.25, 1.25] >= 0.8 - 1e-9
+    assert np.isfinite(vertex.bound)

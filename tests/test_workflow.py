@@ -17,7 +17,10 @@ from cli import fails, ok, pool_rows, write_jsonl
 from whichpairs.cli.main import STAGES, main
 from whichpairs.design.baselines import random_pairs
 from whichpairs.pool.pool import pair_id
+from whichpairs.pool.read import Columns
+from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.select import Desk, SelectSettings
+from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import workspace
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -54,6 +57,16 @@ def run(tmp_path: Path, capsys) -> Path:
     assert (found["prompts"], found["completions"], found["duplicates_merged"]) == (20, 120, 9)
     ok(capsys, "features", "--run", run, "--method", "text", "--dim", 20)
     return run
+
+
+def test_rows_that_are_not_by_prompt_are_put_together_and_that_is_said(tmp_path: Path) -> None:
+    rows = pool_rows(20, 6)
+    for name, some in (("as it is", rows), ("mixed", rows[::2] + rows[1::2])):
+        source = write_jsonl(tmp_path / f"{name}.jsonl", some)
+        said = import_pool(str(source), tmp_path / name, Columns(scores=("score",)))
+        assert ("go by pool/completions.parquet" in said.message) == (name == "mixed")
+        assert (said.result["moved"] > 0) == (name == "mixed")
+        assert "score (a column of the pool)" in status(tmp_path / name).message
 
 
 def batch_rows(found: dict) -> list[dict]:

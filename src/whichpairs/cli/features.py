@@ -27,7 +27,12 @@ def command(
     model: Annotated[
         str | None, typer.Option(help="Model: a language model's, or a sentence embedder's.")
     ] = None,
-    file: Annotated[Path | None, typer.Option(help="A .npy, one row a completion.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .npy, one row a completion, in the order of RUN/pool/completions.parquet."
+        ),
+    ] = None,
     parameters: Annotated[
         str, typer.Option(help="For gradient: all, last-layer (the output head) or lora.")
     ] = "all",

@@ -2,6 +2,8 @@
 
 Where a prompt takes c labels at most and a pair k, a pair that ⌈c/k⌉ others of its prompt dominate can
 give its labels to one of them: that breaks no limit, as long as limits a completion are not among them.
+Where a group must get a least share of the budget, what costs less is no better: there only pairs of
+the same cost dominate.
 """
 
 import numpy as np
@@ -34,7 +36,11 @@ def undominated(
     order = np.lexsort((keys, -scores, costs, prompt))
     rank = np.empty(len(keys), np.int64)
     rank[np.lexsort((-keys, scores))] = np.arange(1, len(keys) + 1)
-    _, place = np.unique(prompt, return_inverse=True)
+    apart = np.diff(prompt[order]) > 0
+    if limits.groups is not None and (limits.groups.least > 0.0).any():
+        apart |= np.diff(costs[order]) > 0.0
+    place = np.empty(len(keys), np.int64)
+    place[order] = np.concatenate([[0], np.cumsum(apart)])[: len(keys)]
     level = rank + place * (len(keys) + 1)  # later prompts start above all earlier ones
     left, kept[:] = order, False
     for _ in range(layers):

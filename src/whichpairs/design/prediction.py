@@ -68,7 +68,7 @@ def random_outlook(
     values = np.array([criterion.value(base + m) for m in sums])
     at, mean = budget, float(values.mean())
     error = float(values.std(ddof=1) / np.sqrt(draws)) if draws > 1 else float("nan")
-    if mean <= target:
+    if mean - target <= 1e-9 * abs(target):
         return RandomOutlook(mean, error, budget, most)
     while at < most:
         step = min(max(int(at * GROWTH), at + 1), most)

@@ -81,6 +81,12 @@ class Pool:
             for r in rows
         ]
 
+    @property
+    def numeric(self) -> list[str]:
+        """The names of the completions' numeric columns."""
+        kinds = self.completions.schema.items()
+        return [name for name, kind in kinds if kind.is_numeric() and name not in {"weight"}]
+
     def numbers(self, column: str, beside: Sequence[str] = ()) -> np.ndarray:
         """A numeric column of the completions (float64).
 
@@ -90,11 +96,7 @@ class Pool:
         Raises:
             UserError: there is none of that name, or it is not numeric.
         """
-        numeric = [
-            name
-            for name, kind in self.completions.schema.items()
-            if kind.is_numeric() and name not in {"weight"}
-        ]
+        numeric = self.numeric
         if column not in numeric:
             raise UserError(
                 "the score column must be a numeric column of the pool",

@@ -37,7 +37,8 @@ class PoolTables:
         pairs: ``prompt_id, chosen_id, rejected_id``: one row for each input row with a winner.
         ties: ``prompt_id, first_id, second_id``: one row for each input row without.
         counts: ``rows_read, prompts, completions, duplicates_merged, single_completion_prompts,
-            identical_pairs_dropped, empty_pairs_dropped, ties, group_conflicts``.
+            identical_pairs_dropped, empty_pairs_dropped, ties, group_conflicts, moved`` (completions that
+            are not where the input has them, for prompts are put together).
     """
 
     prompts: pl.DataFrame
@@ -85,6 +86,7 @@ def build_tables(rows: Rows, columns: Columns) -> PoolTables:
         "empty_pairs_dropped": len(rows.empty_pairs),
         "ties": len(ties),
         "group_conflicts": conflicts,
+        "moved": int(np.count_nonzero(order != np.arange(len(order)))),
     }
     return PoolTables(prompts, table[order.tolist()], pairs, ties, counts)
 

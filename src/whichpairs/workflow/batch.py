@@ -85,7 +85,10 @@ def batch_message(r: dict[str, Any]) -> str:
     needs = r["labels_random_would_need"]
     learns = r["criterion"] != "random" and r["random_picked"] != labels_of(r)
     if learns and (needs or not r.get("limits")):
-        text += f"; random would need {needs} labels" if needs else "; random cannot get there"
+        if r["random_predicted_gap"] <= r["predicted_gap"]:
+            text += "; random of as many labels is as good"
+        else:
+            text += f"; random would need {needs} labels" if needs else "; random cannot get there"
     if r["certificate"] is not None:
         of = BEST.get(r["criterion"], "best possible batch")
         text += f"; at most {100 * r['certificate']:.2g} % from the {of}"

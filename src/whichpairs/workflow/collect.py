@@ -101,6 +101,12 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
         message += _aside(
             r, "single_completion_prompts", "prompts with one completion: never picked"
         )
+        message += _aside(
+            r,
+            "moved",
+            "of them moved, to put each prompt's together: rows of a feature file go by "
+            "pool/completions.parquet",
+        )
         message += f" {labels} labels came with them." if labels else ""
     return Outcome(message, r, before, run.root / "pool")
 

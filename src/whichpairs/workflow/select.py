@@ -105,6 +105,8 @@ class SelectSettings:
             )
         if self.kernel not in (None, *KERNELS):
             raise UserError(f"kernel must be one of {', '.join(KERNELS)}", f"got {self.kernel!r}")
+        if not 0.0 <= self.tolerance <= 1.0:
+            raise UserError("tolerance must be a share from 0 to 1", f"got {self.tolerance}")
         self._check_budget()
         for name in ("controls", "passes", "threads"):
             least = 0 if name == "controls" else 1

@@ -43,7 +43,8 @@ def _lines(space: Workspace, facts: dict[str, Any]) -> list[tuple[str, str]]:
     pool = facts["pool"]
     lines = [("run", f"{facts['run']} (beta {facts['beta']:g}, seed {facts['seed']})")]
     lines.append(("pool", _pool_line(pool, facts["unfinished_pool"])))
-    lines.append(("scores", ", ".join(facts["scores"]) or "none"))
+    columns = [f"{name} (a column of the pool)" for name in space.pool.numeric] if pool else []
+    lines.append(("scores", ", ".join([*facts["scores"], *columns]) or "none"))
     lines.append(("features", "; ".join(_feature_lines(space, facts["features"])) or "none"))
     batches = [_batch_line(space, b) for b in facts["batches"]]
     if (space.run.root / "batches.partial").is_dir():
