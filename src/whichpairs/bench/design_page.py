@@ -278,7 +278,7 @@ def _greedy(rows: list[Row]) -> str:
     return f"""## Against greedy designs
 
 D-optimal, on the same pool in memory, same threads, a ridge of 10⁻² (less, and greedy's float32 gains lose their digits in the first picks): Guo et al.'s accelerated greedy (arXiv:1901.06080), vectorised and blocked
-(`bench/greedy.py`), 1 000 picks at a size that takes it about six minutes, and 10 000 at one that takes two; ours makes one pass. Our certificate is the D-efficiency's. R's OptimalDesign is on CRAN only,
+(`bench/greedy.py`), 1 000 and 10 000 picks, at sizes that take it four to six minutes here; ours makes one pass. Our certificate is the D-efficiency's. R's OptimalDesign is on CRAN only,
 which this workplace does not reach ({r_here}): not measured.
 
 {table}"""
