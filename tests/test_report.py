@@ -248,7 +248,7 @@ def plain_gap(space: Workspace, batches: list[str]) -> float:
         covariances.append((x - w @ x).T @ np.diag(w) @ (x - w @ x))
         squares += [(x[i] - x[j]) @ (x[i] - x[j]) for i in range(len(x)) for j in range(i)]
     m = np.eye(phi.shape[1]) * beta**2 * np.mean(squares) / 1.5**2
-    for row in (row for name in batches for row in space.batches[name] if not row["control"]):
+    for row in (row for name in batches for row in space.picked(name)):
         z = phi[pool.row_of[row["id_a"]]] - phi[pool.row_of[row["id_b"]]]
         m += beta**2 / 4 * np.outer(z, z)
     return beta / 2 * np.trace(np.mean(covariances, axis=0) @ np.linalg.inv(m))

@@ -73,6 +73,20 @@ def batch_rows(found: dict) -> list[dict]:
     return [json.loads(line) for line in Path(found["batch_file"]).read_text().splitlines()]
 
 
+def test_labellers_cannot_tell_controls_from_the_others(run: Path, capsys) -> None:
+    found = ok(capsys, "select", "--run", run, "--budget", 60, "--controls", 20)
+    rows = batch_rows(found)
+    assert {key for row in rows for key in row} == ROW
+    with workspace(run) as space:
+        picked = {row["pair_id"] for row in space.picked("001")}
+        held = set(space.pool.prompts.filter(space.pool.prompts["holdout"])["prompt_id"])
+    places = [k for k, row in enumerate(rows) if row["prompt_id"] in held]
+    assert picked == {row["pair_id"] for row in rows if row["prompt_id"] not in held}
+    assert len(places) == 20
+    # 20 places of 80: their mean is 39.5 ± 4.5 where they are drawn; at the end it is 69.5.
+    assert abs(sum(places) / 20 - 39.5) < 13.5
+
+
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_batches_hold_only_what_may_be_picked(criterion: str, run: Path, capsys) -> None:
     seen: set[str] = set()
@@ -88,7 +102,8 @@ def test_batches_hold_only_what_may_be_picked(criterion: str, run: Path, capsys)
         for row in rows:
             assert set(row) >= ROW
             assert row["completion_a"] != row["completion_b"]
-            assert (row["prompt_id"] in held) == row["control"]
+        # Until 2026-11 each row said whether it is a control, and these stood last: whoever labels knew.
+        assert sum(row["prompt_id"] in held for row in rows) == 5
         ids = {row["pair_id"] for row in rows}
         assert len(ids) == budget + 5
         assert not ids & seen

@@ -162,15 +162,14 @@ def _filled(ends: set[int]) -> list[int]:
 
 
 def picked_rows(space: Workspace, batch: str, *, repeated: bool = False) -> np.ndarray:
-    """Rows of a batch's pairs in pool order, controls left out, (n, 2).
+    """Rows of a batch's pairs, each in pool order, controls left out, (n, 2).
 
     Args:
         repeated: a pair as often as it is to be labelled.
     """
     ids = [
         (row["id_a"], row["id_b"])
-        for row in space.batches[batch]
-        if not row["control"]
+        for row in space.picked(batch)
         for _ in range(row.get("labels", 1) if repeated else 1)
     ]
     rows = [sorted(space.pool.rows(both)) for both in ids]

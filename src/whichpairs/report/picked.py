@@ -141,7 +141,7 @@ def _lengths(facts: Facts, name: str, found: Choice) -> Figure:
 
 
 def _groups(facts: Facts, name: str, found: Choice) -> list[tuple[str, list[Pair]]]:
-    rows = [row for row in facts.space.batches[name] if not row["control"]]
+    rows = facts.space.picked(name)
     labels: dict[str, list[Label]] = {}
     for label in facts.space.labels:
         labels.setdefault(label.pair_id, []).append(label)

@@ -9,13 +9,14 @@ from whichpairs.design.space import Rows
 from whichpairs.pool.pool import Pool, pair_id
 
 
-def batch_rows(pool: Pool, pairs: Rows, *, control: bool, seed: int) -> list[dict[str, Any]]:
-    """Pairs as batch rows, in the order of the pool; which completion stands as A is a coin of
-    seed and pair. One that is to be labelled k > 1 times stands there once, with ``labels`` k.
+def batch_rows(pool: Pool, pairs: Rows, *, seed: int) -> list[dict[str, Any]]:
+    """Pairs as batch rows, in an order drawn from seed and pair alone; which completion stands as A is
+    another coin of the two. One that is to be labelled k > 1 times stands there once, with ``labels``
+    k. Nothing in a row, nor its place, tells controls from the others: whoever labels is to treat all
+    alike, and half a batch is a fair half.
 
     Args:
         pairs: as often as they are to be labelled, (n, 2).
-        control: whether the pairs are of held-out prompts, never to be fitted.
     """
     texts = pool.completions["completion"]
     unique, labels = np.unique(np.sort(pairs, axis=1), axis=0, return_counts=True)
@@ -35,11 +36,12 @@ def batch_rows(pool: Pool, pairs: Rows, *, control: bool, seed: int) -> list[dic
                 "id_a": pool.ids[a],
                 "id_b": pool.ids[b],
                 "weight": 1.0,
-                "control": control,
                 **({"labels": times} if times > 1 else {}),
             }
         )
-    return rows
+    return sorted(
+        rows, key=lambda row: hashlib.sha256(f"order:{seed}:{row['pair_id']}".encode()).digest()
+    )
 
 
 _WHY_RANDOM = {

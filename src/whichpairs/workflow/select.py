@@ -379,8 +379,7 @@ class Desk:
         path = run.root / "batches" / name / "pairs.jsonl"
         result = {**result, "batch": name, "batch_file": str(path)}
         pool = self.space.pool
-        rows = batch_rows(pool, picked, control=False, seed=self.seed)
-        rows += batch_rows(pool, controls, control=True, seed=self.seed)
+        rows = batch_rows(pool, np.concatenate([picked, controls]), seed=self.seed)
 
         def make(folder: Path) -> dict[str, Any]:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -102,6 +102,15 @@ class Workspace:
         except (OSError, ValueError) as error:
             raise UserError("a batch file must be whole", f"{path}: {error}") from None
 
+    def picked(self, batch: str) -> list[dict[str, Any]]:
+        """The pairs of a batch without its controls, which are those of held-out prompts.
+
+        (The file does not say which they are: whoever labels is not to know.)
+        """
+        pool = self.pool
+        held = [pool.holdout[pool.prompt_of[pool.row_of[r["id_a"]]]] for r in self.batches[batch]]
+        return [row for row, out in zip(self.batches[batch], held, strict=True) if not out]
+
     @cached_property
     def known_pairs(self) -> dict[str, tuple[str, str, str]]:
         """For every pair ever asked: ``(batch, id_a, id_b)``."""
