@@ -481,7 +481,7 @@ def test_hh_dialogues_that_part_early_are_an_error(tmp_path: Path) -> None:
         ("a.csv", b"prompt,completion\n", "at least one row"),
         ("a.jsonl", b'{"prompt": "P"}\n{"prompt": \n', "line 2 of"),
         ("a.jsonl", b"[" * 100_000, "nested too deeply"),
-        ("a.json", b'{"prompt": 1}\n{"prompt": 2}', "give it the suffix .jsonl"),
+        ("a.json", b'{"prompt": 1}\n{"prompt": 2}', "must have the column 'completion'"),
         ("a.json", b'{"rows": []}', 'or {"data": [...]}'),
         ("a.json", b'[{"prompt": "P", "completion": "a"}, 7]', "row 2 of"),
         ("a.jsonl", b'{"a": 1}\n{"b": "\xff"}', "line 2 holds the byte 0xff"),
@@ -570,7 +570,7 @@ def test_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", offline)
     message = complaint("org/name")
     assert "org/name must be a file here or a data set on the hub" in message
-    assert "ConnectionError: Couldn't reach the Hub" in message
+    assert message.endswith("datasets says: Couldn't reach the Hub")  # no Python exception's name
     assert "trace" not in message
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'whichpairs\[hub\]'"):

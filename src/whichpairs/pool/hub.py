@@ -54,7 +54,7 @@ def _datasets() -> Any:
 
 def _failed(rule: str, error: Exception) -> UserError:
     reason = str(error).strip().partition("\n")[0] or "no reason given"
-    return UserError(rule, f"datasets says: {type(error).__name__}: {reason}")
+    return UserError(rule, f"datasets says: {reason}")
 
 
 def _table(data: Any, split: str, name: str) -> Source:

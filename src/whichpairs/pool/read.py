@@ -123,6 +123,13 @@ def pool_from_samples(
 
 def _load(name: str) -> Source:
     """The rows of whatever `name` names."""
+    source = _open(name)
+    if source.odd:
+        raise source.odd[0].error
+    return source
+
+
+def _open(name: str) -> Source:
     base, _, split = name.rpartition(":") if ":" in name else (name, "", "")
     if os.path.isfile(name):
         return load_file(Path(name))

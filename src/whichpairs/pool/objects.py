@@ -1,0 +1,220 @@
+"""JSON as programs write it: one object a line, a list, pandas' forms, objects one after another."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from whichpairs.errors import UserError
+from whichpairs.pool.decode import STRAY
+from whichpairs.pool.source import OddRow, Source, show
+
+WELL_FORMED, UNICODE = "JSON must be well-formed", "JSON strings must be Unicode"
+DEEP = "it is nested too deeply"
+AN_OBJECT = "every row must be a JSON object"
+
+
+def read_objects(text: str, name: str) -> Source:
+    """The rows of a JSON text of any of these forms, whatever the file is called.
+
+    One object a line; a list of objects; ``{"data": [...]}``; what pandas' ``to_json`` writes
+    (by columns, by index, ``split``); objects one after another over several lines.
+
+    Raises:
+        UserError: it is none of them, or is cut short.
+    """
+    if not text.strip():
+        return Source(name, {}, ())
+    lines = text.split("\n") if "\n" in text else text.split("\r")
+    first = next(line for line in lines if line.strip())
+    alone = sum(1 for line in lines if line.strip()) == 1
+    if not alone and first.lstrip().startswith("{") and not _cut(first):
+        return _from_lines(lines, name)
+    try:
+        whole = _parse(text)
+    except _NotJsonError as error:
+        if error.extra:
+            return _stream(text, name)
+        if not alone and any(map(_is_object, lines[1:20])):  # the first line is the broken one
+            return _from_lines(lines, name)
+        if error.rule == WELL_FORMED and error.reason != DEEP and _cut(text):
+            raise UserError(
+                f"{name} must be whole",
+                "its JSON stops before its end: the file is cut short",
+                "write or fetch it again",
+            ) from None
+        raise UserError(error.rule, f"{name}: {error.reason}", _remedy(text, name)) from None
+    return _from_whole(whole, name, lines.index(first) + 1 if alone else None)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(_parse(line), dict)
+    except _NotJsonError:
+        return False
+
+
+def _cut(text: str) -> bool:
+    """Whether a JSON text stops before its brackets close."""
+    depth, inside, escaped = 0, False, False
+    for c in text:
+        if escaped:
+            escaped = False
+        elif inside:
+            escaped = c == "\\"
+            inside = c != '"'
+        elif c == '"':
+            inside = True
+        else:
+            depth += (c in "[{") - (c in "]}")
+    return depth > 0 or inside
+
+
+def _remedy(text: str, name: str) -> str:
+    if text.lstrip()[:1] in "[{":
+        return "write it again, e.g. one JSON object a line"
+    return "give it the suffix .csv if it is a table with a delimiter"
+
+
+class _NotJsonError(Exception):
+    def __init__(self, rule: str, reason: str, extra: bool = False) -> None:
+        self.rule, self.reason, self.extra = rule, reason, extra
+
+
+def _parse(text: str) -> Any:
+    """One JSON value whose strings are Unicode."""
+    stray = None if text.isascii() else STRAY.search(text)
+    if stray:
+        byte = ord(stray[0]) - 0xDC00
+        raise _NotJsonError("the text must be UTF-8", f"the byte 0x{byte:02x}, which is no UTF-8")
+    try:
+        value = json.loads(text)
+        if "\\u" in text:  # an escape can smuggle in half a surrogate pair, which no file can hold
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
+    except UnicodeEncodeError:
+        raise _NotJsonError(UNICODE, "half a surrogate pair (\\ud800 …)") from None
+    except RecursionError:
+        raise _NotJsonError(WELL_FORMED, DEEP) from None
+    except ValueError as error:
+        raise _NotJsonError(WELL_FORMED, str(error), str(error).startswith("Extra data")) from None
+
+
+def _from_lines(lines: list[str], name: str) -> Source:
+    """One object a line; a line that is none is odd, but the last, cut short, is a broken file."""
+    rows, numbers, odd = list[Any](), list[int](), list[OddRow]()
+    for number, line in enumerate(lines, start=1):
+        if not line or line.isspace():
+            continue
+        where = f"line {number} of {name}"
+        try:
+            value = _parse(line)
+        except _NotJsonError as error:
+            if number == len(lines) and _cut(line):
+                raise UserError(
+                    WELL_FORMED,
+                    f"{where}: it stops in the middle: the file is cut short",
+                    "write or fetch it again",
+                ) from None
+            received = f"{where} holds {error.reason}"
+            received = received if error.rule != WELL_FORMED else f"{where}: {error.reason}"
+            odd.append(OddRow(number, error.rule, received))
+            continue
+        if isinstance(value, dict):
+            rows.append(value)
+            numbers.append(number)
+        else:
+            odd.append(OddRow(number, AN_OBJECT, f"{where} is {show(value)}"))
+    return _columns(rows, Source(name, {}, numbers, "line", odd=tuple(odd)))
+
+
+def _stream(text: str, name: str) -> Source:
+    """Objects one after another, each over several lines (what ``jq .`` prints)."""
+    decoder, rows, numbers, at = json.JSONDecoder(), list[Any](), list[int](), 0
+    while True:
+        at += len(text[at:]) - len(text[at:].lstrip()) if text[at : at + 1].isspace() else 0
+        if at >= len(text):
+            return _listed(rows, numbers, name, "line")
+        line = text.count("\n", 0, at) + 1
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            reason = str(error) if isinstance(error, ValueError) else DEEP
+            raise UserError(WELL_FORMED, f"line {line} of {name}: {reason}") from None
+        rows.append(value)
+        numbers.append(line)
+
+
+def _from_whole(data: Any, name: str, line: int | None) -> Source:
+    """The rows that one JSON value holds (`line`: where it stands alone on a line)."""
+    if isinstance(data, list):
+        return _listed(data, range(1, len(data) + 1), name)
+    if not isinstance(data, dict):
+        raise UserError(
+            f"{name} must hold JSON objects, one a line or in a list", f"got {show(data)}"
+        )
+    if isinstance(data.get("data"), list):
+        if isinstance(data.get("columns"), list):  # pandas, orient="split"
+            names = [str(column) for column in data["columns"]]
+            whole = [dict(zip(names, cells, strict=False)) for cells in data["data"]]
+            return _listed(whole, range(1, len(whole) + 1), name)
+        return _listed(data["data"], range(1, len(data["data"]) + 1), name)
+    table = _pandas(data)
+    if table is not None:
+        return table_of(table, name)
+    inner = next((k for k, v in data.items() if _of_objects(v)), None)
+    if len(data) <= 2 and inner in {"rows", "examples", "instances", "records", "items"}:
+        raise UserError(
+            f'{name} must hold a list of objects, or {{"data": [...]}}',
+            f"its rows are under {show(inner)}",
+            f"take them out with: jq -c '.{inner}[]' FILE > rows.jsonl",
+        )
+    if len(data) == 1 and isinstance(next(iter(data.values())), list):
+        raise UserError(
+            f'{name} must hold a list of objects, or {{"data": [...]}}',
+            f"got {show(data)}",
+            "write one JSON object a line",
+        )
+    return _columns([data], Source(name, {}, [line or 1], "line" if line else "row"))
+
+
+def _of_objects(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+
+
+def _pandas(data: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """What ``DataFrame.to_json()`` writes: values by column and index, or by index and column."""
+    values = list(data.values())
+    if not values or not all(isinstance(v, dict) and v for v in values):
+        return None
+    keys = list(values[0])
+    if all(k.isdigit() for k in keys) and all(list(v) == keys for v in values):
+        return [{column: data[column][key] for column in data} for key in keys]
+    return values if all(k.isdigit() for k in data) else None
+
+
+def table_of(rows: list[dict[str, Any]], name: str) -> Source:
+    """Objects as a table, numbered from 1."""
+    return _columns(rows, Source(name, {}, range(1, len(rows) + 1)))
+
+
+def _listed(data: Any, numbers: Any, name: str, unit: str = "row") -> Source:
+    rows, kept, odd = list[Any](), list[int](), list[OddRow]()
+    for number, value in zip(numbers, data, strict=True):
+        if isinstance(value, dict):
+            rows.append(value)
+            kept.append(number)
+        else:
+            odd.append(OddRow(number, AN_OBJECT, f"{unit} {number} of {name} is {show(value)}"))
+    return _columns(rows, Source(name, {}, kept, unit, odd=tuple(odd)))
+
+
+def _columns(rows: list[Any], empty: Source) -> Source:
+    names = dict.fromkeys(_keys(rows))
+    columns: dict[str, list[Any] | pl.Series] = {n: [row.get(n) for row in rows] for n in names}
+    return Source(empty.name, columns, empty.numbers, empty.unit, odd=empty.odd)
+
+
+def _keys(rows: list[Any]) -> Iterator[str]:
+    return (key for row in rows for key in row)
