@@ -434,13 +434,16 @@ def test_a_bad_list_is_named(tmp_path: Path, name: str) -> None:
     assert all(part in message for part in wanted), message
 
 
-PAIR = {"prompt": "P", "chosen": "a", "rejected": "b", "won": 1}
+PAIR = {"prompt": "P", "chosen": "a", "rejected": "b", "won": 2}
 PAIR_MISTAKES = {
     "null side": (PAIR | {"rejected": None}, {}, ["'rejected' is null", "line 2"]),
     "text and chat": (PAIR | {"chosen": [USER, REPLY]}, {}, ["both lists", "line 2"]),
-    "no such label": (PAIR | {"won": 3}, {"label": "won"}, ["label must be 1", "is 3", "line 2"]),
-    "null label": (PAIR | {"won": None}, {"label": "won"}, ["'won' is null", "line 2"]),
-    "true as label": (PAIR | {"won": True}, {"label": "won"}, ["'won' is True", "line 2"]),
+    "no such label": (
+        PAIR | {"won": 3},
+        {"label": "won"},
+        ["in one way", "'3' (line 2)", "2=a,3=b"],
+    ),
+    "true as label": (PAIR | {"won": True}, {"label": "won"}, ["'True' (line 2)"]),
     "score of pairs": (PAIR, {"scores": ("won",)}, ["pairs", "'won'"]),
     "null prompt": (PAIR | {"prompt": None}, {}, ["'prompt' is null", "line 2"]),
     "no reply": (

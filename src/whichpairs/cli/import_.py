@@ -32,7 +32,12 @@ def command(
         str, typer.Option(help="Two columns of a labelled pair, the preferred one first.")
     ] = "chosen,rejected",
     label_column: Annotated[
-        str | None, typer.Option(help="Column that says which is preferred: 1, 2, or 0 for a tie.")
+        str | None,
+        typer.Option(help="Column that says which is preferred: 1, 2, or 0 for a tie; words."),
+    ] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(help="What its values mean, if not that: VALUE=a,VALUE=b,VALUE=tie or skip."),
     ] = None,
     holdout: Annotated[
         float, typer.Option(help="Share of the prompts set aside for evaluation, 0 to below 1.")
@@ -54,6 +59,7 @@ def command(
         weight=weight_column,
         pair=_two(pair_columns),
         label=label_column,
+        label_map=label_map,
     )
     show(import_pool(file, run, columns, holdout=holdout, beta=beta, seed=seed), json_)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whichpairs.errors import UserError
+from whichpairs.pool.conventions import Answers, understand_answers
 from whichpairs.pool.messages import (
     Messages,
     Prompt,
@@ -18,7 +19,6 @@ from whichpairs.pool.sources import Source, no_column, show
 
 LAST_TURN = "\n\nAssistant:"
 """Where Anthropic's HH dialogues (one string, the prompt included) hand over to the completion."""
-WINNER = {"1": 0, "2": 1, "0": None, "tie": None}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Columns:
         scores: numbers, one a completion.
         weight: π_ref's weight of a completion, > 0; None: its multiplicity.
         pair: where there is no completion column, the two that hold a pair; the first is preferred.
-        label: which of `pair` is preferred: 1, 2, or 0 for a tie; None: always the first.
+        label: which of `pair` is preferred, as `conventions` reads it; None: always the first.
+        label_map: what the values of `label` mean, e.g. ``0=a,1=b``; see `conventions.label_map`.
     """
 
     prompt: str = "prompt"
@@ -45,6 +46,7 @@ class Columns:
     weight: str | None = None
     pair: tuple[str, str] = ("chosen", "rejected")
     label: str | None = None
+    label_map: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Rows:
         text: the completion of every entry.
         pairs, ties: pairs of entries; in `pairs` the preferred one comes first.
         empty_pairs: rows whose pair lacks a text on one side or both.
+        answers: the label column, where there is one.
     """
 
     source: Source
@@ -70,6 +73,7 @@ class Rows:
     pairs: list[tuple[int, int]] = field(default_factory=list)
     ties: list[tuple[int, int]] = field(default_factory=list)
     empty_pairs: list[int] = field(default_factory=list)
+    answers: Answers | None = None
 
     def where(self, entry: int) -> str:
         """Where an entry stands, e.g. ``row 3 of pool.json, completion 2``."""
@@ -142,37 +146,42 @@ def _text(value: Any, prompt: Any, column: str, where: str) -> str:
 
 def _pairs(source: Source, columns: Columns) -> Rows:
     first, second = (source.values(name) for name in columns.pair)
-    labels = source.values(columns.label) if columns.label else ["1"] * len(first)
+    said = _answers(source, columns)
+    choices = said.choices if said else ["a"] * len(first)
     if columns.prompt in source.columns or columns.prompt != Columns.prompt:
         prompts = source.values(columns.prompt)
     else:
         prompts = [None] * len(first)
-    rows = Rows(source, "pair")
+    rows = Rows(source, "pair", answers=said)
     for row, sides in enumerate(zip(first, second, strict=True)):
         where = source.at(row)
-        winner = _winner(labels[row], columns.label or "", where)
         prompt, texts = _split(prompts[row], sides, source, columns, where)
         rows.prompts.append(prompt)
         entries = [rows.add(row, k, text) for k, text in enumerate(texts) if not blank(text)]
         if len(entries) < 2:
             rows.empty_pairs.append(row)
-        elif winner is None:
+        elif choices[row] == "tie":
             rows.ties.append((entries[0], entries[1]))
-        else:
-            rows.pairs.append((entries[winner], entries[1 - winner]))
+        elif choices[row] is not None:
+            first_won = choices[row] == "a"
+            rows.pairs.append((entries[not first_won], entries[first_won]))
     return rows
 
 
-def _winner(label: Any, column: str, where: str) -> int | None:
-    """0: the first is preferred; 1: the second; None: neither."""
-    whole = isinstance(label, float) and label.is_integer()
-    key = str(int(label) if whole else label).strip().lower()
-    if key not in WINNER:
-        raise UserError(
-            "a pair's label must be 1 (the first is preferred), 2 (the second) or 0 (a tie)",
-            f"{show(column)} is {show(label)} in {where}",
-        )
-    return WINNER[key]
+def _answers(source: Source, columns: Columns) -> Answers | None:
+    """The label column understood, where one is named."""
+    if columns.label is None:
+        if columns.label_map is not None:
+            raise UserError(
+                "--label-map says what the values of a label column mean",
+                "no column is named",
+                "pass --label-column NAME",
+            )
+        return None
+    values = source.values(columns.label)
+    return understand_answers(
+        values, columns.label, source.at, names=columns.pair, given=columns.label_map
+    )
 
 
 def _split(

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.pool.conventions import Answers
 from whichpairs.pool.rows import Columns, Rows
 from whichpairs.pool.sources import show
 from whichpairs.pool.values import merged_values
@@ -39,6 +40,7 @@ class PoolTables:
         counts: ``rows_read, prompts, completions, duplicates_merged, single_completion_prompts,
             identical_pairs_dropped, empty_pairs_dropped, ties, group_conflicts, moved`` (completions that
             are not where the input has them, for prompts are put together).
+        answers: how the label column was read, where there is one.
     """
 
     prompts: pl.DataFrame
@@ -46,6 +48,7 @@ class PoolTables:
     pairs: pl.DataFrame
     ties: pl.DataFrame
     counts: dict[str, int]
+    answers: Answers | None = None
 
 
 def build_tables(rows: Rows, columns: Columns) -> PoolTables:
@@ -88,7 +91,7 @@ def build_tables(rows: Rows, columns: Columns) -> PoolTables:
         "group_conflicts": conflicts,
         "moved": int(np.count_nonzero(order != np.arange(len(order)))),
     }
-    return PoolTables(prompts, table[order.tolist()], pairs, ties, counts)
+    return PoolTables(prompts, table[order.tolist()], pairs, ties, counts, rows.answers)
 
 
 def prompt_id(key: str) -> str:

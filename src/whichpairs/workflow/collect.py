@@ -38,7 +38,11 @@ def import_pool(
     prompts = hold_out(tables.prompts, holdout, seed)
     settings = {
         "source": str(source),
-        "columns": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(columns).items()},
+        "columns": {
+            k: list(v) if isinstance(v, tuple) else v
+            for k, v in vars(columns).items()
+            if k != "label_map" or v is not None
+        },
         "holdout": holdout,
         "seed": seed,
     }
@@ -65,7 +69,9 @@ def add_pool(
         )
         print_of = save_pool(folder, prompts, tables.completions, answers)
         counts = {**tables.counts, "held_out_prompts": int(prompts["holdout"].sum())}
-        return {**counts, "labels": len(answers), "beta": run.beta, "fingerprint": print_of}
+        read = {"label_column": tables.answers.words()} if tables.answers else {}
+        more = {"labels": len(answers), **read, "beta": run.beta, "fingerprint": print_of}
+        return {**counts, **more}
 
     content = {"content": _digest(prompts, tables)}
     old = run.record("pool")
@@ -108,6 +114,7 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
             "pool/completions.parquet",
         )
         message += f" {labels} labels came with them." if labels else ""
+        message += f" The label column: {r['label_column']}." if "label_column" in r else ""
     return Outcome(message, r, before, run.root / "pool")
 
 
