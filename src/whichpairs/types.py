@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+Message = dict[str, Any]
+"""A chat message: ``role``, ``content`` (a text, or None beside tool calls), and what it says more."""
 
 Choice = Literal["a", "b", "tie"]
 """Which of the two completions, in the order shown, was preferred."""
@@ -13,15 +16,18 @@ class Example:
     """One completion as a language model sees it.
 
     Attributes:
-        prompt: the prompt's text, or its chat messages as ``{"role", "content"}`` mappings.
-        completion: the completion's text (the assistant's last turn in a conversation).
+        prompt: the prompt's text, or its chat messages.
+        completion: the completion's text (the assistant's last turn in a conversation; tool calls
+            stand in it as JSON).
         finished: whether the completion ended by itself, so that an end-of-sequence token
             belongs to it; False where the sampler was stopped by its length limit.
+        message: the assistant's whole message where it says more than its content, else None.
     """
 
-    prompt: str | tuple[dict[str, str], ...]
+    prompt: str | tuple[Message, ...]
     completion: str
     finished: bool = True
+    message: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32
 
+from whichpairs.chat import spoken
 from whichpairs.errors import UserError
 from whichpairs.features.hidden import hidden_projection
 from whichpairs.features.store import WINDOW
@@ -146,4 +147,4 @@ def _text(example: Example, texts: Texts) -> str:
         return example.completion
     if isinstance(example.prompt, str):
         return example.prompt + example.completion
-    return "\n".join([*(m["content"] for m in example.prompt), example.completion])
+    return "\n".join([*map(spoken, example.prompt), example.completion])

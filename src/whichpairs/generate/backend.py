@@ -6,12 +6,12 @@ Nothing here needs torch: a pool that comes from a server needs none.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 from whichpairs.errors import UserError
 from whichpairs.types import Progress
 
-Prompt = str | Sequence[Mapping[str, str]]
+Prompt = str | Sequence[Mapping[str, Any]]
 """A prompt's text, or its chat messages as ``{"role", "content"}`` mappings."""
 
 

@@ -8,7 +8,7 @@ from whichpairs.generate.backend import Prompt, Sample, Sampling, cut_at
 from whichpairs.lm.encode import decode, encode_all, encode_prompt
 from whichpairs.lm.race import Sampling as Rules
 from whichpairs.lm.sampler import Drawn, draw
-from whichpairs.types import SILENT, Example, Progress
+from whichpairs.types import SILENT, Example, Message, Progress
 
 if TYPE_CHECKING:
     from whichpairs.lm.model import LanguageModel
@@ -140,5 +140,5 @@ def _without_end(lm: "LanguageModel", one: Drawn) -> Sequence[int]:
     return one.ids[:-1] if one.finished and one.ids[-1] in lm.eos_ids else one.ids
 
 
-def _record(prompt: Prompt) -> str | tuple[dict[str, str], ...]:
+def _record(prompt: Prompt) -> str | tuple[Message, ...]:
     return prompt if isinstance(prompt, str) else tuple(dict(message) for message in prompt)

@@ -5,17 +5,19 @@ whatever comes before it. For byte-level BPE that is exact: any cut of a text be
 cut between bytes. (A SentencePiece tokenizer may begin a completion with a blank of its own.)
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from whichpairs.chat import CALLS, spoken
 from whichpairs.errors import UserError
-from whichpairs.types import Example
+from whichpairs.types import Example, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Prompt = str | Sequence[Mapping[str, str]]
+Prompt = str | Sequence[Mapping[str, Any]]
 """A prompt's text, or its chat messages as ``{"role", "content"}`` mappings."""
 
 
@@ -61,8 +63,10 @@ def encode_all(
     texts = _tokens(tokenizer, [e.completion for e in examples], split_special=True)
     encoded = []
     for example, ids in zip(examples, texts, strict=True):
-        if isinstance(example.prompt, str):
+        calls = _calls(tokenizer, example)
+        if isinstance(example.prompt, str) or calls is not None:
             before, after = list[int](), [int(tokenizer.eos_token_id)]
+            ids = ids if calls is None else calls
         else:
             before, after = _around(tokenizer, example)
         whole = (*before, *ids, *(after if example.finished else []))
@@ -119,8 +123,8 @@ def decode(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[Sequence[int]]) -
     return [text.rstrip("\ufffd") for text in texts]
 
 
-def _key(prompt: str | tuple[dict[str, str], ...]) -> Any:
-    return prompt if isinstance(prompt, str) else tuple(tuple(sorted(m.items())) for m in prompt)
+def _key(prompt: str | tuple[Message, ...]) -> Any:
+    return prompt if isinstance(prompt, str) else (json.dumps(prompt, sort_keys=True),)
 
 
 def _tokens(
@@ -144,7 +148,7 @@ def _adds_bos(tokenizer: "PreTrainedTokenizerBase") -> bool:
 
 
 def _template(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[str, str]], generation: bool
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[str, Any]], generation: bool
 ) -> str:
     """The conversation as the model reads it."""
     if tokenizer.chat_template is None:
@@ -155,7 +159,7 @@ def _template(
         )
     from jinja2 import TemplateError
 
-    chat = [dict(m) for m in messages]
+    chat = [_for_template(tokenizer, m) for m in messages]
     try:
         text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=generation)
     except TemplateError as error:
@@ -163,6 +167,36 @@ def _template(
             "chat messages must be such as the model's chat template takes", f"it says: {error}"
         ) from error
     return str(text)
+
+
+def _for_template(tokenizer: "PreTrainedTokenizerBase", message: Mapping[str, Any]) -> Message:
+    """The message, with its calls as JSON in its content where the template knows of none."""
+    known = str(tokenizer.chat_template)
+    unknown = [key for key in CALLS if key in message and key not in known]
+    if not unknown:
+        return dict(message)
+    rest = {key: value for key, value in message.items() if key not in unknown}
+    return {**rest, "content": spoken(message, unknown)}
+
+
+def _calls(tokenizer: "PreTrainedTokenizerBase", example: Example) -> list[int] | None:
+    """Tokens of an assistant's whole message as the chat template writes it, without its end token.
+
+    None where the completion is a text alone, or the template does not show all of the message:
+    then the completion's text is taken, in which the rest stands as JSON.
+    """
+    message, known = example.message, str(tokenizer.chat_template)
+    if message is None or isinstance(example.prompt, str):
+        return None
+    if not all(key in known for key in message):
+        return None
+    prompt = _template(tokenizer, example.prompt, True)
+    whole = _template(tokenizer, (*example.prompt, message), False)
+    if not whole.startswith(prompt):
+        return None
+    (ids,) = _tokens(tokenizer, [whole[len(prompt) :]], split_special=False)
+    eos = int(tokenizer.eos_token_id)
+    return ids[: ids.index(eos)] if eos in ids else ids
 
 
 def _around(tokenizer: "PreTrainedTokenizerBase", example: Example) -> tuple[list[int], list[int]]:

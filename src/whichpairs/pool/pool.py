@@ -11,7 +11,10 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.types import Example
+from whichpairs.types import Example, Message
+
+MESSAGE = "assistant_message"
+"""The column of completions that are more than a text (there only where one is)."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,9 @@ class Pool:
 
     Attributes:
         prompts: ``prompt_id, prompt, messages, group, holdout``.
-        completions: ``completion_id, prompt_id, completion, weight, finished`` and further columns,
-            a prompt's completions contiguous and in the order of `prompts`.
+        completions: ``completion_id, prompt_id, completion, weight, finished``, where a completion
+            has tool calls ``assistant_message`` (canonical JSON or null), and further columns, a
+            prompt's completions contiguous and in the order of `prompts`.
         pairs: answers that came with the pool: ``prompt_id, chosen_id, rejected_id, tie``.
         fingerprint: 16 hex digits over ids, texts, weights and the held-out prompts.
     """
@@ -68,7 +72,7 @@ class Pool:
         """Rows of completion ids (int64)."""
         return np.fromiter((self.row_of[name] for name in ids), dtype=np.int64)
 
-    def messages(self, prompt: int) -> str | tuple[dict[str, str], ...]:
+    def messages(self, prompt: int) -> str | tuple[Message, ...]:
         """A prompt's chat messages, or its text where it is plain."""
         raw = self.prompts["messages"][prompt]
         return self.prompts["prompt"][prompt] if raw is None else tuple(json.loads(raw))
@@ -76,8 +80,14 @@ class Pool:
     def examples(self, rows: Iterable[int]) -> list[Example]:
         """Completions as a language model sees them."""
         text, finished = self.completions["completion"], self.completions["finished"]
+        whole = self.completions[MESSAGE] if MESSAGE in self.completions.columns else None
         return [
-            Example(self.messages(int(self.prompt_of[r])), text[int(r)], bool(finished[int(r)]))
+            Example(
+                self.messages(int(self.prompt_of[r])),
+                text[int(r)],
+                bool(finished[int(r)]),
+                json.loads(whole[int(r)]) if whole is not None and whole[int(r)] else None,
+            )
             for r in rows
         ]
 
@@ -111,9 +121,11 @@ def fingerprint(prompts: pl.DataFrame, completions: pl.DataFrame) -> str:
     digest = hashlib.sha256()
     for frame, names in (
         (prompts, ("prompt_id", "prompt", "messages", "holdout")),
-        (completions, ("completion_id", "completion", "weight", "finished")),
+        (completions, ("completion_id", "completion", "weight", "finished", MESSAGE)),
     ):
         for name in names:
+            if name == MESSAGE and name not in frame.columns:
+                continue
             digest.update(json.dumps(frame[name].to_list()).encode())
     return digest.hexdigest()[:16]
 

@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,15 @@ import polars as pl
 
 from whichpairs.errors import UserError
 from whichpairs.pool.hub import HUB_NAME, load_folder, load_hub
-from whichpairs.pool.messages import blank, prompt_of
-from whichpairs.pool.rows import Columns, understand
+from whichpairs.pool.messages import blank
+from whichpairs.pool.policy import MAX_BAD, check_odd
+from whichpairs.pool.rows import Columns, read_prompt_rows, understand
+from whichpairs.pool.shapes import arrange
 from whichpairs.pool.sources import SUFFIXES, Source, load_file, read_text, show
-from whichpairs.pool.tables import ImportedPair, PoolTables, build_tables
+from whichpairs.pool.tables import ImportedPair, PoolTables, build_tables, user_ids
+from whichpairs.pool.unread import unread_columns
+from whichpairs.pool.values import faults
+from whichpairs.types import Message
 
 __all__ = [
     "Columns",
@@ -27,7 +33,12 @@ __all__ = [
 ]
 
 
-def read_pool(path: str | Path, columns: Columns = Columns()) -> PoolTables:  # noqa: B008
+def read_pool(
+    path: str | Path,
+    columns: Columns = Columns(),  # noqa: B008
+    *,
+    max_bad: float = MAX_BAD,
+) -> PoolTables:
     """A pool from the user's file.
 
     Rows may hold (1) a prompt and a completion, (2) a prompt and a list of completions, with scores
@@ -37,34 +48,50 @@ def read_pool(path: str | Path, columns: Columns = Columns()) -> PoolTables:  # 
 
     Exact duplicates of a prompt's completion are merged: weights add up (without a weight column
     each row weighs 1), scores are averaged by weight, further columns are the first's. In pairs
-    (3) every completion weighs 1: being compared twice is not being sampled twice. A pair of two
-    equal texts is dropped, and so is one with an empty side; the texts stay in the pool, and
-    `PoolTables.counts` says how many.
+    (3) every completion weighs 1: being compared twice is not being sampled twice.
+
+    The shapes of `shapes.arrange` are brought to these. A pair of two equal texts is left out, and
+    so is one with an empty side (the texts stay), and an empty completion in a list. A row that
+    cannot be used is left out too, up to `max_bad`. `PoolTables.left_out` has them all.
 
     Args:
-        path: ``.jsonl``/``.ndjson``, ``.json`` (a list, or ``{"data": [...]}``), ``.parquet``,
-            ``.csv``, a folder of `datasets.save_to_disk` (``FOLDER`` or ``FOLDER:SPLIT``), or a
+        path: JSONL or JSON, Parquet, CSV (see `sources.load_bytes`), a folder of `datasets.save_to_disk` (``FOLDER`` or ``FOLDER:SPLIT``), or a
             name on the hub (``NAME`` or ``NAME:SPLIT``).
         columns: which columns hold what.
+        max_bad: the share of the rows that may be left out because they cannot be used, in [0, 1];
+            above 0 it is one row at least.
 
     Returns:
         The tables. Ids do not depend on the order of rows.
 
     Raises:
-        UserError: the file is missing or broken, a column is missing, a row is not what it must be.
+        UserError: the file is missing or broken, a column is missing, or more than `max_bad` of the
+            rows are not what they must be.
         MissingExtraError: it takes `datasets`, which is not installed.
     """
-    return build_tables(understand(_load(str(path)), columns), columns)
+    original = _open(str(path))
+    arranged = arrange(original, columns)
+    source, columns = arranged.source, arranged.columns
+    rows = understand(source, columns)
+    rows.drop(faults(rows, columns))
+    rows.drop(user_ids(rows, columns)[1])
+    check_odd([*source.odd, *rows.odd], source.rows_read, max_bad)
+    rows.odd[:0] = source.odd
+    tables = build_tables(rows, columns)
+    used = arranged.used | set(source.columns) - set(original.columns)
+    unread = unread_columns(original, set(used))
+    return replace(tables, reading=arranged.reading, unread=unread)
 
 
 def read_prompts(
-    path: str | Path, column: str = "prompt"
-) -> list[str | tuple[dict[str, str], ...]]:
+    path: str | Path, column: str | tuple[str, ...] = "prompt"
+) -> list[str | tuple[Message, ...]]:
     """Prompts to generate from, in the order of the file, duplicates included.
 
     Args:
         path: as for `read_pool`, or ``.txt`` with one prompt a line (empty lines are skipped).
-        column: a text, or a list of chat messages.
+        column: a text, or a list of chat messages; several are read as `Columns.prompt` says, and
+            so is a column `system` beside it.
 
     Returns:
         Texts, or tuples of ``{"role", "content"}`` messages.
@@ -79,13 +106,12 @@ def read_prompts(
         if not found:
             raise UserError(f"{path} must hold at least one prompt", "it is empty")
         return list(found)
-    source = _load(str(path))
-    values = source.values(column)
-    return [prompt_of(v, column, source.at(row)).for_model for row, v in enumerate(values)]
+    arranged = arrange(_load(str(path)), Columns(prompt=column))
+    return [prompt.for_model for prompt in read_prompt_rows(arranged.source, arranged.columns)]
 
 
 def pool_from_samples(
-    prompts: Sequence[str | tuple[dict[str, str], ...]],
+    prompts: Sequence[str | tuple[Message, ...]],
     samples: Sequence[Sequence[Mapping[str, Any]]],
 ) -> PoolTables:
     """A pool from completions drawn from a model, as `read_pool` would have read them.
@@ -115,8 +141,8 @@ def pool_from_samples(
         values = [one[name] for _, one in kept]
         if name not in {"text", "prompt", "completion"} and any(v is not None for v in values):
             table[name] = values
-    source = Source("the samples", table, range(1, len(kept) + 1))
-    tables = build_tables(understand(source, Columns()), Columns())
+    source, columns = Source("the samples", table, range(1, len(kept) + 1)), Columns(system="")
+    tables = build_tables(understand(source, columns), columns)
     tables.counts["empty_samples_dropped"] = len(drawn) - len(kept)
     return tables
 

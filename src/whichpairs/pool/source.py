@@ -9,6 +9,9 @@ import polars as pl
 
 from whichpairs.errors import UserError, one_line
 
+TAKEN = ("prompt", "completion", "chosen", "rejected")
+"""Columns that mean what they say, and so are not meant by another name."""
+
 
 @dataclass(frozen=True)
 class OddRow:
@@ -79,7 +82,8 @@ class Source:
 def no_column(source: Source, column: str) -> UserError:
     """The error for a column that is not there."""
     names = list(source.columns)
-    close = get_close_matches(column, names, n=1, cutoff=0.5)
+    free = [name for name in names if name not in TAKEN]
+    close = get_close_matches(column, free, n=1, cutoff=0.5)
     listed = ", ".join(map(show, names[:20])) + (", …" if len(names) > 20 else "")
     return UserError(
         f"{source.name} must have the column {show(column)}",

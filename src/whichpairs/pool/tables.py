@@ -1,8 +1,10 @@
 """Rows understood become the tables of a pool: prompts, completions without duplicates, pairs."""
 
 import hashlib
+import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,17 @@ import polars as pl
 
 from whichpairs.errors import UserError
 from whichpairs.pool.conventions import Answers
+from whichpairs.pool.pool import MESSAGE
 from whichpairs.pool.rows import Columns, Rows
-from whichpairs.pool.sources import show
+from whichpairs.pool.source import OddRow, show
+from whichpairs.pool.unread import differing
 from whichpairs.pool.values import merged_values
+
+EMPTY_SIDE = "a pair must have a text on both sides"
+SAME_TEXTS = "the texts of a pair must differ"
+EMPTY_ONE = "a completion must not be empty"
+EXACT = 2**53
+"""Below it, every whole number is a float of its own."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +47,16 @@ class PoolTables:
             within a prompt.
         pairs: ``prompt_id, chosen_id, rejected_id``: one row for each input row with a winner.
         ties: ``prompt_id, first_id, second_id``: one row for each input row without.
-        counts: ``rows_read, prompts, completions, duplicates_merged, single_completion_prompts,
-            identical_pairs_dropped, empty_pairs_dropped, ties, group_conflicts, moved`` (completions that
-            are not where the input has them, for prompts are put together).
+        counts: ``rows_read, rows_left_out, prompts, completions, duplicates_merged,
+            single_completion_prompts, identical_pairs_dropped, empty_pairs_dropped,
+            empty_completions_dropped, ties, group_conflicts, moved`` (completions that are not where
+            the input has them, for prompts are put together).
+        shape: ``"single"``, ``"list"`` or ``"pair"``.
+        left_out: all rows, pairs and completions of the input that are not in the pool, and why.
+        reading: what was read as what, where the user did not say.
+        unread: columns that were not read (of pairs), or are kept beside the completions.
+        differ: columns in which rows of one prompt differ, though they may belong to the prompt,
+            and in how many prompts.
         answers: how the label column was read, where there is one.
     """
 
@@ -49,6 +66,11 @@ class PoolTables:
     ties: pl.DataFrame
     counts: dict[str, int]
     answers: Answers | None = None
+    shape: str = "single"
+    left_out: tuple[OddRow, ...] = ()
+    reading: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    differ: dict[str, int] = field(default_factory=dict)
 
 
 def build_tables(rows: Rows, columns: Columns) -> PoolTables:
@@ -62,36 +84,50 @@ def build_tables(rows: Rows, columns: Columns) -> PoolTables:
             "a pool must hold at least one completion", f"every pair of {rows.source.name} is empty"
         )
     prompts, of_prompt, conflicts = _prompts(rows, columns)
-    slot_of: dict[tuple[int, str], int] = {}
-    keys = zip(of_prompt, rows.text, strict=True)
+    slot_of: dict[tuple[int, str, str | None], int] = {}
+    keys = zip(of_prompt, rows.text, rows.message, strict=True)
     slots = np.array([slot_of.setdefault(key, len(slot_of)) for key in keys])
     _, first = np.unique(slots, return_index=True)
     order = np.argsort(np.asarray(of_prompt)[first], kind="stable")
     prompt_ids = prompts["prompt_id"].to_list()
-    owner = [prompt_ids[p] for p, _text in slot_of]
-    ids = [completion_id(p, text) for p, (_, text) in zip(owner, slot_of, strict=True)]
+    owner = [prompt_ids[p] for p, _, _ in slot_of]
+    ids = [completion_id(p, t, m) for p, (_, t, m) in zip(owner, slot_of, strict=True)]
+    whole = [m for _, _, m in slot_of]
     table = pl.DataFrame(
         [
             pl.Series("completion_id", ids, pl.String),
             pl.Series("prompt_id", owner, pl.String),
-            pl.Series("completion", [text for _, text in slot_of], pl.String),
+            pl.Series("completion", [text for _, text, _ in slot_of], pl.String),
+            *([pl.Series(MESSAGE, whole, pl.String)] if any(whole) else []),
             *merged_values(rows, columns, slots, first),
         ]
     )
     pairs, ties, same = _pairs(rows, [ids[s] for s in slots], [owner[s] for s in slots])
     counts = {
-        "rows_read": len(rows.source.numbers),
+        "rows_read": rows.source.rows_read,
+        "rows_left_out": len(rows.odd),
         "prompts": len(prompts),
         "completions": len(ids),
         "duplicates_merged": len(slots) - len(ids),
-        "single_completion_prompts": int(np.sum(np.bincount([p for p, _ in slot_of]) == 1)),
-        "identical_pairs_dropped": same,
+        "single_completion_prompts": int(np.sum(np.bincount([p for p, _, _ in slot_of]) == 1)),
+        "identical_pairs_dropped": len(same),
         "empty_pairs_dropped": len(rows.empty_pairs),
+        "empty_completions_dropped": len(rows.empty),
         "ties": len(ties),
         "group_conflicts": conflicts,
         "moved": int(np.count_nonzero(order != np.arange(len(order)))),
     }
-    return PoolTables(prompts, table[order.tolist()], pairs, ties, counts, rows.answers)
+    return PoolTables(
+        prompts,
+        table[order.tolist()],
+        pairs,
+        ties,
+        counts,
+        answers=rows.answers,
+        shape=rows.shape,
+        left_out=_left_out(rows, same),
+        differ=differing(rows, columns, of_prompt),
+    )
 
 
 def prompt_id(key: str) -> str:
@@ -99,15 +135,16 @@ def prompt_id(key: str) -> str:
     return "p" + hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
-def completion_id(prompt: str, text: str) -> str:
-    """The id of a completion: from its prompt's id and its text."""
-    return "c" + hashlib.sha256(f"{prompt}\0{text}".encode()).hexdigest()[:16]
+def completion_id(prompt: str, text: str, message: str | None = None) -> str:
+    """The id of a completion: from its prompt's id and its text, or its whole message."""
+    content = f"{prompt}\0{text}" if message is None else json.dumps([prompt, message])
+    return "c" + hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _prompts(rows: Rows, columns: Columns) -> tuple[pl.DataFrame, list[int], int]:
     """The prompts' table, the prompt number of every entry, and how many rows disagree in group."""
     source = rows.source
-    given = source.values(columns.prompt_id) if columns.prompt_id else None
+    given = user_ids(rows, columns)[0]
     groups = source.values(columns.group) if columns.group else None
     made: dict[str, str] = {}
     number: dict[str, int] = {}
@@ -119,17 +156,11 @@ def _prompts(rows: Rows, columns: Columns) -> tuple[pl.DataFrame, list[int], int
             if given is None:
                 name = made.get(prompt.key) or made.setdefault(prompt.key, prompt_id(prompt.key))
             else:
-                name = _user_id(given[row], columns.prompt_id or "", source.at(row))
+                name = given[row]
             index = number.setdefault(name, len(number))
             if index == len(first):
                 first.append(row)
-            elif rows.prompts[first[index]].key != prompt.key:
-                raise UserError(
-                    "a prompt id must name one prompt",
-                    f"{show(name)} is the id of two: see {source.at(first[index])} and "
-                    f"{source.at(row)}",
-                )
-            elif groups is not None and groups[row] != groups[first[index]]:
+            elif groups is not None and _group(groups[row]) != _group(groups[first[index]]):
                 conflicts += 1
         of_entry.append(index)
     group = [_group(groups[row]) if groups is not None else None for row in first]
@@ -145,25 +176,64 @@ def _prompts(rows: Rows, columns: Columns) -> tuple[pl.DataFrame, list[int], int
     return table, of_entry, conflicts
 
 
-def _user_id(value: Any, column: str, where: str) -> str:
+def user_ids(rows: Rows, columns: Columns) -> tuple[list[str] | None, dict[int, UserError]]:
+    """The user's own prompt ids by row, and the rows whose id cannot be used."""
+    if columns.prompt_id is None:
+        return None, {}
+    source, names, faults = rows.source, list[str](), dict[int, UserError]()
+    first: dict[str, int] = {}
+    used = set(rows.row)
+    for row, value in enumerate(source.values(columns.prompt_id)):
+        name = _user_id(value)
+        names.append(name)
+        if row not in used:
+            continue
+        if not name:
+            faults[row] = UserError(
+                "a prompt id must be a text or a whole number, not empty, without NUL",
+                f"{show(columns.prompt_id)} is {show(value)} in {source.at(row)}",
+            )
+        elif rows.prompts[first.setdefault(name, row)].key != rows.prompts[row].key:
+            faults[row] = UserError(
+                "a prompt id must name one prompt",
+                f"{show(name)} is the id of two: see {source.at(first[name])} and {source.at(row)}",
+            )
+    return names, faults
+
+
+def _user_id(value: object) -> str:
+    """An id as text, empty where it is none; a whole number may be stored as a float."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        value = int(value)
     number = isinstance(value, int) and not isinstance(value, bool)
     name = str(value) if number or isinstance(value, str) else ""
-    if not name or "\0" in name:
-        raise UserError(
-            "a prompt id must be a text or a whole number, not empty, without NUL",
-            f"{show(column)} is {show(value)} in {where}",
-        )
-    return name
+    return "" if "\0" in name else name
 
 
 def _group(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        value = int(value)
+    missing = value is None or value == "" or value != value
+    return None if missing else str(value)
+
+
+def _left_out(rows: Rows, same: Sequence[int]) -> tuple[OddRow, ...]:
+    """All that the input has and the pool has not, in the order of its rows."""
+    source, number = rows.source, rows.source.numbers
+    listed = rows.shape == "list"
+    found = [
+        *rows.odd,
+        *(OddRow(number[r], EMPTY_SIDE, f"in {source.at(r)}") for r in rows.empty_pairs),
+        *(OddRow(number[r], SAME_TEXTS, f"in {source.at(r)}") for r in same),
+        *(OddRow(number[r], EMPTY_ONE, f"in {rows.at(r, k)}") for r, k in rows.empty if listed),
+    ]
+    return tuple(sorted(found, key=lambda one: one.number))
 
 
 def _pairs(
     rows: Rows, ids: Sequence[str], owner: Sequence[str]
-) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    """Pairs with a winner, ties, and how many pairs of one text there were."""
+) -> tuple[pl.DataFrame, pl.DataFrame, list[int]]:
+    """Pairs with a winner, ties, and the source rows of pairs of one text."""
     won = [ImportedPair(owner[a], ids[a], ids[b]) for a, b in rows.pairs if ids[a] != ids[b]]
     tied = [(owner[a], ids[a], ids[b]) for a, b in rows.ties if ids[a] != ids[b]]
     pairs = pl.DataFrame(
@@ -176,4 +246,5 @@ def _pairs(
         schema=dict.fromkeys(("prompt_id", "first_id", "second_id"), pl.String),
         orient="row",
     )
-    return pairs, ties, len(rows.pairs) + len(rows.ties) - len(won) - len(tied)
+    both = [*rows.pairs, *rows.ties]
+    return pairs, ties, [rows.row[a] for a, b in both if ids[a] == ids[b]]

@@ -12,10 +12,12 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.pool.pool import MESSAGE
 from whichpairs.pool.rows import Columns, Rows
-from whichpairs.pool.sources import show
+from whichpairs.pool.source import Source, show
+from whichpairs.pool.unread import meant
 
-RESERVED = ("completion_id", "prompt_id", "completion", "weight", "finished")
+RESERVED = ("completion_id", "prompt_id", "completion", "weight", "finished", MESSAGE)
 """Columns of the completions' table that no score may be called; others are renamed."""
 PLAIN = {str: pl.String, int: pl.Int64, float: pl.Float64, bool: pl.Boolean}
 TRUTH = {"true": True, "false": False, "1": True, "0": False}
@@ -30,13 +32,11 @@ def merged_values(
         slots: int (entries,): the merged completion of every entry, 0 to s - 1.
         first: int (s,): the first entry of every merged completion.
 
-    Raises:
-        UserError: a value is not what it must be (its row is named).
+    Every value must be what it must be (`faults` names the rows where one is not).
     """
-    _check_names(rows, columns)
     weight = np.ones(len(slots))
     if columns.weight is not None:
-        weight = _numbers(rows, columns.weight, positive=True)
+        weight = _numbers(rows, columns.weight)
     total = np.bincount(slots, weight).astype(np.float64)
     share = weight / total[slots]
     if rows.shape == "pair":  # what is compared twice was not sampled twice
@@ -48,6 +48,54 @@ def merged_values(
     ended = np.array([_finished(rows, entry) for entry in range(len(slots))])
     finished = pl.Series("finished", ended[first], pl.Boolean)
     return [pl.Series("weight", total), finished, *scores, *_further(rows, columns, first)]
+
+
+def faults(rows: Rows, columns: Columns) -> dict[int, UserError]:
+    """The source rows of which a score, a weight or ``finished`` is not what it must be.
+
+    Raises:
+        UserError: a column is missing, or has a name that cannot be.
+    """
+    _check_names(rows, columns)
+    found: dict[int, UserError] = {}
+    for name in columns.scores:
+        _number_faults(rows, name, "a score must be a finite number", found)
+    if columns.weight is not None:
+        _number_faults(rows, columns.weight, "a weight must be a finite number above 0", found)
+    if "finished" in rows.source.columns:
+        for entry, row in enumerate(rows.row):
+            if row not in found and not isinstance(value := _finished(rows, entry), bool):
+                found[row] = UserError(
+                    "finished must be true or false (whether the completion ended by itself)",
+                    f"it is {show(value)} in {rows.where(entry)}",
+                    "rename that column if it means something else",
+                )
+    return found
+
+
+def _number_faults(rows: Rows, column: str, rule: str, found: dict[int, UserError]) -> None:
+    values = rows.source.values(column)
+    if rows.shape == "list":
+        for row in dict.fromkeys(rows.row):
+            value, count = values[row], rows.lengths[row]
+            if row not in found and not (isinstance(value, list) and len(value) == count):
+                got = f"has {len(value)}" if isinstance(value, list) else f"is {show(value)}"
+                found[row] = UserError(
+                    "lists of one row must have the same length",
+                    f"{show(column)} {got} for {count} completions in {rows.source.at(row)}",
+                )
+    positive = "above 0" in rule
+    for entry, row in enumerate(rows.row):
+        if row in found:
+            continue
+        value = values[row][rows.place[entry]] if rows.shape == "list" else values[row]
+        number = _number(value, rows.source)
+        if not math.isfinite(number) or (positive and number <= 0):
+            found[row] = UserError(
+                rule,
+                f"{show(column)} is {show(value)} in {rows.where(entry)}",
+                "mend it, or leave that row out",
+            )
 
 
 def _check_names(rows: Rows, columns: Columns) -> None:
@@ -68,53 +116,35 @@ def _check_names(rows: Rows, columns: Columns) -> None:
 
 
 def _per_entry(rows: Rows, column: str) -> list[Any]:
-    """A column's value for every entry; in lists, it must hold one for each completion."""
+    """A column's value for every entry; in lists, it holds one for each completion."""
     values = rows.source.values(column)
     if rows.shape != "list":
         return [values[row] for row in rows.row]
-    flat: list[Any] = []
-    for row, count in enumerate(np.bincount(rows.row).tolist()):
-        value = values[row]
-        if not isinstance(value, list) or len(value) != count:
-            got = f"has {len(value)}" if isinstance(value, list) else f"is {show(value)}"
-            raise UserError(
-                "lists of one row must have the same length",
-                f"{show(column)} {got} for {count} completions in {rows.source.at(row)}",
-            )
-        flat.extend(value)
-    return flat
+    return [values[row][place] for row, place in zip(rows.row, rows.place, strict=True)]
 
 
-def _numbers(rows: Rows, column: str, positive: bool = False) -> np.ndarray:
-    """A column's finite numbers, float64 (entries,)."""
-    values = _per_entry(rows, column)
-    numbers = np.array([_number(value, rows.source.untyped) for value in values])
-    bad = ~np.isfinite(numbers) | (positive & ~(numbers > 0))
-    if bad.any():
-        entry = int(np.argmax(bad))
-        what = "a weight must be a finite number above 0" if positive else ""
-        raise UserError(
-            what or "a score must be a finite number",
-            f"{show(column)} is {show(values[entry])} in {rows.where(entry)}",
-            "mend it, or leave that row out",
-        )
-    return numbers
+def _numbers(rows: Rows, column: str) -> np.ndarray:
+    """A column's numbers, float64 (entries,)."""
+    return np.array([_number(value, rows.source) for value in _per_entry(rows, column)])
 
 
-def _number(value: Any, untyped: bool) -> float:
+def _number(value: Any, source: Source) -> float:
     """The number, or NaN where it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
         return math.nan
-    if isinstance(value, str) and (not untyped or "_" in value):
-        return math.nan
+    if isinstance(value, str):
+        if not source.untyped or "_" in value:
+            return math.nan
+        if source.decimal_comma and value.count(",") == 1 and "." not in value:
+            value = value.replace(",", ".")
     try:
         return float(value)
     except (ValueError, OverflowError):
         return math.nan
 
 
-def _finished(rows: Rows, entry: int) -> bool:
-    """Whether a completion ended by itself; true where nothing is said."""
+def _finished(rows: Rows, entry: int) -> Any:
+    """Whether a completion ended by itself (true where nothing is said), or what stands there."""
     if "finished" not in rows.source.columns:
         return True
     value = rows.source.values("finished")[rows.row[entry]]
@@ -123,13 +153,7 @@ def _finished(rows: Rows, entry: int) -> bool:
         value = value[place] if place < len(value) else "missing"
     if rows.source.untyped:
         value = TRUTH.get(str(value).lower(), value)
-    if value is None or isinstance(value, bool):
-        return value is not False
-    raise UserError(
-        "finished must be true or false (whether the completion ended by itself)",
-        f"it is {show(value)} in {rows.where(entry)}",
-        "rename that column if it means something else",
-    )
+    return True if value is None else value
 
 
 def _further(rows: Rows, columns: Columns, first: np.ndarray) -> list[pl.Series]:
@@ -139,8 +163,7 @@ def _further(rows: Rows, columns: Columns, first: np.ndarray) -> list[pl.Series]
     """
     if rows.shape == "pair":
         return []
-    named = (columns.prompt, columns.completion, columns.prompt_id, columns.group, columns.weight)
-    used = {*named, *columns.scores, "finished"}
+    used = meant(columns) - set(Columns.pair)
     taken = {*RESERVED, *columns.scores}
     of_row = np.asarray(rows.row)[first].tolist()
     found = []
@@ -149,7 +172,8 @@ def _further(rows: Rows, columns: Columns, first: np.ndarray) -> list[pl.Series]
             continue
         series = values if isinstance(values, pl.Series) else as_series(name, values)
         if rows.shape == "list" and _one_each(series, rows):
-            series = series.explode()[first.tolist()]
+            place = pl.Series(np.asarray(rows.place)[first])
+            series = series[of_row].list.get(place)
         else:
             series = series[of_row]
         while name in taken:
@@ -160,9 +184,12 @@ def _further(rows: Rows, columns: Columns, first: np.ndarray) -> list[pl.Series]
 
 
 def _one_each(series: pl.Series, rows: Rows) -> bool:
+    """Whether a column has as many values as completions in every row that is read."""
     if not isinstance(series.dtype, pl.List):
         return False
-    return bool(np.array_equal(series.list.len().fill_null(0), np.bincount(rows.row)))
+    read = sorted(set(rows.row))
+    lengths = np.asarray(rows.lengths)[read]
+    return bool(np.array_equal(series[read].list.len().fill_null(0), lengths))
 
 
 def as_series(name: str, values: list[Any]) -> pl.Series:

@@ -131,7 +131,7 @@ class Client:
         self._unlike: frozenset[str] = frozenset()
         self._reached, self._reaching = False, threading.Lock()
 
-    def chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> tuple[Answer, ...]:
+    def chat(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> tuple[Answer, ...]:
         """Answers to chat messages; the options are those of `Request`.
 
         Raises:

@@ -34,10 +34,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from whichpairs.chat import transcript
 from whichpairs.server.client import Client
 from whichpairs.server.journal import Journal
 from whichpairs.server.request import Request
-from whichpairs.types import SILENT, Choice, Progress
+from whichpairs.types import SILENT, Choice, Message, Progress
 
 RUBRIC = (
     "Which answer serves whoever wrote the prompt better? Look at what is right, useful, clear and "
@@ -66,7 +67,7 @@ _BARE = re.compile(r"[\s*\"'`(\[]*(A|B|C|tie)[\s*\"'`)\].]*", re.IGNORECASE)
 class Question:
     """Two completions `a` and `b` of one prompt (a text, or chat messages)."""
 
-    prompt: str | tuple[dict[str, str], ...]
+    prompt: str | tuple[Message, ...]
     a: str
     b: str
 
@@ -140,11 +141,11 @@ def judge(
     return [_verdict(said[i], said[i + 1]) for i in range(0, len(said), 2)]
 
 
-def ask_for(question: Question, rubric: str = RUBRIC) -> tuple[dict[str, str], ...]:
+def ask_for(question: Question, rubric: str = RUBRIC) -> tuple[Message, ...]:
     """The messages that put a question to the judge, `a` shown first, as the module says."""
     prompt = question.prompt
     if not isinstance(prompt, str):
-        prompt = "\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in prompt)
+        prompt = transcript(prompt)
     texts = {"prompt": prompt, "answer A": question.a, "answer B": question.b}
     content = json.dumps([rubric, *texts.values()])
     mark = hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from whichpairs.errors import UserError, one_line
 from whichpairs.server.refusal import scrub
+from whichpairs.types import Message
 
 Api = Literal["chat", "completions"]
 
@@ -50,7 +51,7 @@ class Request:
     """
 
     api: Api
-    prompt: str | tuple[dict[str, str], ...]
+    prompt: str | tuple[Message, ...]
     n: int = 1
     max_tokens: int = 512
     temperature: float = 1.0

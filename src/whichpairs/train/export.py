@@ -14,7 +14,7 @@ import polars as pl
 
 from whichpairs.errors import UserError
 from whichpairs.pool.files import write_whole
-from whichpairs.types import Example, Preference
+from whichpairs.types import Example, Message, Preference
 
 
 def export_trl(
@@ -59,6 +59,8 @@ def export_trl(
 
 def _row(preference: Preference) -> dict[str, Any]:
     prompt = preference.chosen.prompt
+    if isinstance(prompt, str) and (preference.chosen.message or preference.rejected.message):
+        prompt = ({"role": "user", "content": prompt},) if prompt else ()
     if isinstance(prompt, str):
         return {
             "prompt": prompt,
@@ -72,8 +74,8 @@ def _row(preference: Preference) -> dict[str, Any]:
     }
 
 
-def _turn(example: Example) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": example.completion}]
+def _turn(example: Example) -> list[Message]:
+    return [example.message or {"role": "assistant", "content": example.completion}]
 
 
 def _lines(rows: Sequence[dict[str, Any]]) -> bytes:

@@ -17,7 +17,7 @@ from whichpairs.pool.likeness import near_duplicates
 from whichpairs.pool.pool import hold_out
 from whichpairs.pool.read import PoolTables, pool_from_samples, read_prompts
 from whichpairs.pool.run import Record, Run, create_run, locked
-from whichpairs.types import SILENT, Progress
+from whichpairs.types import SILENT, Message, Progress
 from whichpairs.workflow.collect import add_pool
 from whichpairs.workflow.stage import Outcome, differences
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from whichpairs.generate.backend import Sample
     from whichpairs.generate.sources import Source
 
-Prompt = str | tuple[dict[str, str], ...]
+Prompt = str | tuple[Message, ...]
 
 
 @dataclass(frozen=True)
