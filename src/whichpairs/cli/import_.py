@@ -11,7 +11,14 @@ from whichpairs.errors import UserError
 def command(
     file: Annotated[str, typer.Argument(help="A file, a folder saved by datasets, or a hub name.")],
     run: RunOption,
-    prompt_column: Annotated[str, typer.Option(help="Column of the prompt.")] = "prompt",
+    prompt_column: Annotated[
+        str,
+        typer.Option(help="Column of the prompt; several (A,B) are joined by a blank line."),
+    ] = "prompt",
+    system_column: Annotated[
+        str | None,
+        typer.Option(help="Column of the system turn; else system, if it is there; '' for none."),
+    ] = None,
     completion_column: Annotated[
         str, typer.Option(help="Column of the completion, or of a list of them.")
     ] = "completion",
@@ -39,6 +46,13 @@ def command(
         str | None,
         typer.Option(help="What its values mean, if not that: VALUE=a,VALUE=b,VALUE=tie or skip."),
     ] = None,
+    max_bad: Annotated[
+        float,
+        typer.Option(
+            help="Share of the rows that may be left out because they cannot be used (unless it is "
+            "0, one row always may); equal pairs and empty texts in pairs and lists do not count."
+        ),
+    ] = 0.01,
     holdout: Annotated[
         float, typer.Option(help="Share of the prompts set aside for evaluation, 0 to below 1.")
     ] = 0.0,
@@ -60,8 +74,12 @@ def command(
         pair=_two(pair_columns),
         label=label_column,
         label_map=label_map,
+        system=system_column,
     )
-    show(import_pool(file, run, columns, holdout=holdout, beta=beta, seed=seed), json_)
+    outcome = import_pool(
+        file, run, columns, max_bad=max_bad, holdout=holdout, beta=beta, seed=seed
+    )
+    show(outcome, json_)
 
 
 def _two(names: str) -> tuple[str, str]:

@@ -8,8 +8,6 @@ from whichpairs.pool.rows import Columns
 from whichpairs.pool.source import Source
 from whichpairs.pool.trees import read_nested_trees, read_trees
 
-ARENA = {"model_a": "1", "model_b": "2", "tie": "tie", "tie (bothbad)": "tie", "both_bad": "tie"}
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -32,34 +30,21 @@ def _with(source: Source, dropped: Iterable[str] = (), **new: list[Any]) -> Sour
     return replace(source, columns={**kept, **new}, _values={})
 
 
-def _labels(values: list[Any], meaning: dict[Any, str]) -> list[Any]:
-    """Labels as 1, 2 or tie; what means nothing stays, and is refused by its row."""
-    return [meaning.get(_plain(value), value) for value in values]
-
-
-def _plain(value: Any) -> Any:
-    """A label as the tables of this module have it: whole numbers as text."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip().lower()
-
-
 def _shp(source: Source) -> Reading:
-    labels = _labels(source.values("labels"), {"1": "1", "0": "2"})
     used = ("history", "human_ref_A", "human_ref_B", "labels")
-    columns = Columns(prompt="history", pair=used[1:3], label="labels")  # type: ignore[arg-type]
-    return Reading(_with(source, labels=labels), columns, used, "labels 1: A is preferred, 0: B")
+    columns = Columns(
+        prompt="history", pair=(used[1], used[2]), label="labels", label_map="1=a,0=b"
+    )
+    return Reading(source, columns, used, "labels 1: A is preferred, 0: B")
 
 
 def _helpsteer(source: Source) -> Reading:
-    strength = source.values("preference_strength")
-    signs = {str(k): ("tie" if k == 0 else "1" if k < 0 else "2") for k in range(-3, 4)}
     used = ("prompt", "response_1", "response_2", "preference_strength")
-    new = _with(source, preference_strength=_labels(strength, signs))
-    columns = Columns(pair=("response_1", "response_2"), label="preference_strength")
-    return Reading(
-        new, columns, used, "preference_strength below 0: response_1 is preferred, 0: a tie"
+    columns = Columns(
+        pair=(used[1], used[2]), label=used[3], label_map="positive=b,negative=a,0=tie"
     )
+    meaning = "preference_strength below 0: response_1 is preferred, above: response_2"
+    return Reading(source, columns, used, meaning)
 
 
 def _summaries(source: Source) -> Reading | None:
@@ -72,9 +57,10 @@ def _summaries(source: Source) -> Reading | None:
         post=[_first(info, ("post", "article")) for info in infos],
         summary_0=[_text_at(pair, 0) for pair in pairs],
         summary_1=[_text_at(pair, 1) for pair in pairs],
-        choice=_labels(source.values("choice"), {"0": "1", "1": "2"}),
     )
-    columns = Columns(prompt="post", pair=("summary_0", "summary_1"), label="choice")
+    columns = Columns(
+        prompt="post", pair=("summary_0", "summary_1"), label="choice", label_map="0=a,1=b"
+    )
     used = ("info", "summaries", "choice")
     return Reading(new, columns, used, "choice is an index, 1: the second summary is preferred")
 
@@ -92,10 +78,8 @@ def _first(info: Any, keys: tuple[str, ...]) -> Any:
 
 def _arena(source: Source) -> Reading:
     used = ("conversation_a", "conversation_b", "winner")
-    meaning = {**ARENA, "1": "1", "2": "2", "0": "tie"}
-    new = _with(source, winner=_labels(source.values("winner"), meaning))
-    columns = Columns(pair=used[:2], label="winner")  # type: ignore[arg-type]
-    return Reading(new, columns, used, "winner names the preferred side; both bad is a tie")
+    columns = Columns(pair=(used[0], used[1]), label="winner")
+    return Reading(source, columns, used, "winner names the preferred side; both bad is a tie")
 
 
 def _farm(source: Source) -> Reading:

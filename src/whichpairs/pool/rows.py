@@ -31,8 +31,8 @@ class Columns:
     """Which columns of the user's file hold what.
 
     Attributes:
-        prompt: a text, or a list of chat messages; several columns of texts are joined by a blank
-            line, what is empty left out.
+        prompt: a text, or a list of chat messages; several columns of texts (also as one name
+            with commas) are joined by a blank line, what is empty left out.
         completion: a text, one assistant message in a list, or a list of either (all completions
             of the prompt).
         prompt_id: the user's own id of the prompt; None: made from the prompt.

@@ -84,6 +84,7 @@ def arrange(source: Source, columns: Columns) -> Arranged:
             completion=found.columns.completion,
             pair=found.columns.pair,
             label=found.columns.label,
+            label_map=found.columns.label_map,
         )
     for step in (_cells, _aliases, _join, _objects, _system):
         source, columns, more, read = step(source, columns)
@@ -96,7 +97,7 @@ Step = tuple[Source, Columns, list[str], set[str]]
 
 
 def _unnamed(columns: Columns) -> bool:
-    names = ("prompt", "completion", "pair", "label")
+    names = ("prompt", "completion", "pair", "label", "label_map")
     return all(getattr(columns, name) == getattr(Columns, name) for name in names)
 
 
@@ -190,6 +191,8 @@ def _dialogues(source: Source, columns: Columns) -> bool:
 def _join(source: Source, columns: Columns) -> Step:
     """Several prompt columns as one."""
     names = columns.prompts
+    if len(names) == 1 and "," in names[0] and names[0] not in source.columns:
+        names = tuple(part.strip() for part in names[0].split(","))
     if len(names) == 1:
         return source, columns, [], set()
     parts = [source.values(name) for name in names]

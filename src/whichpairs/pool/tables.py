@@ -20,7 +20,7 @@ from whichpairs.pool.values import merged_values
 
 EMPTY_SIDE = "a pair must have a text on both sides"
 SAME_TEXTS = "the texts of a pair must differ"
-EMPTY_ONE = "a completion must not be empty"
+EMPTY_ONE = "a completion in a list must not be empty"
 EXACT = 2**53
 """Below it, every whole number is a float of its own."""
 

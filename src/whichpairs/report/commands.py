@@ -102,8 +102,11 @@ def _column_options(columns: dict[str, Any]) -> list[str]:
             words += [w for column in value for w in ("--score-column", str(column))]
         elif name == "pair":
             words += ["--pair-columns", ",".join(value)]
+        elif name == "label_map":
+            words += ["--label-map", str(value)]
         else:
-            words += [f"--{name.replace('_', '-')}-column", str(value)]
+            told = ",".join(value) if isinstance(value, list) else str(value)
+            words += [f"--{name.replace('_', '-')}-column", told]
     return words
 
 

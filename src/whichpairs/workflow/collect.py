@@ -8,11 +8,19 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.pool.policy import MAX_BAD, by_reason
 from whichpairs.pool.pool import hold_out, save_pool
 from whichpairs.pool.read import Columns, PoolTables, read_pool
 from whichpairs.pool.run import Record, Run, create_run, locked
+from whichpairs.pool.source import show
+from whichpairs.pool.tables import EMPTY_SIDE, SAME_TEXTS
 from whichpairs.workflow.stage import Outcome, settle
 from whichpairs.workflow.workspace import Workspace
+
+LEFT_OUT = "left_out.jsonl"
+"""In the pool's folder: every row, pair or completion that is not in the pool, and why."""
+USUAL = (EMPTY_SIDE, SAME_TEXTS, EMPTY_ONE)
+"""Reasons that are said in words of their own."""
 
 
 def import_pool(
@@ -20,6 +28,7 @@ def import_pool(
     run: str | Path,
     columns: Columns | None = None,
     *,
+    max_bad: float = MAX_BAD,
     holdout: float = 0.0,
     beta: float | None = None,
     seed: int = 0,
@@ -28,21 +37,24 @@ def import_pool(
 
     Args:
         source: JSONL, JSON, Parquet, CSV, a folder saved by `datasets`, or a hub name.
+        max_bad: the share of the rows that may be left out because they cannot be used, in [0, 1]
+            (one row at least, unless it is 0).
         holdout: share of the prompts set aside for evaluation, in [0, 1).
 
     Raises:
         UserError: see `read_pool`; or the run has another pool already.
     """
     columns = columns or Columns()
-    tables = read_pool(source, columns)
+    tables = read_pool(source, columns, max_bad=max_bad)
     prompts = hold_out(tables.prompts, holdout, seed)
     settings = {
         "source": str(source),
         "columns": {
             k: list(v) if isinstance(v, tuple) else v
             for k, v in vars(columns).items()
-            if k != "label_map" or v is not None
+            if k not in ("label_map", "system") or v is not None
         },
+        **({} if max_bad == MAX_BAD else {"max_bad": max_bad}),
         "holdout": holdout,
         "seed": seed,
     }
@@ -68,10 +80,12 @@ def add_pool(
             ]
         )
         print_of = save_pool(folder, prompts, tables.completions, answers)
+        if tables.left_out:
+            (folder / LEFT_OUT).write_text(_left_out(tables), encoding="utf-8")
         counts = {**tables.counts, "held_out_prompts": int(prompts["holdout"].sum())}
         read = {"label_column": tables.answers.words()} if tables.answers else {}
         more = {"labels": len(answers), **read, "beta": run.beta, "fingerprint": print_of}
-        return {**counts, **more}
+        return {**counts, **more, **_reading(tables)}
 
     content = {"content": _digest(prompts, tables)}
     old = run.record("pool")
@@ -80,6 +94,29 @@ def add_pool(
             "a run has one pool", f"this one's came from {old.stage}", "start another run"
         )
     return settle(run, ("pool",), stage, settings, content, make)
+
+
+def _left_out(tables: PoolTables) -> str:
+    """What is not in the pool, a JSON object a line."""
+    rows = [
+        {"number": one.number, "why": one.rule, "what": one.received} for one in tables.left_out
+    ]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _reading(tables: PoolTables) -> dict[str, Any]:
+    """How the file was understood, for the record."""
+    reasons = [
+        {"why": why, "rows": count, "first": first}
+        for why, count, first in by_reason(tables.left_out)
+    ]
+    return {
+        "shape": tables.shape,
+        "left_out": reasons,
+        "read_as": list(tables.reading),
+        "unread_columns": list(tables.unread),
+        "differ": tables.differ,
+    }
 
 
 def _digest(prompts: pl.DataFrame, tables: PoolTables) -> str:
@@ -96,27 +133,76 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
     r = record.result
     if before:
         message = f"The pool is there already: {r['prompts']} prompts, nothing changed."
-    else:
-        message = (
-            f"{r['completions']} completions of {r['prompts']} prompts"
-            f" ({r['held_out_prompts']} held out)."
-        )
-        message += _aside(
-            r, "duplicates_merged", "duplicates merged (their count is π_ref's weight)"
-        )
-        message += _aside(
-            r, "single_completion_prompts", "prompts with one completion: never picked"
-        )
-        message += _aside(
-            r,
+        return Outcome(message, r, before, run.root / "pool")
+    said = [
+        f"{r['completions']} completions of {r['prompts']} prompts"
+        f" ({r['held_out_prompts']} held out)."
+    ]
+    if labels:
+        said.append(f"{labels} labels came with them.")
+    if "label_column" in r:
+        said.append(f"The label column: {r['label_column']}.")
+    if r["read_as"]:
+        said.append(f"Read {'; '.join(r['read_as'])}.")
+    said += _not_there(r, run.root / "pool" / LEFT_OUT)
+    said += _columns(r)
+    if r["shape"] != "pair" and r["duplicates_merged"]:
+        weights = record.settings["columns"]["weight"]
+        how = "their weights add up" if weights else "their count is π_ref's weight"
+        said.append(f"{r['duplicates_merged']} duplicates merged ({how}).")
+    for key, text in (
+        ("single_completion_prompts", "prompts with one completion: never picked"),
+        (
+            "group_conflicts",
+            "rows give their prompt another group than its first row: the first counts",
+        ),
+        (
             "moved",
-            "of them moved, to put each prompt's together: rows of a feature file go by "
+            "of the completions moved, to put each prompt's together: rows of a feature file go by "
             "pool/completions.parquet",
+        ),
+    ):
+        if r[key]:
+            said.append(f"{r[key]} {text}.")
+    return Outcome(" ".join(said), r, before, run.root / "pool")
+
+
+def _not_there(r: dict[str, Any], listed: Path) -> list[str]:
+    """What was left out, by reason."""
+    said = []
+    odd = [one for one in r["left_out"] if one["why"] not in USUAL]
+    if r["rows_left_out"]:
+        reasons = "; ".join(
+            f"{one['rows']} because {one['why']} (first: {one['first']})" for one in odd
         )
-        message += f" {labels} labels came with them." if labels else ""
-        message += f" The label column: {r['label_column']}." if "label_column" in r else ""
-    return Outcome(message, r, before, run.root / "pool")
+        said.append(f"{r['rows_left_out']} of {r['rows_read']} rows left out: {reasons}.")
+    for key, one, many in (
+        ("identical_pairs_dropped", "1 pair of two equal texts", "pairs of two equal texts"),
+        ("empty_pairs_dropped", "1 pair with an empty side", "pairs with an empty side"),
+        ("empty_completions_dropped", "1 empty completion", "empty completions"),
+    ):
+        if r[key]:
+            said.append(f"{one if r[key] == 1 else f'{r[key]} {many}'} left out.")
+    return [*said, f"All that was left out: {listed}."] if said else []
 
 
-def _aside(result: dict[str, Any], key: str, text: str) -> str:
-    return f" {result[key]} {text}." if result.get(key) else ""
+def _columns(r: dict[str, Any]) -> list[str]:
+    """Which columns were not read, and where that made rows one prompt."""
+    said = []
+    if r["unread_columns"]:
+        names = ", ".join(map(show, r["unread_columns"][:20]))
+        names += ", …" if len(r["unread_columns"]) > 20 else ""
+        pair = r["shape"] == "pair"
+        said.append(
+            f"Columns not read: {names}."
+            if pair
+            else f"Columns kept beside the completions, not read as part of the prompt: {names}."
+        )
+    if r["differ"]:
+        names = ", ".join(f"{show(name)} ({count} prompts)" for name, count in r["differ"].items())
+        said.append(
+            f"Attention: rows that were taken for one prompt differ in {names}. If such a column "
+            "belongs to the prompt, import into another run with --prompt-column PROMPT,COLUMN "
+            "(or --system-column)."
+        )
+    return said

@@ -305,6 +305,9 @@ def _outcome(run: Run, record: Record, before: bool) -> Outcome:
     near = r.get("near_duplicates", 0)
     share = near / r["completions"]
     message += f", {near} near-duplicates kept ({100 * share:.1f} %)."
+    empty, single = r.get("empty_samples_dropped", 0), r["single_completion_prompts"]
+    message += f" {empty} empty samples left out." if empty else ""
+    message += f" {single} prompts with one completion: never picked." if single else ""
     message = "The pool is there already; nothing changed." if before else message
     result = {**r, "near_duplicate_share": share}
     return Outcome(message, result, before, run.root / "pool")

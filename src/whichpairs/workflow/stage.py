@@ -82,10 +82,29 @@ def find(
 
 def differences(old: Record, settings: dict[str, Any], inputs: dict[str, Any]) -> str:
     """``dim was 32, now 64; …``."""
-    changes = [
-        f"{name} was {before.get(name)!r}, now {after.get(name)!r}"
-        for before, after in ((old.settings, settings), (old.inputs, inputs))
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
+    changes = []
+    for older, newer in ((old.settings, settings), (old.inputs, inputs)):
+        before, after = _flat(older), _flat(newer)
+        changes += [
+            "what was read has changed"
+            if name == "content"
+            else f"{name} was {_said(before.get(name))}, now {_said(after.get(name))}"
+            for name in sorted(before.keys() | after.keys())
+            if before.get(name) != after.get(name)
+        ]
     return "; ".join(changes)
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Values by name; what lies within another is ``outer.inner``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = _flat(value) if isinstance(value, dict) else None
+        found |= {name: value} if inner is None else {f"{name}.{k}": v for k, v in inner.items()}
+    return found
+
+
+def _said(value: Any) -> str:
+    if value is None or value == []:
+        return "not given"
+    return ", ".join(map(str, value)) if isinstance(value, list) else repr(value)
