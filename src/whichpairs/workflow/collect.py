@@ -13,7 +13,7 @@ from whichpairs.pool.pool import hold_out, save_pool
 from whichpairs.pool.read import Columns, PoolTables, read_pool
 from whichpairs.pool.run import Record, Run, create_run, locked
 from whichpairs.pool.source import show
-from whichpairs.pool.tables import EMPTY_SIDE, SAME_TEXTS
+from whichpairs.pool.tables import EMPTY_ONE, EMPTY_SIDE, SAME_TEXTS
 from whichpairs.workflow.stage import Outcome, settle
 from whichpairs.workflow.workspace import Workspace
 
