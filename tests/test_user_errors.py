@@ -50,7 +50,7 @@ BAD_FILES = {
     "missing file": (None, "there is no"),
     "empty file": ("", "row"),
     "broken JSON": ('{"prompt": "a", "completion": "b"}\n{"prompt": \n', "line 2"),
-    "no object": ("3\n", "line 1"),
+    "no object": ("3\n", "got 3"),
     "wrong column": ('{"prompt": "a", "text": "b"}\n', "'completion'"),
     "empty completion": ('{"prompt": "a", "completion": "  "}\n', "line 1"),
     "completion that is no text": ('{"prompt": "a", "completion": 3}\n', "line 1"),
@@ -116,7 +116,7 @@ CHANGES = {
     "too few rows": (lambda x: x[:-1], "59"),
     "too many rows": (lambda x: np.concatenate([x, x]), "120"),
     "one-dimensional": (lambda x: x[:, 0], "(60,)"),
-    "whole numbers": (lambda x: x.astype(np.int64), "int64"),
+    "complex numbers": (lambda x: x.astype(np.complex64), "complex64"),
     "constant": (lambda x: np.ones_like(x), "constant"),
     "constant within prompts": (lambda x: np.repeat(x[::5], 5, axis=0), "constant"),
 }
@@ -435,7 +435,7 @@ def test_a_changed_file_is_another_pool(made: Path, run: Path, tmp_path: Path, c
         message = fails(capsys, "import", source, *options)
     finally:
         source.write_text(whole)
-    assert "content was" in message
+    assert "what was read has changed" in message
     assert "start another run" in message
     assert ok(capsys, "import", source, *options)["done_before"]
     assert tree(tmp_path) == before

@@ -17,17 +17,20 @@ def file_features(path: str | Path, *, rows: int) -> np.ndarray:
         rows: how many completions the pool has; row i belongs to its completion i.
 
     Returns:
-        floating (rows, d), of the file's own precision.
+        floating (rows, d), of the file's own precision; whole numbers and truth values become
+        float32 where that surely holds them exactly, else float64.
 
     Raises:
         UserError: the file is missing, half-written or no ``.npy``; the array is not 2-D, not
-            floating, of another number of rows, without columns, or holds NaN or infinity.
+            of numbers, of another number of rows, without columns, or holds NaN or infinity.
     """
     path = Path(path)
     features = _open(path)
     remedy = "save it with numpy.save, as float32"
+    if features.dtype.kind in "iub":
+        features = features.astype(np.float32 if features.itemsize < 4 else np.float64)
     if not np.issubdtype(features.dtype, np.floating):
-        raise UserError("features must be floating-point", f"{path} holds {features.dtype}", remedy)
+        raise UserError("features must be real numbers", f"{path} holds {features.dtype}", remedy)
     if features.ndim != 2 or features.shape[1] == 0:
         raise UserError(
             "features must be a matrix, one row a completion",

@@ -11,15 +11,20 @@ MAX_BAD = 0.01
 
 
 def allowed(rows: int, max_bad: float) -> int:
-    """How many of `rows` may be left out: that share of them, but one at least unless it is 0."""
-    return 0 if max_bad == 0 else max(1, math.floor(max_bad * rows + 1e-9))
+    """How many of `rows` may be left out: that share of them."""
+    return math.floor(max_bad * rows + 1e-9)
 
 
-def check_odd(odd: Sequence[OddRow], rows: int, max_bad: float) -> None:
+def check_odd(
+    unreadable: Sequence[OddRow], odd: Sequence[OddRow], rows: int, max_bad: float
+) -> None:
     """Let a file with few odd rows pass.
 
     Args:
-        odd: the rows that cannot be used; rows: how many there are in all.
+        unreadable: rows that could not be read at all: the file is broken there.
+        odd: rows that were read and cannot be used; unless `max_bad` is 0, one of these always
+            may be left out, in a file however small.
+        rows: how many rows there are in all.
         max_bad: the share of them that may be left out, in [0, 1].
 
     Raises:
@@ -27,25 +32,24 @@ def check_odd(odd: Sequence[OddRow], rows: int, max_bad: float) -> None:
     """
     if not 0.0 <= max_bad <= 1.0:
         raise UserError("--max-bad must be a share, from 0 to 1", f"got {max_bad}")
-    if not odd or (len(odd) <= allowed(rows, max_bad) and len(odd) < rows):
+    bad, most = [*unreadable, *odd], allowed(rows, max_bad)
+    few = len(bad) <= most or (len(bad) == len(odd) == 1 and max_bad > 0)
+    if not bad or (few and len(bad) < rows):
         return
-    first = min(odd, key=lambda one: one.number)
-    if len(odd) == 1:
-        remedy = first.remedy
-        if rows > 1:
-            remedy = (
-                remedy + "; or pass " if remedy else "pass "
-            ) + "--max-bad 0.01 to leave it out"
-        raise UserError(first.rule, first.received, remedy)
-    if len(odd) == rows:
-        alike = len({one.rule for one in odd}) == 1
+    first = min(bad, key=lambda one: one.number)
+    share = math.ceil(1000 * len(bad) / rows) / 1000
+    if len(bad) == rows:
+        alike = rows > 1 and len({one.rule for one in bad}) == 1
         note = f" (and so is every other of the {rows} rows)" if alike else ""
         raise UserError(first.rule, first.received + note, first.remedy)
-    share = math.ceil(1000 * len(odd) / rows) / 1000
+    cure = f"pass --max-bad {share:g} to leave {'it' if len(bad) == 1 else 'them'} out"
+    if len(bad) == 1:
+        remedy = f"{first.remedy}; or {cure}" if first.remedy else cure
+        raise UserError(first.rule, first.received, remedy)
     raise UserError(
-        f"at most {allowed(rows, max_bad)} of the {rows} rows may be left out (--max-bad {max_bad:g})",
-        f"{len(odd)} cannot be used: {reasons(odd)}",
-        f"mend them, or pass --max-bad {share:g} to leave them out",
+        f"at most {most} of the {rows} rows may be left out (--max-bad {max_bad:g})",
+        f"{len(bad)} cannot be used: {reasons(bad)}",
+        f"mend them, or {cure}",
     )
 
 

@@ -59,7 +59,7 @@ def read_pool(
             name on the hub (``NAME`` or ``NAME:SPLIT``).
         columns: which columns hold what.
         max_bad: the share of the rows that may be left out because they cannot be used, in [0, 1];
-            above 0 it is one row at least.
+            above 0 one row that can be read always may.
 
     Returns:
         The tables. Ids do not depend on the order of rows.
@@ -75,12 +75,13 @@ def read_pool(
     rows = understand(source, columns)
     rows.drop(faults(rows, columns))
     rows.drop(user_ids(rows, columns)[1])
-    check_odd([*source.odd, *rows.odd], source.rows_read, max_bad)
+    check_odd(source.odd, rows.odd, source.rows_read, max_bad)
     rows.odd[:0] = source.odd
     tables = build_tables(rows, columns)
     used = arranged.used | set(source.columns) - set(original.columns)
     unread = unread_columns(original, set(used))
-    return replace(tables, reading=arranged.reading, unread=unread)
+    prompt = ",".join(arranged.prompt)
+    return replace(tables, reading=arranged.reading, unread=unread, prompt_column=prompt)
 
 
 def read_prompts(

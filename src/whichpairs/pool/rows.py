@@ -150,7 +150,11 @@ def understand(source: Source, columns: Columns) -> Rows:
     if not pair_named and (named or columns.completion in source.columns):
         return _completions(source, columns)
     if not pair_named and not any(name in source.columns for name in columns.pair):
-        raise no_column(source, columns.completion)
+        raise no_column(
+            source,
+            columns.completion,
+            "name yours: --completion-column NAME, or for pairs --pair-columns FIRST,SECOND",
+        )
     return _pairs(source, columns)
 
 
@@ -267,15 +271,14 @@ def _prepend(prompt: Prompt, systems: list[Any] | None, row: int, source: Source
 
 def _pairs(source: Source, columns: Columns) -> Rows:
     first, second = (source.values(name) for name in columns.pair)
-    said = _answers(source, columns)
-    choices = said.choices if said else ["a"] * len(first)
     (column,) = columns.prompts
     if column in source.columns or column != Columns.prompt:
         prompts = source.values(column)
     else:
         prompts = [None] * len(first)
     systems = _systems(source, columns)
-    rows = Rows(source, "pair", answers=said)
+    rows = Rows(source, "pair")
+    found: dict[int, list[Reply]] = {}
     for row, sides in enumerate(zip(first, second, strict=True)):
         rows.lengths.append(2)
         try:
@@ -286,19 +289,23 @@ def _pairs(source: Source, columns: Columns) -> Rows:
             rows.leave_out(row, error)
             continue
         rows.prompts.append(prompt)
+        found[row] = replies
+    rows.answers = _answers(source, columns, list(found))
+    choices = rows.answers.choices if rows.answers else ["a"] * len(found)
+    for (row, replies), choice in zip(found.items(), choices, strict=True):
         entries = [rows.add(row, k, one) for k, one in enumerate(replies) if not blank(one.text)]
         if len(entries) < 2:
             rows.empty_pairs.append(row)
-        elif choices[row] == "tie":
+        elif choice == "tie":
             rows.ties.append((entries[0], entries[1]))
-        elif choices[row] is not None:
-            first_won = choices[row] == "a"
+        elif choice is not None:
+            first_won = choice == "a"
             rows.pairs.append((entries[not first_won], entries[first_won]))
     return rows
 
 
-def _answers(source: Source, columns: Columns) -> Answers | None:
-    """The label column understood, where one is named."""
+def _answers(source: Source, columns: Columns, used: list[int]) -> Answers | None:
+    """The label column of the rows `used` understood, where one is named."""
     if columns.label is None:
         if columns.label_map is not None:
             raise UserError(
@@ -308,8 +315,14 @@ def _answers(source: Source, columns: Columns) -> Answers | None:
             )
         return None
     values = source.values(columns.label)
+    if not used:
+        return None
     return understand_answers(
-        values, columns.label, source.at, names=columns.pair, given=columns.label_map
+        [values[row] for row in used],
+        columns.label,
+        lambda place: source.at(used[place]),
+        names=columns.pair,
+        given=columns.label_map,
     )
 
 

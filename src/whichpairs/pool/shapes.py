@@ -56,12 +56,14 @@ class Arranged:
     Attributes:
         reading: what was taken for what, a clause each.
         used: the columns of the file that were read.
+        prompt: those of the prompt.
     """
 
     source: Source
     columns: Columns
     reading: tuple[str, ...] = ()
     used: frozenset[str] = frozenset()
+    prompt: tuple[str, ...] = ("prompt",)
 
 
 def arrange(source: Source, columns: Columns) -> Arranged:
@@ -75,7 +77,7 @@ def arrange(source: Source, columns: Columns) -> Arranged:
     known = _known(source) if _unnamed(columns) else None
     if known is not None:
         name, found = known
-        reading.append(f"read as {name} ({found.meaning})")
+        reading.append(f"as {name} ({found.meaning})")
         used |= set(found.used)
         source = found.source
         columns = replace(
@@ -86,11 +88,24 @@ def arrange(source: Source, columns: Columns) -> Arranged:
             label=found.columns.label,
             label_map=found.columns.label_map,
         )
+    prompt = columns.prompts
     for step in (_cells, _aliases, _join, _objects, _system):
+        if step is _join:
+            columns = _apart(source, columns)
+            prompt = columns.prompts
         source, columns, more, read = step(source, columns)
         reading += more
         used |= read
-    return Arranged(source, columns, tuple(reading), frozenset(used | meant(columns)))
+    used |= meant(columns)
+    return Arranged(source, columns, tuple(reading), frozenset(used), prompt)
+
+
+def _apart(source: Source, columns: Columns) -> Columns:
+    """Several prompt columns in one name with commas, as several."""
+    (name, *more) = columns.prompts
+    if more or "," not in name or name in source.columns:
+        return columns
+    return replace(columns, prompt=tuple(part.strip() for part in name.split(",")))
 
 
 Step = tuple[Source, Columns, list[str], set[str]]
@@ -191,8 +206,6 @@ def _dialogues(source: Source, columns: Columns) -> bool:
 def _join(source: Source, columns: Columns) -> Step:
     """Several prompt columns as one."""
     names = columns.prompts
-    if len(names) == 1 and "," in names[0] and names[0] not in source.columns:
-        names = tuple(part.strip() for part in names[0].split(","))
     if len(names) == 1:
         return source, columns, [], set()
     parts = [source.values(name) for name in names]

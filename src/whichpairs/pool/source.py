@@ -79,8 +79,8 @@ class Source:
         return len(self.numbers) + len(self.odd)
 
 
-def no_column(source: Source, column: str) -> UserError:
-    """The error for a column that is not there."""
+def no_column(source: Source, column: str, remedy: str = "") -> UserError:
+    """The error for a column that is not there; `remedy` where no other has a name like it."""
     names = list(source.columns)
     free = [name for name in names if name not in TAKEN]
     close = get_close_matches(column, free, n=1, cutoff=0.5)
@@ -88,7 +88,7 @@ def no_column(source: Source, column: str) -> UserError:
     return UserError(
         f"{source.name} must have the column {show(column)}",
         f"its columns are {listed}",
-        f"Did you mean {show(close[0])}?" if close else "name the column that holds it",
+        f"Did you mean {show(close[0])}?" if close else remedy or "name the column that holds it",
     )
 
 

@@ -54,6 +54,7 @@ class PoolTables:
         shape: ``"single"``, ``"list"`` or ``"pair"``.
         left_out: all rows, pairs and completions of the input that are not in the pool, and why.
         reading: what was read as what, where the user did not say.
+        prompt_column: the column that the prompt is from; several with commas between.
         unread: columns that were not read (of pairs), or are kept beside the completions.
         differ: columns in which rows of one prompt differ, though they may belong to the prompt,
             and in how many prompts.
@@ -69,6 +70,7 @@ class PoolTables:
     shape: str = "single"
     left_out: tuple[OddRow, ...] = ()
     reading: tuple[str, ...] = ()
+    prompt_column: str = "prompt"
     unread: tuple[str, ...] = ()
     differ: dict[str, int] = field(default_factory=dict)
 
@@ -177,7 +179,11 @@ def _prompts(rows: Rows, columns: Columns) -> tuple[pl.DataFrame, list[int], int
 
 
 def user_ids(rows: Rows, columns: Columns) -> tuple[list[str] | None, dict[int, UserError]]:
-    """The user's own prompt ids by row, and the rows whose id cannot be used."""
+    """The user's own prompt ids by row, and the rows whose id cannot be used.
+
+    Raises:
+        UserError: one id for two prompts: which of them it names, nobody can tell.
+    """
     if columns.prompt_id is None:
         return None, {}
     source, names, faults = rows.source, list[str](), dict[int, UserError]()
@@ -194,7 +200,7 @@ def user_ids(rows: Rows, columns: Columns) -> tuple[list[str] | None, dict[int, 
                 f"{show(columns.prompt_id)} is {show(value)} in {source.at(row)}",
             )
         elif rows.prompts[first.setdefault(name, row)].key != rows.prompts[row].key:
-            faults[row] = UserError(
+            raise UserError(
                 "a prompt id must name one prompt",
                 f"{show(name)} is the id of two: see {source.at(first[name])} and {source.at(row)}",
             )

@@ -114,6 +114,7 @@ def _reading(tables: PoolTables) -> dict[str, Any]:
         "shape": tables.shape,
         "left_out": reasons,
         "read_as": list(tables.reading),
+        "prompt_column": tables.prompt_column,
         "unread_columns": list(tables.unread),
         "differ": tables.differ,
     }
@@ -139,7 +140,7 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
         f" ({r['held_out_prompts']} held out)."
     ]
     if labels:
-        said.append(f"{labels} labels came with them.")
+        said.append(f"{labels} label{'s' * (labels > 1)} came with them.")
     if "label_column" in r:
         said.append(f"The label column: {r['label_column']}.")
     if r["read_as"]:
@@ -173,7 +174,9 @@ def _not_there(r: dict[str, Any], listed: Path) -> list[str]:
     odd = [one for one in r["left_out"] if one["why"] not in USUAL]
     if r["rows_left_out"]:
         reasons = "; ".join(
-            f"{one['rows']} because {one['why']} (first: {one['first']})" for one in odd
+            (f"{one['rows']} because " if len(odd) > 1 else "")
+            + f"{one['why']} (first: {one['first']})"
+            for one in odd
         )
         said.append(f"{r['rows_left_out']} of {r['rows_read']} rows left out: {reasons}.")
     for key, one, many in (
@@ -199,10 +202,15 @@ def _columns(r: dict[str, Any]) -> list[str]:
             else f"Columns kept beside the completions, not read as part of the prompt: {names}."
         )
     if r["differ"]:
-        names = ", ".join(f"{show(name)} ({count} prompts)" for name, count in r["differ"].items())
+        names = ", ".join(
+            f"{show(name)} ({count} prompt{'s' * (count > 1)})"
+            for name, count in r["differ"].items()
+        )
+        first = next(iter(r["differ"]))
+        option = f"--prompt-column {r['prompt_column']},{first}"
+        option = f"--system-column {first}" if first.startswith("system") else option
         said.append(
-            f"Attention: rows that were taken for one prompt differ in {names}. If such a column "
-            "belongs to the prompt, import into another run with --prompt-column PROMPT,COLUMN "
-            "(or --system-column)."
+            f"Attention: rows that were taken for one prompt differ in {names}. Where that belongs "
+            f"to the prompt, import into another run with {option}."
         )
     return said
