@@ -24,9 +24,18 @@ def command(
     ] = None,
     temperature: Annotated[float, typer.Option(help="T, in units of the score.")] = 1.0,
     from_: Annotated[
-        Path | None, typer.Option("--from", help="JSONL of pair_id and choice (a, b or tie).")
+        Path | None,
+        typer.Option("--from", help="File of pair_id and choice (a, b, tie), JSONL or CSV …"),
     ] = None,
     annotator: Annotated[str, typer.Option(help="Who answered, for --from.")] = "file",
+    label_map: Annotated[
+        str | None,
+        typer.Option(help="For --from, what choices mean: VALUE=a,VALUE=b,VALUE=tie or skip."),
+    ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="For --from: let answers supersede their annotator's own."),
+    ] = False,
     judge: Annotated[
         str | None, typer.Option(help="Base URL of an OpenAI-compatible server that judges.")
     ] = None,
@@ -51,8 +60,16 @@ def command(
             "label takes one of --simulate COLUMN, --from FILE and --judge URL",
             f"got {' and '.join(given) or 'none'}",
         )
+    if from_ is None and (replace or label_map is not None):
+        raise UserError(
+            "--replace and --label-map are for --from FILE",
+            f"got {'--replace' if replace else '--label-map'} with {given[0]}",
+            "leave it out",
+        )
     if from_ is not None:
-        outcome = stage.label_from_file(run, from_, annotator=annotator, beta=beta)
+        outcome = stage.label_from_file(
+            run, from_, annotator=annotator, label_map=label_map, replace=replace, beta=beta
+        )
     elif judge is not None:
         settings = stage.JudgeSettings(
             judge,

@@ -1,59 +1,229 @@
-"""Labels from a file: JSONL of ``pair_id, choice`` in the order of A and B that the batch gives."""
+"""Answers from a file: ``pair_id, choice`` in the order of A and B that the batch gives.
 
-import json
+Any file that a pool may come in (JSONL, JSON, CSV, Parquet, packed or not), and Label Studio's export.
+All that is wrong with a file is said at once.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from whichpairs.errors import UserError
-from whichpairs.types import Label
+from whichpairs.label.studio import flat_tasks, is_label_studio
+from whichpairs.pool.conventions import Answers, understand_answers
+from whichpairs.pool.source import Source, show
+from whichpairs.pool.sources import load_file
+from whichpairs.types import Choice, Label
 
-CHOICES = ("a", "b", "tie")
+SHOWN = 5
+SIDES = ("completion_a", "completion_b")
+FORM = 'an answer file must have pair_id and choice ("a", "b" or "tie") in every row'
 
 
-def read_labels(
-    path: Path, known: dict[str, tuple[str, str, str]], *, annotator: str
-) -> list[Label]:
-    """The labels in a JSONL file, all checked.
+@dataclass(frozen=True)
+class AnswerFile:
+    """Answers read and checked.
+
+    Attributes:
+        labels: in the order of the file; where: the place of each, e.g. ``line 3``.
+        answers: how the choices were read, rows without one included.
+    """
+
+    labels: list[Label]
+    where: list[str]
+    answers: Answers
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What may be answered.
+
+    Attributes:
+        pairs: for every pair that was ever asked, ``(batch, id_a, id_b)``.
+        text: the text of a completion, by its id.
+    """
+
+    pairs: Mapping[str, tuple[str, str, str]]
+    text: Callable[[str], str]
+
+
+@dataclass
+class _Reading:
+    """What is found while the rows are gone through."""
+
+    source: Source
+    asked: Asked
+    annotator: str
+    labels: list[Label] = field(default_factory=list)
+    where: list[str] = field(default_factory=list)
+    wrong: list[tuple[int, str]] = field(default_factory=list)
+
+
+def read_answers(
+    path: Path, asked: Asked, *, annotator: str, given: str | None = None
+) -> AnswerFile:
+    """The answers in a file, all checked.
+
+    Columns beside ``pair_id`` and ``choice``: ``annotator`` (a name or a number), ``probability``
+    (that A is preferred; it may stand in place of a choice), and ``id_a, id_b`` or ``completion_a,
+    completion_b`` where A and B are not in the batch's order. Rows without choice and probability
+    are no answers, and are counted.
 
     Args:
-        known: for every pair that was ever asked, ``(batch, id_a, id_b)``.
-        annotator: for lines that name none.
+        annotator: for rows that name none.
+        given: what the values of ``choice`` mean (`pool.conventions.label_map`).
 
     Raises:
-        UserError: the line, and what is wrong with it.
+        UserError: all rows that are wrong, the first with what is wrong; or it is no answer file.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError("the label file must be readable UTF-8", f"{path}: {error}") from None
-    labels = [
-        _label(line, f"{path}, line {number}", known, annotator)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
-    if not labels:
-        raise UserError("the label file must hold at least one label", f"{path} is empty")
-    return labels
-
-
-def _label(line: str, where: str, known: dict[str, tuple[str, str, str]], annotator: str) -> Label:
-    try:
-        row = json.loads(line)
-        pair_id, choice = row["pair_id"], row["choice"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    source = load_file(path)
+    if is_label_studio(source):
+        source = flat_tasks(source)
+    _check_columns(source)
+    reading = _Reading(source, asked, annotator)
+    reading.wrong += [(one.number, _odd(one.received, source)) for one in source.odd]
+    chances = [_chance(reading, row) for row in range(len(source.numbers))]
+    answers = _choices(reading, chances, given)
+    for row, choice in enumerate(answers.choices):
+        if choice is not None:
+            _read(reading, row, choice, chances[row])
+    if reading.wrong:
+        raise _all_wrong(reading)
+    if not reading.labels:
         raise UserError(
-            'each line must be {"pair_id": …, "choice": "a" | "b" | "tie"}', f"{where}: {error!r}"
-        ) from None
-    if not isinstance(pair_id, str) or pair_id not in known:
-        raise UserError(
-            "a label must answer a pair of one of the run's batches", f"{where}: {pair_id!r}"
+            "an answer file must hold at least one answer",
+            f"the {len(answers.choices)} rows of {source.name} hold none",
         )
-    if choice not in CHOICES:
-        raise UserError('choice must be "a", "b" or "tie"', f"{where}: {choice!r}")
-    batch, id_a, id_b = known[pair_id]
-    ids = (row.get("id_a", id_a), row.get("id_b", id_b))
-    if ids not in ((id_a, id_b), (id_b, id_a)):
-        raise UserError("id_a and id_b must be the pair's completions", f"{where}: {ids!r}")
-    who = row.get("annotator", annotator)
-    if not isinstance(who, str) or not who.isprintable() or not who:
-        raise UserError("annotator must be a name, in one line", f"{where}: {who!r}")
-    return Label(pair_id, ids[0], ids[1], choice, who, batch)
+    return AnswerFile(reading.labels, reading.where, answers)
+
+
+def _check_columns(source: Source) -> None:
+    there = source.columns.keys()
+    if "pair_id" not in there or not there & {"choice", "probability"}:
+        names = ", ".join(map(show, list(there)[:12])) + (", …" if len(there) > 12 else "")
+        raise UserError(
+            FORM,
+            f"the columns of {source.name} are {names}",
+            "rename them (pair_id is in the batch file, RUN/batches/NUMBER/pairs.jsonl)",
+        )
+
+
+def _odd(received: str, source: Source) -> str:
+    """What is wrong with a row that could not be read, without its place."""
+    return received.partition(source.name)[2].strip(" :") or received
+
+
+def _nothing(value: Any) -> bool:
+    """Whether a cell says nothing."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _chance(reading: _Reading, row: int) -> float | None:
+    """P(A preferred), where a row states it."""
+    source = reading.source
+    value = source.values("probability")[row] if "probability" in source.columns else None
+    if _nothing(value):
+        return None
+    number = math.nan
+    if isinstance(value, int | float | Decimal | str) and not isinstance(value, bool):
+        text = str(value).replace(",", ".") if source.decimal_comma else str(value)
+        with suppress(ValueError):
+            number = float(text)
+    if not 0.0 <= number <= 1.0:
+        reading.wrong.append(
+            (source.numbers[row], f"probability must be between 0 and 1: {show(value)}")
+        )
+        return None
+    return number
+
+
+def _choices(reading: _Reading, chances: list[float | None], given: str | None) -> Answers:
+    """The choice of every row; where only a probability is stated, the likelier side."""
+    source, plain = reading.source, list[Any]()
+    said = source.values("choice") if "choice" in source.columns else [None] * len(chances)
+    for row, value in enumerate(said):
+        ok = _nothing(value) or isinstance(value, str | int | float | Decimal)
+        plain.append(value if ok else None)
+        if not ok:
+            wrong = f'choice must be "a", "b" or "tie": {show(value)}'
+            reading.wrong.append((source.numbers[row], wrong))
+    if all(map(_nothing, plain)):
+        found = Answers([None] * len(plain), {})
+    else:
+        found = understand_answers(plain, "choice", source.at, names=SIDES, given=given)
+    choices = list(found.choices)
+    for row, p in enumerate(chances):
+        if choices[row] is None and p is not None and _nothing(plain[row]):
+            choices[row] = "a" if p > 0.5 else "b" if p < 0.5 else "tie"
+    return Answers(choices, found.meaning, found.unused)
+
+
+def _read(reading: _Reading, row: int, choice: Choice, p: float | None) -> None:
+    """One row's label, or what is wrong with it."""
+    source, asked = reading.source, reading.asked
+    number = source.numbers[row]
+
+    def cell(name: str) -> Any:
+        value = source.values(name)[row] if name in source.columns else None
+        return None if _nothing(value) else value
+
+    key = cell("pair_id")
+    if not isinstance(key, str) or key not in asked.pairs:
+        wrong = f"a label must answer a pair of one of the run's batches: {show(key)}"
+        reading.wrong.append((number, wrong))
+        return
+    batch, id_a, id_b = asked.pairs[key]
+    first, second = cell("id_a"), cell("id_b")
+    shown = (id_a if first is None else first, id_b if second is None else second)
+    if first is None and second is None and _swapped(asked, id_a, id_b, map(cell, SIDES)):
+        shown = (id_b, id_a)
+    who = _name(cell("annotator"), reading.annotator)
+    wrong = ""
+    if shown not in ((id_a, id_b), (id_b, id_a)):
+        wrong = f"id_a and id_b must be the pair's completions: {shown!r}"
+    elif who is None:
+        wrong = f"annotator must be a name, in one line, or a number: {show(cell('annotator'))}"
+    elif p is not None and ((choice == "a" and p < 0.5) or (choice == "b" and p > 0.5)):
+        wrong = (
+            f"probability is that A is preferred, whatever the choice: {p:g} for {choice!r} (give "
+            f"{1 - p:g} if it is the choice's)"
+        )
+    if wrong or who is None:
+        reading.wrong.append((number, wrong))
+        return
+    reading.labels.append(Label(key, str(shown[0]), str(shown[1]), choice, who, batch, p))
+    reading.where.append(source.at(row).partition(" of ")[0])
+
+
+def _swapped(asked: Asked, id_a: str, id_b: str, sides: Any) -> bool:
+    """Whether the texts that a row shows as A and B are the batch's B and A."""
+    shown = [text.strip() if isinstance(text, str) else None for text in sides]
+    return shown == [asked.text(id_b).strip(), asked.text(id_a).strip()]
+
+
+def _name(value: Any, usual: str) -> str | None:
+    """An annotator's name; a number is one."""
+    if value is None:
+        value = usual
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return value if isinstance(value, str) and value and value.isprintable() else None
+
+
+def _all_wrong(reading: _Reading) -> UserError:
+    """Every row that is wrong, in one line."""
+    source, wrong = reading.source, sorted(reading.wrong)
+    numbers = list(dict.fromkeys(number for number, _ in wrong))
+    told = [f"{source.unit} {number}: {text}" for number, text in wrong[:SHOWN]]
+    got = f"{len(numbers)} of the {source.rows_read} rows of {source.name} cannot be read: "
+    got += "; ".join(told)
+    if len(wrong) > SHOWN:
+        rest = list(dict.fromkeys(number for number, _ in wrong[SHOWN:]))
+        got += f"; and {source.unit} {', '.join(map(str, rest[:20]))}{', …' * (len(rest) > 20)}"
+    return UserError("answers are accepted all or none", got, "Mend those rows, or take them out")

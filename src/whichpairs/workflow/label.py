@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whichpairs.errors import UserError
-from whichpairs.label.file import read_labels
 from whichpairs.label.simulate import check_temperature, simulate
 from whichpairs.types import SILENT, Label, Progress
+from whichpairs.workflow.answers import accept_file, annotators
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace, workspace
 
@@ -88,16 +88,31 @@ def label_simulated(
 
 
 def label_from_file(
-    run: str | Path, path: str | Path, *, annotator: str = "file", beta: float | None = None
+    run: str | Path,
+    path: str | Path,
+    *,
+    annotator: str = "file",
+    label_map: str | None = None,
+    replace: bool = False,
+    beta: float | None = None,
 ) -> Outcome:
-    """Accept a file of answers, all or none.
+    """Accept a file of answers (see `label.file.read_answers`), all or none.
+
+    Args:
+        annotator: who answered, where the file does not say.
+        label_map: what the values of its choices mean, e.g. ``0=a,1=b``.
+        replace: another answer of the same annotator supersedes the one before; both are kept.
 
     Raises:
-        UserError: an unknown pair, an unknown choice, a rewritten answer, a broken line.
+        UserError: an unknown pair, an unknown choice, a rewritten answer, a broken row.
     """
     with workspace(run, beta) as space:
-        labels = read_labels(Path(path), space.known_pairs, annotator=annotator)
-        return _outcome(space, space.store.add(labels), f"from {path}")
+        added, said, told = accept_file(space, Path(path), annotator, label_map, replace)
+        outcome = _outcome(space, added.new, f"from {path}")
+        who, numbers = annotators(space.labels)
+        message = " ".join(filter(None, [outcome.message, said, who]))
+        done = added.new + added.replaced == 0
+        return Outcome(message, {**outcome.result, **told, **numbers}, done, outcome.folder)
 
 
 def label_judged(

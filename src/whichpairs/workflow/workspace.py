@@ -29,7 +29,8 @@ class Votes:
     """Labels as arrays, one row an answer.
 
     Attributes:
-        pairs: rows of A and B, (n, 2); wins: 1 where A won, 0 where B did, ½ for a tie, (n,).
+        pairs: rows of A and B, (n, 2); wins: 1 where A won, 0 where B did, ½ for a tie, P(A
+            preferred) where that was stated, (n,).
         prompts: prompt numbers, (n,).
     """
 
@@ -127,7 +128,9 @@ class Workspace:
     @cached_property
     def labels_fingerprint(self) -> str:
         """16 hex digits over every answer."""
-        rows = sorted((x.pair_id, x.annotator, x.id_a, x.choice) for x in self.labels)
+        stated = zip(self.labels, self._stated(), strict=True)
+        rows = [(x.pair_id, x.annotator, x.id_a, x.choice, *p) for x, p in stated]
+        rows.sort()
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
     @cached_property
@@ -149,14 +152,28 @@ class Workspace:
         return list(self.waiting())
 
     def votes(self, *, held_out: bool) -> Votes:
-        """The labels of held-out prompts (never fitted), or of all others."""
+        """The labels of held-out prompts (never fitted), or of all others.
+
+        Where an annotator stated P(A preferred), a vote is worth that. (A simulation's probability is
+        the truth that it drew from: no vote.)
+        """
         pool, worth = self.pool, {"a": 1.0, "b": 0.0, "tie": 0.5}
         a = pool.rows(label.id_a for label in self.labels)
         b = pool.rows(label.id_b for label in self.labels)
-        wins = np.array([worth[label.choice] for label in self.labels])
+        stated = zip(self.labels, self._stated(), strict=True)
+        wins = np.array([p[0] if p else worth[x.choice] for x, p in stated])
         prompts = pool.prompt_of[a] if len(a) else np.empty(0, np.int64)
         votes = Votes(np.stack([a, b], axis=1), wins, prompts)
         return votes.where(pool.holdout[prompts] == held_out)
+
+    def _stated(self) -> list[list[float]]:
+        """P(A preferred) of every label, or nothing where its annotator did not state one."""
+        sources = self.store.sources().items()
+        drawn = {name for name, source in sources if source["kind"] == "simulated"}
+        return [
+            [] if x.probability is None or x.annotator in drawn else [x.probability]
+            for x in self.labels
+        ]
 
     def feature_set(self, name: str | None) -> tuple[str, Record, np.ndarray]:
         """A feature set's name, record and memory-mapped φ.

@@ -1,0 +1,81 @@
+"""Who answered how much, and how far two who answered the same pairs agree."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from whichpairs.types import Label
+
+IMPORTED = "imported:"
+LEAST_SHARED = 20
+"""Fewer shared pairs than this say nothing of agreement beyond chance."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two annotators on the pairs that both answered.
+
+    Attributes:
+        first, second: their names; shared: how many pairs; same: on how many they say the same.
+        kappa: Cohen's κ over left, right and tie (1 agree always, 0 no more than chance would); None
+            for fewer than `LEAST_SHARED` pairs, or where both always say the same.
+    """
+
+    first: str
+    second: str
+    shared: int
+    same: int
+    kappa: float | None
+
+
+def agreements(labels: Sequence[Label]) -> list[Agreement]:
+    """Every two annotators with a pair in common, those with the most first.
+
+    Labels that came with the pool are left out: who gave them is not known.
+    """
+    said: dict[str, dict[str, str]] = defaultdict(dict)
+    for x in labels:
+        if not x.annotator.startswith(IMPORTED):
+            # "0" is the smaller id: the same two names for every pair, whatever was shown as A.
+            won = winner(x)
+            place = "tie" if won is None else str(sorted((x.id_a, x.id_b)).index(won))
+            said[x.pair_id][x.annotator] = place
+    shared: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for answers in said.values():
+        for one, other in combinations(sorted(answers), 2):
+            shared[one, other].append((answers[one], answers[other]))
+    found = [
+        Agreement(*names, len(both), sum(a == b for a, b in both), _kappa(both))
+        for names, both in shared.items()
+    ]
+    return sorted(found, key=lambda one: (-one.shared, one.first, one.second))
+
+
+def winner(label: Label) -> str | None:
+    """The id of the preferred completion; None for a tie."""
+    return {"a": label.id_a, "b": label.id_b, "tie": None}[label.choice]
+
+
+def _kappa(both: Sequence[tuple[str, str]]) -> float | None:
+    if len(both) < LEAST_SHARED or len({one for pair in both for one in pair}) < 2:
+        return None
+    from sklearn.metrics import cohen_kappa_score
+
+    value = float(cohen_kappa_score([a for a, _ in both], [b for _, b in both]))
+    return None if math.isnan(value) else value
+
+
+def counts(labels: Sequence[Label]) -> dict[str, int]:
+    """Labels by annotator, most first; repeats of a program, and imported labels, count as one."""
+    names = Counter(
+        IMPORTED.rstrip(":") if x.annotator.startswith(IMPORTED) else _whole(x.annotator)
+        for x in labels
+    )
+    return dict(names.most_common())
+
+
+def _whole(name: str) -> str:
+    """A simulated annotator without the number of its turn."""
+    return name.partition("#")[0] if name.startswith("simulated:") else name
