@@ -16,8 +16,9 @@ from tiny_models import EOS, EXAMPLES, SENTENCES
 from whichpairs.errors import MissingExtraError, UserError
 from whichpairs.lm.batch import pad, sorted_batches
 from whichpairs.lm.encode import Encoded, decode, encode, encode_all, encode_prompt, lengths_within
+from whichpairs.lm.folder import fingerprint
 from whichpairs.lm.logprobs import completion_logprobs
-from whichpairs.lm.model import fingerprint, load
+from whichpairs.lm.model import load
 from whichpairs.lm.optional import quiet, require
 from whichpairs.types import Example
 
@@ -84,21 +85,88 @@ def test_what_cannot_be_loaded_says_so(tmp_path):
         load(tiny_models.folder(), dtype="int8")
 
 
-def test_fingerprint_is_of_configuration_weights_and_tokenizer(tmp_path):
-    folder = tmp_path / "m"
-    shutil.copytree(tiny_models.folder(), folder)
+@pytest.fixture
+def model(tmp_path):
+    """A folder of the tiny model that may be changed."""
+    return Path(shutil.copytree(tiny_models.folder(), tmp_path / "m"))
+
+
+def test_fingerprint_is_of_every_file_that_is_loaded(model):
     plain = b""
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        data = (folder / name).read_bytes()
+    for name in sorted(p.name for p in model.iterdir()):
+        data = (model / name).read_bytes()
         plain += f"{name}\0{len(data)}\0".encode() + data
-    before = fingerprint(folder)
-    assert before == hashlib.sha256(plain).hexdigest()[:16] == tiny_models.lm().fingerprint
-    (folder / "generation_config.json").write_text("{ }")
-    assert fingerprint(folder) == before
-    weights = bytearray((folder / "model.safetensors").read_bytes())
+    found = fingerprint(model)
+    assert found == hashlib.sha256(plain).hexdigest()[:16] == tiny_models.lm().fingerprint
+    for name in ("README.md", "LICENSE.txt", "eval_results.json", "trainer_state.json", ".x.json"):
+        (model / name).write_text("{}")
+        assert (fingerprint(model) == found) == (name != ".x.json"), name
+
+
+CHANGED = {
+    "config.json": b"{ }",
+    "generation_config.json": b'{"eos_token_id": 5}',
+    "tokenizer_config.json": b'{"add_bos_token": true}',
+    "chat_template.jinja": b"{{ messages }}",
+    "additional_chat_templates/tools.jinja": b"{{ messages }}",
+    "special_tokens_map.json": b'{"eos_token": "a"}',
+    "added_tokens.json": b'{"<a>": 320}',
+    "vocab.txt": b"a",
+    "merges.txt": b"a b",
+    "spiece.model": b"1",
+    "adapter_config.json": b'{"r": 2}',
+    "adapter_model.safetensors": b"1",
+    "model-00002-of-00002.safetensors": b"1",
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_changes_the_result_is_another_model(model, name):
+    before = fingerprint(model)
+    (model / name).parent.mkdir(exist_ok=True)
+    (model / name).write_bytes(CHANGED[name])
+    assert fingerprint(model) != before
+
+
+def test_one_bit_of_the_weights_is_another_model(model):
+    weights = bytearray((model / "model.safetensors").read_bytes())
     weights[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(weights)
+    (model / "model.safetensors").write_bytes(weights)
+    assert fingerprint(model) != fingerprint(tiny_models.folder())
+
+
+def test_modules_of_an_embedder_are_fingerprinted(model):
+    (model / "modules.json").write_text('[{"path": ""}, {"path": "1_Pooling"}, {"path": "../x"}]')
+    (model / "1_Pooling").mkdir()
+    before = fingerprint(model)
+    (model / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    assert fingerprint(model) != before
+
+
+def test_an_adapter_is_merged_into_its_base(model, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(r=2, target_modules=["c_fc"], fan_in_fan_out=True, init_lora_weights=False)
+    torch.manual_seed(0)
+    adapted = get_peft_model(load(model, device="cpu").model, lora)
+    adapted.base_model.model.name_or_path = str(model)
+    adapted.peft_config["default"].base_model_name_or_path = str(model)
+    folder = tmp_path / "adapter"
+    adapted.save_pretrained(folder)
+    tiny_models.tokenizer().save_pretrained(folder)
+    found, base = load(folder, device="cpu"), load(model, device="cpu")
+    names = {name for name, _ in base.model.named_parameters()}
+    assert {name for name, _ in found.model.named_parameters()} == names
+    ids = torch.tensor([[5, 6, 7]])
+    assert torch.allclose(found.model(ids).logits, adapted(ids).logits, atol=1e-5)
+    assert not torch.allclose(found.model(ids).logits, base.model(ids).logits, atol=1e-2)
+    before = fingerprint(folder)
+    assert found.fingerprint == before
+    (model / "config.json").write_text((model / "config.json").read_text() + " ")
     assert fingerprint(folder) != before
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": null}')
+    with pytest.raises(UserError, match="an adapter must name its base model"):
+        load(folder, device="cpu")
 
 
 def test_encode_joins_prompt_completion_and_end_token():

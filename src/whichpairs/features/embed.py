@@ -17,7 +17,8 @@ from whichpairs.chat import spoken
 from whichpairs.errors import UserError
 from whichpairs.features.hidden import hidden_projection
 from whichpairs.features.store import WINDOW
-from whichpairs.lm.model import find_folder, fingerprint, first_line, pick_device
+from whichpairs.lm.folder import find_folder, fingerprint
+from whichpairs.lm.model import first_line, pick_device
 from whichpairs.lm.optional import quiet, require
 from whichpairs.types import SILENT, Example, Progress
 

@@ -102,9 +102,9 @@ class Source:
         Raises:
             UserError: there is no such model.
         """
-        if self.backend != "transformers":
+        if self.backend == "server" or (self.backend == "vllm" and not Path(self.model).is_dir()):
             return self.model
-        from whichpairs.lm.model import find_folder, fingerprint
+        from whichpairs.lm.folder import find_folder, fingerprint
 
         return fingerprint(find_folder(self.model))
 

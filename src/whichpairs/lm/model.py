@@ -1,15 +1,11 @@
-"""One loaded language model: the network, its tokenizer, where it runs and which weights it has.
+"""One loaded language model: the network, its tokenizer, where it runs and which weights it has."""
 
-The fingerprint is what later stages write beside their results, so that features of one model are
-never mixed with completions of another.
-"""
-
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whichpairs.errors import UserError
+from whichpairs.lm.folder import adapter_base, find_folder, fingerprint
 from whichpairs.lm.optional import quiet, require
 
 require("torch")
@@ -35,7 +31,7 @@ class LanguageModel:
             files name none).
         device: torch's name of where it runs, e.g. ``"cpu"`` or ``"cuda"``.
         path: what the caller asked for: a folder, or a name on the Hugging Face hub.
-        fingerprint: 16 hexadecimal digits of a SHA-256 over configuration, weights and tokenizer.
+        fingerprint: of the folder, see `lm.folder.fingerprint`.
     """
 
     model: "PreTrainedModel"
@@ -64,7 +60,8 @@ def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> L
     Args:
         path: a folder that ``save_pretrained`` wrote (weights as ``*.safetensors``; pickled
             weights are refused, and no code that comes with a model is run), or a hub name such
-            as ``gpt2``.
+            as ``gpt2``. An adapter (``adapter_config.json`` without ``config.json``) is merged into
+            the base model that it names.
         device: a torch device, or ``"auto"``: ``cuda`` where there is one, else ``cpu``.
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
 
@@ -79,10 +76,10 @@ def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> L
     folder = find_folder(path)
     with quiet():
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True
-            )
+            model = _network(folder, DTYPES[dtype])
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except UserError:
+            raise
         except Exception as error:  # what a broken file raises depends on the library that reads it
             raise UserError(
                 f"{path} must hold a causal language model and its tokenizer "
@@ -105,6 +102,22 @@ def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> L
     return LanguageModel(model, tokenizer, name, str(path), fingerprint(folder))
 
 
+def _network(folder: Path, dtype: torch.dtype) -> Any:
+    """The network of a folder, an adapter merged into its base."""
+    base = adapter_base(folder)
+    how: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+    whole = folder if base is None else find_folder(base)
+    model = AutoModelForCausalLM.from_pretrained(whole, dtype=dtype, **how)
+    if base is None:
+        return model
+    require("peft", "train")
+    from peft import PeftModel
+
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ValueError("an adapter's weights must be adapter_model.safetensors")
+    return PeftModel.from_pretrained(model, folder).merge_and_unload()  # type: ignore[operator]
+
+
 def pick_device(device: str) -> str:
     """The torch device meant by `device`; ``"auto"`` is ``cuda`` where there is one, else ``cpu``.
 
@@ -122,55 +135,6 @@ def pick_device(device: str) -> str:
     return device
 
 
-def find_folder(path: str | Path) -> Path:
-    """The folder of a model: `path`, or the hub's snapshot of that name, fetched if need be.
-
-    Raises:
-        UserError: there is no such folder, and no such name in the cache or within reach on the
-            hub.
-    """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return folder
-    name = str(path)
-    if isinstance(path, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise UserError("a model's path must be an existing folder", f"{name} is none")
-    from huggingface_hub import snapshot_download
-
-    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-    fetch: Any = snapshot_download
-    try:
-        with quiet():
-            return Path(fetch(name, allow_patterns=patterns))
-    except Exception as error:  # the hub's client has a dozen kinds, and what it builds on has more
-        raise UserError(
-            "a model must be an existing folder, or a name on the Hugging Face hub within reach",
-            f"{name} is neither ({type(error).__name__})",
-            "check the spelling, or download the model and pass its folder",
-        ) from error
-
-
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def fingerprint(folder: Path) -> str:
-    """16 hexadecimal digits of a SHA-256 over configuration, ``*.safetensors`` and tokenizer.
-
-    File names are hashed with the contents, and the bytes are streamed, a megabyte at a time.
-    """
-    digest = hashlib.sha256()
-    wanted = [
-        folder / "config.json",
-        *sorted(folder.glob("*.safetensors")),
-        folder / "tokenizer.json",
-    ]
-    for file in wanted:
-        if not file.is_file():
-            continue
-        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:16]

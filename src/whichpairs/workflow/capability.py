@@ -19,6 +19,7 @@ from whichpairs.workflow.policies import (
     model_path,
     policy_name,
     reference_path,
+    reference_print,
 )
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace
@@ -48,6 +49,7 @@ def check_capability(space: Workspace, settings: "EvaluateSettings", progress: P
         items = read_tasks(Path(settings.tasks))
         chosen["tasks"] = settings.tasks
         inputs["items"] = _digest([asdict(item) for item in items])
+    inputs["reference"] = reference_print(space, name)
     before = find(space.run, "capabilities", "evaluate", chosen, inputs)
     if before is not None:
         message = f"Capability {before[0]} is of this policy and these files; nothing changed."

@@ -20,6 +20,7 @@ from whichpairs.workflow.policies import (
     model_path,
     policy_name,
     reference_path,
+    reference_print,
 )
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace, workspace
@@ -140,6 +141,7 @@ def _by_reward(space: Workspace, settings: EvaluateSettings, progress: Progress)
     inputs = {"pool": space.pool.fingerprint, "made": created(space, kind, names["policy"])}
     if "against" in names:
         inputs["made_against"] = created(space, kind, names["against"])
+    inputs |= _judged_by(space, settings, names["policy"])
     before = find(space.run, "evaluations", "evaluate", chosen, inputs)
     if before is not None:
         message = f"Evaluation {before[0]} is of this policy and settings; nothing changed."
@@ -150,6 +152,17 @@ def _by_reward(space: Workspace, settings: EvaluateSettings, progress: Progress)
     else:
         values = _sampled(space, settings, names, scale, int(chosen["seed"]), progress)
     return _write(space, names, values, chosen, inputs)
+
+
+def _judged_by(space: Workspace, settings: EvaluateSettings, policy: str) -> dict[str, str]:
+    """Fingerprints of the score's values; or of the reward and of the reference that is sampled."""
+    if settings.score is not None:
+        return {"score": space.score_print(settings.score)}
+    from whichpairs.lm.folder import fingerprint
+
+    assert settings.reward is not None
+    reward = fingerprint(Path(settings.reward))
+    return {"reward": reward, "reference": reference_print(space, policy)}
 
 
 def _chosen(

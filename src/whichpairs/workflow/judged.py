@@ -19,6 +19,7 @@ from whichpairs.workflow.policies import (
     model_path,
     policy_name,
     reference_path,
+    reference_print,
 )
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace
@@ -54,7 +55,7 @@ def judge_policy(space: Workspace, settings: "EvaluateSettings", progress: Progr
         "max_new_tokens": settings.max_new_tokens,
         "seed": space.run.seed if settings.seed is None else settings.seed,
     }
-    inputs = {"pool": space.pool.fingerprint}
+    inputs = {"pool": space.pool.fingerprint, "reference": reference_print(space, names[0])}
     inputs |= {f"made_{n}": created(space, "policies", n) or "" for n in names}
     before = find(space.run, "judgements", "evaluate", chosen, inputs)
     if before is not None:

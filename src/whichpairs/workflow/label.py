@@ -69,6 +69,7 @@ def label_simulated(
             "column": column,
             "temperature": temperature,
             "seed": space.run.seed if seed is None else seed,
+            "scores": space.score_print(column),
         }
         _same_source(space, settings)
         labels: list[Label] = []
@@ -245,7 +246,17 @@ def _annotator(name: str, turn: int) -> str:
 
 def _same_source(space: Workspace, settings: dict[str, Any]) -> None:
     for old in space.store.sources().values():
-        if old["kind"] == "simulated" and old != settings:
+        known = {
+            **settings,
+            **old,
+        }  # labels of older versions do not say which values they were from
+        if old["kind"] == "simulated" and known["scores"] != settings["scores"]:
+            raise UserError(
+                "a run's simulated labels come from one score",
+                f"the values of {old['column']} have changed since it gave labels",
+                "labels are never rewritten: score under another name in another run",
+            )
+        if old["kind"] == "simulated" and known != settings:
             raise UserError(
                 "a run's simulated labels come from one score, temperature and seed",
                 f"its labels have column {old['column']}, temperature {old['temperature']:g}, "

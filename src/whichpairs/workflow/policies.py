@@ -46,6 +46,17 @@ def model_path(space: Workspace, name: str, reference: str) -> str:
     return reference if name == REFERENCE else str(space.run.root / "policies" / name / "model")
 
 
+def reference_print(space: Workspace, name: str) -> str:
+    """The fingerprint of that model: other files under its path are another reference.
+
+    Raises:
+        UserError: there is no policy, or no such model any more.
+    """
+    from whichpairs.lm.folder import find_folder, fingerprint
+
+    return fingerprint(find_folder(reference_path(space, name)))
+
+
 def created(space: Workspace, kind: str, name: str) -> str | None:
     """When the policy or fit was made: a name alone could be another one's by now."""
     record = space.run.record(kind, name) if name != REFERENCE else None

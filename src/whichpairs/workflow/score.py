@@ -7,6 +7,7 @@ import numpy as np
 
 from whichpairs.errors import UserError
 from whichpairs.evaluate.reward import load_reward
+from whichpairs.lm.folder import fingerprint
 from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.stage import Outcome, plain_name, settle
 from whichpairs.workflow.workspace import Workspace, workspace
@@ -54,7 +55,7 @@ def score_pool(
             return {"score": name, "mean": float(scores.mean()), "spread": _spread(space, scores)}
 
         settings = {"reward": str(reward), "kind": scorer.name}
-        inputs = {"pool": space.pool.fingerprint}
+        inputs = {"pool": space.pool.fingerprint, "reward": fingerprint(Path(reward))}
         record, before = settle(
             space.run,
             ("scores", name),

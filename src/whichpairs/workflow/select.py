@@ -205,6 +205,8 @@ class Desk:
         }
         if s.criterion == "best-vs-worst" and s.score is None:
             inputs["fit"] = max(self.space.run.finished("fits"), default=None)
+        elif s.criterion == "best-vs-worst":
+            inputs["score"] = self.space.score_print(str(s.score))
         return chosen, inputs
 
     @cached_property

@@ -215,6 +215,10 @@ class Workspace:
             raise UserError("scores must be of this pool", f"{name!r} has {len(scores)} rows")
         return scores
 
+    def score_print(self, name: str) -> str:
+        """16 hex digits over a score's values: one that was made anew is another."""
+        return hashlib.sha256(self.score(name).tobytes()).hexdigest()[:16]
+
     def theta(self, fit: str, features: str) -> np.ndarray:
         """The θ of a fit, for a feature set that has not changed since.
 
