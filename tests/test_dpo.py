@@ -140,7 +140,9 @@ def test_max_length_cuts_both_prompts_alike():
     pair = Preference(
         "p", Example(prompt, " a"), Example(prompt, " the cast is superb and the end")
     )
-    ((chosen, rejected),) = encode_pairs(lm, [pair], 12)
+    ((chosen, rejected),), cut = encode_pairs(lm, [pair], 12)
+    assert cut == [True]
+    assert encode_pairs(lm, [pair], None)[1] == encode_pairs(lm, [pair], 40)[1] == [False]
     whole = encode(lm.tokenizer, pair.rejected)
     assert chosen.prompt_ids == rejected.prompt_ids == whole.prompt_ids[-6:]
     assert rejected == Encoded(whole.prompt_ids[-6:], whole.completion_ids[:6])

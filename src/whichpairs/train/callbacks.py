@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
@@ -18,8 +19,6 @@ from whichpairs.train.trainer import Rows
 from whichpairs.types import Progress
 
 if TYPE_CHECKING:
-    import torch
-
     from whichpairs.lm.model import LanguageModel
 
 WHOLE = "whole.json"
@@ -124,6 +123,12 @@ class BestEpoch(TrainerCallback):
             parameter.data.copy_(kept[name])
 
 
-def trained(model: Any) -> "dict[str, torch.Tensor]":
+def checksum(model: Any) -> int:
+    """A number that tells whether any of a model's (float32) weights has changed; −0 is 0."""
+    weights = (p.detach() + 0.0 for p in model.parameters())
+    return sum(int(w.contiguous().view(torch.int32).sum(dtype=torch.int64)) for w in weights)
+
+
+def trained(model: Any) -> dict[str, torch.Tensor]:
     """The parameters that training changes, by name; shared ones once."""
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}

@@ -31,7 +31,7 @@ from whichpairs.types import SILENT, Preference, Progress
 require("torch")
 import torch  # noqa: E402
 
-from whichpairs.train.callbacks import BestEpoch, Seal, Watch, last_checkpoint  # noqa: E402
+from whichpairs.train.callbacks import BestEpoch, Seal, Watch, checksum, last_checkpoint  # noqa: E402
 
 if TYPE_CHECKING:
     from whichpairs.lm.model import LanguageModel
@@ -54,7 +54,7 @@ def train_dpo(
     """Train a copy of the model at `model_path`, the reference, and save the policy to `out`.
 
     One preference is one row, so repeated votes weigh as often as they are given, and each as much
-    as its ``weight`` says; ``probability`` counts where `settings.soft_labels` says so. Computation
+    as its ``weight`` says; one whose sides have the same tokens once they are cut is left out; ``probability`` counts where `settings.soft_labels` says so. Computation
     is in float32. The same call gives the same weights on one machine with one number of threads,
     a resumed one too. The caller's random state is left as it was, and nothing is written but `out`
     (weights, configuration, tokenizer), `scratch`, and the log.
@@ -68,8 +68,8 @@ def train_dpo(
             ``wandb``.
 
     Raises:
-        UserError: no preference, two prompts in one, bad weights, a sequence longer than the
-            model's context, no such model, `log_to` is not installed, or training diverged.
+        UserError: no preference, two prompts in one, all equal, bad weights, a sequence longer than
+            the model's context, no such model, `log_to` is not installed, or training diverged.
         MissingExtraError: TRL, or for `lora_rank` peft, is not installed.
     """
     check_log(log_to)
@@ -77,6 +77,7 @@ def train_dpo(
         require("peft", "train")
     kept, aside = set_aside(preferences, settings.validation, settings.seed)
     lm = load(model_path, device=device)
+    start = checksum(lm.model)
     rows = read_rows(lm, kept, settings)
     judge = read_rows(lm, aside, settings) if aside else None
     with _folder(scratch) as folder, quiet(), _own_random_state():
@@ -90,21 +91,23 @@ def train_dpo(
         begin = time.perf_counter()
         trainer.train(resume_from_checkpoint=last_checkpoint(folder))
         seconds = time.perf_counter() - begin
-        _save(trainer, best, out)
+        moved = _save(trainer, best, out) != start
         if (folder / "runs").is_dir():
             shutil.copytree(folder / "runs", out.parent / "runs")
     progress.finish()
-    margins = rows.margins(_logprobs(load(out, device=device), rows.pairs), settings.beta)
-    return replace(_result(trainer, rows, margins, seconds, best), aside=len(aside))
+    result = _result(trainer, rows, _logprobs(load(out, device=device), rows.pairs), seconds, best)
+    counts = {n: sum(getattr(r, n) for r in (rows, judge) if r) for n in ("cut", "equal")}
+    return replace(result, aside=len(judge.pairs) if judge else 0, moved=moved, **counts)
 
 
 def _result(
     trainer: PairTrainer,
     rows: Rows,
-    margins: np.ndarray,
+    logprobs: np.ndarray,
     seconds: float,
     best: BestEpoch | None,
 ) -> DPOResult:
+    margins = rows.margins(logprobs, trainer.beta)
     if not np.isfinite(margins).all():
         raise UserError(
             "training must end with finite weights",
@@ -120,11 +123,12 @@ def _result(
         losses=tuple(float(x["loss"]) for x in trainer.state.log_history if "loss" in x),
         validation_losses=tuple(best.losses.values()) if best else (),
         kept_epoch=best.best if best else None,
+        shift=float(np.sqrt(np.mean((logprobs - rows.reference) ** 2))),
     )
 
 
-def _save(trainer: PairTrainer, best: BestEpoch | None, out: Path) -> None:
-    """The policy to keep, adapters merged, and its tokenizer."""
+def _save(trainer: PairTrainer, best: BestEpoch | None, out: Path) -> int:
+    """Write the policy to keep, adapters merged, and its tokenizer; returns its checksum."""
     policy: Any = trainer.model
     tokenizer: Any = trainer.processing_class
     if best is not None:
@@ -133,6 +137,7 @@ def _save(trainer: PairTrainer, best: BestEpoch | None, out: Path) -> None:
         policy = policy.merge_and_unload()
     policy.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    return checksum(policy)
 
 
 def check_log(log_to: str) -> None:
@@ -179,19 +184,31 @@ def read_rows(
 ) -> Rows:
     """Preferences as rows: tokens, log π_ref, weights, and what to learn.
 
+    Those whose sides have the same tokens say nothing: they are left out, and counted.
+
     Raises:
-        UserError: see `encode_pairs`; or a weight is not a number of 0 or more, or all are 0.
+        UserError: see `encode_pairs`; all are left out; a weight is not a number of 0 or more, or all are 0.
     """
+    pairs, cut = encode_pairs(lm, preferences, settings.max_length)
+    differ = [i for i, (chosen, rejected) in enumerate(pairs) if chosen != rejected]
+    if not differ:
+        within = f" within {settings.max_length} tokens" if any(cut) else ""
+        raise UserError(
+            "training needs pairs whose two sides differ in their tokens",
+            f"all {len(pairs)} are equal{within}",
+            "pass a larger --max-length" if within else "label other pairs",
+        )
+    counts = {"cut": sum(cut), "equal": len(pairs) - len(differ)}
+    preferences, pairs = [preferences[i] for i in differ], [pairs[i] for i in differ]
     weight = np.array([p.weight for p in preferences], dtype=np.float64)
-    if len(weight) and not (np.all(np.isfinite(weight) & (weight >= 0)) and weight.any()):
+    if not (np.all(np.isfinite(weight) & (weight >= 0)) and weight.any()):
         raise UserError(
             "weights must be finite numbers of 0 or more, not all 0",
             f"got {weight.min():g} to {weight.max():g}",
         )
-    pairs = encode_pairs(lm, preferences, settings.max_length)
     hard = not settings.soft_labels
     target = [1.0 if hard or p.probability is None else p.probability for p in preferences]
-    return Rows(pairs, _logprobs(lm, pairs), weight, np.array(target))
+    return Rows(pairs, _logprobs(lm, pairs), weight, np.array(target), **counts)
 
 
 def _logprobs(lm: "LanguageModel", pairs: Sequence[Pair]) -> np.ndarray:
@@ -201,8 +218,11 @@ def _logprobs(lm: "LanguageModel", pairs: Sequence[Pair]) -> np.ndarray:
 
 def encode_pairs(
     lm: "LanguageModel", preferences: Sequence[Preference], max_length: int | None
-) -> list[Pair]:
+) -> tuple[list[Pair], list[bool]]:
     """Token ids of each preference, both completions after the same tokens of the prompt.
+
+    Returns:
+        The pairs, and which of them lost tokens to `max_length`.
 
     Raises:
         UserError: no preference, two prompts in one, or a sequence longer than the model's context.
@@ -215,10 +235,11 @@ def encode_pairs(
                 "chosen and rejected must be of one prompt", f"pair {p.pair_id} has two"
             )
     encoded = encode_all(lm.tokenizer, [e for p in preferences for e in (p.chosen, p.rejected)])
-    pairs = []
+    pairs, cut = [], []
     for chosen, rejected in zip(encoded[::2], encoded[1::2], strict=True):
         longer = max(len(chosen.completion_ids), len(rejected.completion_ids))
         prompt, most = lengths_within(len(chosen.prompt_ids), longer, max_length)
+        cut.append(prompt < len(chosen.prompt_ids) or most < longer)
         ids = chosen.prompt_ids[len(chosen.prompt_ids) - prompt :]
         pairs.append(
             (
@@ -227,7 +248,7 @@ def encode_pairs(
             )
         )
     check_context(lm, max(len(e) for pair in pairs for e in pair))
-    return pairs
+    return pairs, cut
 
 
 @contextmanager

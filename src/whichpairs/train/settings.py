@@ -25,7 +25,8 @@ class DPOSettings:
         max_length: the most tokens of prompt and completion together (the prompt keeps its end,
             the same for both completions; a completion its start); None cuts nothing.
         seed: of the order of preferences and of the adapters, 0 or more.
-        warmup_ratio: share of the steps in which the rate rises from 0, in [0, 1).
+        warmup_ratio: share of the steps (rounded up, but never all of them) in which the rate rises
+            from 0, in [0, 1).
         max_grad_norm: gradients are scaled down to this norm; above 0.
         soft_labels: train on each preference's `probability` P by the cross-entropy
             −P log σ(m) − (1 − P) log σ(−m), m being β's margin; where there is none, P is 1.
@@ -87,6 +88,10 @@ class DPOResult:
             each epoch; empty where none were.
         kept_epoch: the epoch whose weights were saved, 0 being the reference.
         aside: preferences set aside for validation, not trained on.
+        cut: preferences that lost tokens to the longest length.
+        equal: preferences left out, of both, because their sides have the same (kept) tokens.
+        moved: whether any weight of the saved policy differs from the reference's.
+        shift: root mean square of log π/π_ref over the completions trained on, nats.
     """
 
     steps: int
@@ -98,3 +103,7 @@ class DPOResult:
     validation_losses: tuple[float, ...] = ()
     kept_epoch: int | None = None
     aside: int = 0
+    cut: int = 0
+    equal: int = 0
+    moved: bool = True
+    shift: float = 0.0

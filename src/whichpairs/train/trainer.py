@@ -45,12 +45,16 @@ class Rows:
         reference: log π_ref of chosen and rejected, nats, (n, 2).
         weight: w of each row, 0 or more, not all 0, (n,).
         target: P that chosen is preferred, (n,).
+        cut: how many preferences lost tokens to the longest length, those left out included.
+        equal: how many were left out, because their sides have the same tokens.
     """
 
     pairs: Sequence[Pair]
     reference: Float64[np.ndarray, "pairs 2"]
     weight: Float64[np.ndarray, " pairs"]
     target: Float64[np.ndarray, " pairs"]
+    cut: int = 0
+    equal: int = 0
 
     def mean(self, values: np.ndarray) -> float:
         """Σ w x / Σ w."""
@@ -93,6 +97,12 @@ class PairTrainer(DPOTrainer):
         for part in parts:
             part["weight"] = part["weight"] * (len(part["weight"]) * len(parts) / rows)
         return parts, items
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The schedule, whose warm-up (of which the first step has rate 0) never takes every step."""
+        warm = self.args.get_warmup_steps(num_training_steps)
+        self.args.warmup_steps = max(0, min(warm, num_training_steps - 1))
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         return dataset

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _LATER = ("accumulation", "soft_labels", "validation")
 """Settings that older manifests do not have: written only where they are not the default."""
+HARDLY = 0.01
+"""Root mean square of log π/π_ref, nats, below which a policy has hardly moved: no completion's
+probability by more than about 1 %."""
 
 
 def train_policy(
@@ -129,7 +132,11 @@ def _train(
             progress=progress,
         )
         found = {k: v for k, v in vars(done).items() if k != "losses"}
-        base = {"policy": name, "reference": str(model), "labels": len(rows) - done.aside}
+        base = {
+            "policy": name,
+            "reference": str(model),
+            "labels": len(rows) - done.aside - done.equal,
+        }
         return {**base, "ties_left_out": ties, **found}
 
     r = space.run.commit(("policies", name), "train", chosen, inputs, make).result
@@ -148,7 +155,7 @@ def _inputs(
     space: Workspace, model: str | Path, rows: list[Preference], soft: bool
 ) -> dict[str, Any]:
     """What the policy is made from."""
-    from whichpairs.lm.model import find_folder, fingerprint
+    from whichpairs.lm.folder import find_folder, fingerprint
 
     inputs = {"model": fingerprint(find_folder(model)), "labels": space.labels_fingerprint}
     if soft:
@@ -175,7 +182,26 @@ def _message(space: Workspace, r: dict[str, Any]) -> str:
         text += f"\nValidation loss of the reference and each epoch: {losses}; "
         kept = f"epoch {r['kept_epoch']}" if r["kept_epoch"] else "the reference"
         text += f"kept: {kept}; {r['aside']} labels were set aside for it."
+    if r["cut"]:
+        text += f"\n{r['cut']} pairs were cut to fit --max-length."
+    if r["equal"]:
+        text += f"\n{r['equal']} labels were left out: their two sides have the same tokens."
+    text += _learnt(r)
     return f"{text}\n{space.run.root / 'policies' / r['policy'] / 'model'}"
+
+
+def _learnt(r: dict[str, Any]) -> str:
+    """A line on a policy that is its reference, or all but; else nothing."""
+    remedy = "a larger --learning-rate or more --epochs moves it"
+    if not r["moved"]:
+        why = "" if r["kept_epoch"] == 0 else f"; {remedy}"
+        return f"\nNothing was learned: the policy's weights are the reference's{why}."
+    if r["shift"] < HARDLY:
+        return (
+            f"\nThe policy hardly moved: log π/π_ref of what it was trained on is {r['shift']:.2g} "
+            f"nats (root mean square); {remedy}."
+        )
+    return ""
 
 
 def _installed(module: str) -> bool:
