@@ -20,6 +20,7 @@ import openai_server
 import tiny_models
 from cli import fails, ok, tree, write_jsonl
 from openai_server import OpenAIServer, contents
+from whichpairs.cli import main
 from whichpairs.errors import UserError
 from whichpairs.generate.backend import Sampling, cut_at
 from whichpairs.generate.transformers import sample
@@ -145,6 +146,27 @@ def test_a_pool_from_a_server_is_the_models(tmp_path: Path, capsys):
     assert made["near_duplicate_share"] == made["near_duplicates"] / made["completions"]
     held = b"".join(p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file())
     assert b"pass-word" not in held
+
+
+def test_what_a_pool_leaves_out_is_said(tmp_path: Path, capsys):
+    """A stop string that begins some completions leaves empty samples, and prompts without any other."""
+    asked = [f"Film {k} was" for k in range(12)]
+    file = prompt_file(tmp_path, [*asked, asked[0], asked[1]])
+    words = ["generate", "--run", tmp_path / "run", "--prompts", file, "--model", MODEL, "-n", 1]
+    words += ["--stop", "e", "--max-new-tokens", 3]
+    with pytest.raises(SystemExit):
+        main([str(word) for word in words])
+    said = capsys.readouterr().out
+    result = json.loads((tmp_path / "run" / "pool" / "manifest.json").read_text())["result"]
+    pool, empty = completions(tmp_path / "run"), result["empty_samples_dropped"]
+    assert 0 < empty == 12 - len(pool) == 12 - pool["prompt_id"].n_unique()
+    assert f" {empty} empty samples left out." in said
+    assert f" {empty} prompts got nothing but empty samples and are not in the pool." in said
+    assert " 2 prompts repeat another of the file and were not asked again." in said
+    assert f" {len(pool)} prompts with one completion: never picked." in said
+    cut = int((~pool["finished"]).sum())
+    assert cut > 0
+    assert f" {cut} completions were cut off at --max-new-tokens." in said
 
 
 def test_chat_and_system_prompts_are_the_pools(tmp_path: Path, capsys):

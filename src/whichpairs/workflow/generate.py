@@ -113,7 +113,7 @@ def generate_pool(
                 f"it has one already: {differences(record, chosen, {})}",
                 "start another run",
             )
-        return _assemble(opened, asked, settings, sources, chosen)
+        return _assemble(opened, asked, settings, sources, chosen, len(found) - len(asked))
 
 
 def _check_holdout(prompts: int, s: GenerateSettings) -> None:
@@ -271,6 +271,7 @@ def _assemble(
     s: GenerateSettings,
     sources: "list[Source]",
     chosen: dict[str, Any],
+    repeated: int,
 ) -> Outcome:
     record = run.record("pool")
     before = record is not None
@@ -285,7 +286,13 @@ def _assemble(
             for index in range(len(prompts))
         ]
         tables = pool_from_samples(prompts, samples)
-        tables.counts["near_duplicates"] = _near_duplicates(tables)
+        more = {
+            "near_duplicates": _near_duplicates(tables),
+            "prompts_repeated": repeated,
+            "prompts_without_completion": len(prompts) - len(tables.prompts),
+            "cut_off": int((~tables.completions["finished"]).sum()),
+        }
+        tables.counts.update(more)
         held: pl.DataFrame = hold_out(tables.prompts, s.holdout, s.seed)
         record, _ = add_pool(run, "generate", chosen, held, tables)
     shutil.rmtree(run.root / "pool.partial", ignore_errors=True)
@@ -305,12 +312,20 @@ def _outcome(run: Run, record: Record, before: bool) -> Outcome:
     near = r.get("near_duplicates", 0)
     share = near / r["completions"]
     message += f", {near} near-duplicates kept ({100 * share:.1f} %)."
-    empty, single = r.get("empty_samples_dropped", 0), r["single_completion_prompts"]
-    message += f" {empty} empty samples left out." if empty else ""
-    message += f" {single} prompts with one completion: never picked." if single else ""
+    message += "".join(f" {r[key]} {text}." for key, text in _ASIDE.items() if r.get(key))
     message = "The pool is there already; nothing changed." if before else message
     result = {**r, "near_duplicate_share": share}
     return Outcome(message, result, before, run.root / "pool")
+
+
+_ASIDE = {
+    "empty_samples_dropped": "empty samples left out",
+    "prompts_without_completion": "prompts got nothing but empty samples and are not in the pool",
+    "single_completion_prompts": "prompts with one completion: never picked",
+    "prompts_repeated": "prompts repeat another of the file and were not asked again",
+    "cut_off": "completions were cut off at --max-new-tokens",
+}
+"""What a pool leaves out, or has that its user might not expect: a count's name, and the words."""
 
 
 def _digest(prompts: list[Prompt]) -> str:
