@@ -293,6 +293,18 @@ def test_a_stated_probability_is_kept_and_fitted(run: Path, tmp_path: Path) -> N
     assert np.abs(gradient).max() < 1e-5
 
 
+def test_another_probability_is_another_fit(run: Path, tmp_path: Path) -> None:
+    row = {"pair_id": batch(run)[0]["pair_id"], "choice": "a"}
+    prints = []
+    for p in (0.6, 0.9):
+        label_from_file(
+            run, write_jsonl(tmp_path / "x.jsonl", [row | {"probability": p}]), replace=True
+        )
+        with workspace(run) as space:
+            prints.append(space.labels_fingerprint)
+    assert prints[0] != prints[1]
+
+
 def test_a_simulation_s_own_probability_is_no_vote(run: Path) -> None:
     label_simulated(run, "score", temperature=2.0)
     with workspace(run) as space:
@@ -433,3 +445,73 @@ def test_agreement_by_hand() -> None:
         for k, x in enumerate(labels)
     ]
     assert agreements(mirrored) == [one]
+
+
+# --- export ---------------------------------------------------------------------------------------
+
+
+def exported(run: Path, out: Path, capsys, *options: object) -> tuple[dict, list, list]:
+    found = ok(capsys, "export", out, "--run", run, *options)
+    read = [
+        [json.loads(line) for line in path.read_text().splitlines()]
+        for path in (out, out.with_name(out.name + ".ids.jsonl"))
+    ]
+    return found, *read
+
+
+def test_repeated_answers_are_said_or_joined(run: Path, tmp_path: Path, capsys) -> None:
+    rows = [row for row in batch(run)]
+    with workspace(run) as space:
+        held = set(space.pool.prompts.filter(space.pool.prompts["holdout"])["prompt_id"])
+    rows = [row for row in rows if row["prompt_id"] not in held][:6]
+    said = {"ann": "aab?aa", "bob": "abb??t", "cy": "aab?bt"}
+    answers = [
+        {"pair_id": row["pair_id"], "choice": {"t": "tie"}.get(c, c), "annotator": who}
+        for who, all_ in said.items()
+        for row, c in zip(rows, all_, strict=True)
+        if c != "?"
+    ]
+    answers.append(
+        {"pair_id": rows[3]["pair_id"], "choice": "b", "annotator": "ann", "probability": 0.2}
+    )
+    label_from_file(run, write_jsonl(tmp_path / "x.jsonl", answers))
+    found, votes, ids = exported(run, tmp_path / "votes.jsonl", capsys)
+    assert (len(votes), found["rows"], found["ties_left_out"]) == (13, 13, 2)
+    assert (found["pairs"], found["repeated_pairs"], found["contradicted_pairs"]) == (6, 4, 2)
+    found, joined, ids = exported(run, tmp_path / "joined.jsonl", capsys, "--join")
+    #   aaa → a 1;  aba → a 2/3;  bbb → b 1;  b 0.2 alone → b, 0.2 of a;  a, b → even;  a, t, t → a 2/3
+    assert (found["rows"], found["even_pairs_left_out"]) == (5, 1)
+    wanted = [(0, "ab"), (1, "ab"), (2, "ba"), (5, "ab"), (3, "ba")]
+    by_key = {i["pair_id"]: (i, row) for i, row in zip(ids, joined, strict=True)}
+    assert set(by_key) == {rows[k]["pair_id"] for k, _ in wanted}
+    shares = {0: 1.0, 1: 2 / 3, 2: 1.0, 5: 2 / 3, 3: 0.8}
+    counts = {0: (3, 0, 0), 1: (2, 1, 0), 2: (3, 0, 0), 5: (1, 0, 2)}
+    for k, (won, lost) in wanted:
+        one, row = by_key[rows[k]["pair_id"]]
+        assert row["chosen"] == rows[k][f"completion_{won}"]
+        assert row["rejected"] == rows[k][f"completion_{lost}"]
+        assert one["probability"] == pytest.approx(shares[k])
+        if k in counts:
+            names = ("votes", "votes_against", "votes_tied")
+            assert tuple(one[name] for name in names) == counts[k]
+        else:
+            assert "votes" not in one
+    from whichpairs.workflow.export import export_labels
+
+    message = export_labels(run, tmp_path / "votes.jsonl").message
+    assert (
+        "4 of the 6 pairs have several answers, 2 of them with rows in both directions" in message
+    )
+    message = export_labels(run, tmp_path / "joined.jsonl", join=True).message
+    assert "1 that are evenly split are left out" in message
+
+
+def test_an_export_of_single_answers_says_nothing_of_repeats(
+    run: Path, tmp_path: Path, capsys
+) -> None:
+    label_simulated(run, "score", temperature=2.0)
+    found, votes, ids = exported(run, tmp_path / "a.jsonl", capsys)
+    _, joined, joined_ids = exported(run, tmp_path / "b.jsonl", capsys, "--join")
+    assert (votes, ids) == (joined, joined_ids)
+    assert found["repeated_pairs"] == 0
+    assert {key for one in ids for key in one} == {"pair_id", "probability"}

@@ -12,6 +12,9 @@ def command(
     out: Annotated[Path, typer.Argument(help="A .jsonl or .parquet file to write.")],
     run: RunOption,
     to: Annotated[str, typer.Option(help="What it is for: trl.")] = "trl",
+    join: Annotated[
+        bool, typer.Option("--join", help="One row a pair, the majority's, not one an answer.")
+    ] = False,
     replace: ReplaceOption = False,
     beta: BetaOption = None,
     json_: JsonOption = False,
@@ -19,4 +22,4 @@ def command(
     """Write the labels as a preference set that TRL's DPOTrainer takes as it is."""
     from whichpairs.workflow.export import export_labels
 
-    show(export_labels(run, out, to=to, replace=replace, beta=beta), json_)
+    show(export_labels(run, out, to=to, join=join, replace=replace, beta=beta), json_)

@@ -18,9 +18,16 @@ from whichpairs.types import Example, Message, Preference
 
 
 def export_trl(
-    preferences: Sequence[Preference], out: Path, *, replace: bool = False
+    preferences: Sequence[Preference],
+    out: Path,
+    *,
+    beside_each: Sequence[dict[str, Any]] | None = None,
+    replace: bool = False,
 ) -> tuple[Path, bool]:
     """Write `out` (``.jsonl`` or ``.parquet``) and ``<out>.ids.jsonl``.
+
+    Args:
+        beside_each: what else the latter is to say of each preference.
 
     Returns:
         The latter, and whether both were there already, just so.
@@ -35,7 +42,11 @@ def export_trl(
         raise UserError("there must be labels to export", "there are none", "run: whichpairs label")
     rows = [_row(p) for p in preferences]
     beside = out.with_name(out.name + ".ids.jsonl")
-    ids = [{"pair_id": p.pair_id, "probability": p.probability} for p in preferences]
+    more: Sequence[dict[str, Any]] = beside_each or [{}] * len(preferences)
+    ids = [
+        {"pair_id": p.pair_id, "probability": p.probability, **one}
+        for p, one in zip(preferences, more, strict=True)
+    ]
     content = {beside: _lines(ids), out: _lines(rows) if out.suffix == ".jsonl" else _parquet(rows)}
     there = [path for path in content if path.exists()]
     other = [path for path in there if not path.is_file() or path.read_bytes() != content[path]]

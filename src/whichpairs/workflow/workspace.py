@@ -157,14 +157,19 @@ class Workspace:
         Where an annotator stated P(A preferred), a vote is worth that. (A simulation's probability is
         the truth that it drew from: no vote.)
         """
-        pool, worth = self.pool, {"a": 1.0, "b": 0.0, "tie": 0.5}
+        pool = self.pool
         a = pool.rows(label.id_a for label in self.labels)
         b = pool.rows(label.id_b for label in self.labels)
-        stated = zip(self.labels, self._stated(), strict=True)
-        wins = np.array([p[0] if p else worth[x.choice] for x, p in stated])
+        wins = np.array(self.worth())
         prompts = pool.prompt_of[a] if len(a) else np.empty(0, np.int64)
         votes = Votes(np.stack([a, b], axis=1), wins, prompts)
         return votes.where(pool.holdout[prompts] == held_out)
+
+    def worth(self) -> list[float]:
+        """Of every label P(A preferred) as its annotator stated it, else 1, 0, or ½ for a tie."""
+        worth = {"a": 1.0, "b": 0.0, "tie": 0.5}
+        stated = zip(self.labels, self._stated(), strict=True)
+        return [p[0] if p else worth[x.choice] for x, p in stated]
 
     def _stated(self) -> list[list[float]]:
         """P(A preferred) of every label, or nothing where its annotator did not state one."""
