@@ -79,6 +79,24 @@ def test_bias_by_hand():
     assert position_bias([]) == PositionBias(None, 0, None, 0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("first", "decided", "low", "high", "words"),
+    [
+        # Wilson's interval for k of n = decided / 2, by hand: (k + 1.92) / (n + 3.84) ± …
+        (16 / 30, 60, 0.361, 0.698, "too few to tell whether the order matters"),
+        (0.511, 9706, 0.497, 0.525, "no sign that the order matters"),
+        (0.4, 2000, 0.370, 0.431, "the order matters"),
+        (1.0, 6, 0.438, 1.0, "too few to tell"),
+    ],
+)
+def test_a_verdict_on_the_order_needs_answers_enough(first, decided, low, high, words) -> None:
+    bias = PositionBias(first, decided, 0.1, decided // 2, 0, 0)
+    assert bias.range == pytest.approx((low, high), abs=6e-4)
+    assert words in bias.words
+    assert f"{100 * first:.1f} % of {decided} decided answers" in bias.words
+    assert PositionBias(None, 0, None, 0, 0, 0).words == ""
+
+
 def questions() -> list[Question]:
     return [Question("Say", a, b) for a in TEXTS for b in TEXTS if a != b]
 

@@ -20,6 +20,7 @@ from whichpairs.report.commands import commands
 from whichpairs.report.compose import compose
 from whichpairs.report.facts import gather
 from whichpairs.report.outlook import Curves, beginning, choice
+from whichpairs.report.quality import _calibration
 from whichpairs.report.run_report import report
 from whichpairs.report.verdict import gain, verdict
 from whichpairs.report.words import common_start, excerpt, nearly, number, percent, visible
@@ -503,3 +504,20 @@ def test_excerpts_show_the_difference():
     text, note = excerpt("y" * 1000)
     assert (len(text), note) == (401, "600 more characters")
     assert excerpt("z" * 430 + "  ") == ("z" * 430, "")
+
+
+@pytest.mark.parametrize(
+    ("answers", "share", "words"),
+    [
+        (30, 0.7, "Too few answers to tell"),
+        (2000, 0.7, "agree within noise"),
+        (2000, 0.9, "too timid"),
+        (2000, 0.55, "too sure"),
+        (30, 0.999, "too timid"),
+    ],
+)
+def test_what_is_said_of_calibration_needs_answers_enough(answers, share, words) -> None:
+    held = {"calibration": [(0.7, share, answers)], "labels": answers, "calibration_error": 0.0}
+    caption = str(_calibration(held).caption)
+    assert words in caption
+    assert percent(round(share - 0.7, 9)) in caption

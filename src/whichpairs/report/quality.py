@@ -14,6 +14,8 @@ from whichpairs.report.words import data, plural, say
 from whichpairs.workflow.batch import BEST
 
 SHOWN = 6
+TELLING = 0.1
+"""Answers that cannot tell a lean of this many (as a share) from none are too few to tell."""
 
 
 def convergence(facts: Facts) -> Section:
@@ -136,13 +138,19 @@ def _calibration(held: dict[str, Any]) -> Figure:
     lean /= held["labels"]
     noise = math.sqrt(sum(n * p * (1.0 - p) for p, _, n in rows)) / held["labels"]
     word = "<b>Predictions and answers agree within noise.</b>"
+    if 2 * noise > TELLING:
+        word = "<b>Too few answers to tell whether the fit is too sure or too timid.</b>"
     if lean > 2 * noise:
         word = "<b>The fit is too timid:</b> answers are more one-sided than it predicts."
     elif lean < -2 * noise:
         word = "<b>The fit is too sure:</b> answers are less one-sided than it predicts."
     caption = say(
-        word + " Mean distance from the line: {error}. Whiskers are two standard errors; the size "
-        "of a dot is its number of answers.",
+        word
+        + " The answers are further from ½ than predicted by {lean} (± {noise}) on average. Mean "
+        "distance from the line: {error}. Whiskers are two standard errors; the size of a dot is its "
+        "number of answers.",
+        lean=data(lean, "percent"),
+        noise=data(2 * noise, "percent"),
         error=data(held["calibration_error"]),
     )
     label = "Calibration on held-out prompts. " + str(caption.striptags())

@@ -34,6 +34,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy.stats import binomtest
+
 from whichpairs.chat import transcript
 from whichpairs.server.client import Client
 from whichpairs.server.journal import Journal
@@ -59,6 +61,8 @@ _AFTER = (
     '{"winner": "B"} if answer B is better, {"winner": "tie"} if neither is.'
 )
 _WORDS: dict[str, Choice] = {"a": "a", "b": "b", "c": "tie", "tie": "tie"}
+TELLING = 0.05
+"""A share may be this far from ½ and still be called even."""
 _MIRROR: dict[Choice, Choice] = {"a": "b", "b": "a", "tie": "tie"}
 _BARE = re.compile(r"[\s*\"'`(\[]*(A|B|C|tie)[\s*\"'`)\].]*", re.IGNORECASE)
 
@@ -107,6 +111,32 @@ class PositionBias:
     compared: int
     unread: int
     ties: int
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """Where `first` lies, 95 %: Wilson's interval on half the decided answers, as the two about one
+        question are not independent; None where there is none."""
+        if self.first is None:
+            return None
+        n = -(-self.decided // 2)
+        found = binomtest(round(self.first * n), n).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    @property
+    def words(self) -> str:
+        """What is to be said of `first`, and whether it means anything; nothing where it is None."""
+        if self.first is None or self.range is None:
+            return ""
+        low, high = self.range
+        text = (
+            f"The answer shown first won {100 * self.first:.1f} % of {self.decided} decided answers"
+        )
+        text += f" [{100 * low:.0f} %, {100 * high:.0f} %]: "
+        if low > 0.5 or high < 0.5:
+            return text + "the order matters (where the two orders disagree, it is a tie)."
+        if max(high - 0.5, 0.5 - low) > TELLING:
+            return text + "too few to tell whether the order matters."
+        return text + "no sign that the order matters."
 
 
 def judge(

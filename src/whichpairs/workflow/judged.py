@@ -151,7 +151,7 @@ def _write(
         "judgement": number,
         **{name: chosen[name] for name in ("policy", "against", "judge_model")},
         "win_rate": asdict(rate),
-        "position_bias": asdict(bias),
+        "position_bias": asdict(bias) | {"range": bias.range},
     }
     ids = space.pool.prompts["prompt_id"].to_list()
 
@@ -170,11 +170,11 @@ def _write(
         return result
 
     space.run.commit(("judgements", number), "evaluate", chosen, inputs, make)
-    message = _message(rate, bias.first, chosen)
+    message = _message(rate, bias.words, chosen)
     return Outcome(message, result, False, space.run.root / "judgements" / number)
 
 
-def _message(rate: "WinRate", first: float | None, chosen: dict[str, Any]) -> str:
+def _message(rate: "WinRate", order: str, chosen: dict[str, Any]) -> str:
     won: Interval = rate.rate
     lines = [
         f"{chosen['judge_model']} prefers policy {chosen['policy']} to {chosen['against']} in "
@@ -183,6 +183,4 @@ def _message(rate: "WinRate", first: float | None, chosen: dict[str, Any]) -> st
         f"of which {rate.identical} equal texts, {rate.disagreements} where the order changed the "
         f"answer, {rate.unread} not read.",
     ]
-    if first is not None:
-        lines.append(f"The answer shown first won {100 * first:.1f} % of the decided answers.")
-    return "\n".join(lines)
+    return "\n".join([*lines, order] if order else lines)

@@ -181,17 +181,14 @@ def _judged(
     words = [outcome.message]
     if labels:
         words.append(f"{ties} are ties.")
-    if bias.first is not None:
-        words.append(
-            f"The answer shown first won {100 * bias.first:.1f} % of {bias.decided} decided answers."
-        )
+    words += [bias.words] if bias.words else []
     if bias.disagree is not None:
         words.append(
             f"The two orders disagree on {100 * bias.disagree:.1f} % of {bias.compared} pairs."
         )
     if bias.unread:
         words.append(f"{bias.unread} answers could not be read.")
-    result = {**outcome.result, "ties": ties, "position_bias": asdict(bias)}
+    result = {**outcome.result, "ties": ties, "position_bias": asdict(bias) | {"range": bias.range}}
     return Outcome(" ".join(words), result, outcome.done_before, outcome.folder)
 
 
