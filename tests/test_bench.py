@@ -1,22 +1,43 @@
 """The measuring instrument: known truths, fair rules, isotonic savings, resumable rows."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import isotonic_regression
 
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.bench import planner, regimes, runner
 from whichpairs.bench.desk import Desk, run
-from whichpairs.bench.figures import OURS, figures, table
+from whichpairs.bench.figures import figures, table
+from whichpairs.bench.fingerprint import Sources
 from whichpairs.bench.grid import Cell, Grid, load_grid, user_cells
-from whichpairs.bench.methods import METHODS
+from whichpairs.bench.registry import IF_ASKED, METHODS, OURS
 from whichpairs.bench.rivals import random
 from whichpairs.bench.robustness import write_results
-from whichpairs.bench.summary import Curve, Saving, curves, needed, saving
+from whichpairs.bench.summary import (
+    Curve,
+    Ratio,
+    Saving,
+    Verdict,
+    curves,
+    isotonic,
+    needed,
+    saving,
+    together,
+)
 from whichpairs.design import policy_information
 from whichpairs.design.baselines import random_pairs
+from whichpairs.design.signal import signal
 from whichpairs.errors import UserError
 from whichpairs.evaluate.pool_policy import PoolObjective
+from whichpairs.pool.run import DEFAULT_BETA
+from whichpairs.workflow.adaptive import SIGNAL_SAMPLES, Evidence
+from whichpairs.workflow.select import CRITERIA
 
 CELL = Cell("strong", "well-specified", (64, 128, 256), (512,))
 
@@ -99,7 +120,9 @@ def test_a_run_is_deterministic_and_random_shares_its_first_round_with_ours() ->
     assert first[1].regrets.tolist() != theirs[1].regrets.tolist()
 
 
-@pytest.mark.parametrize("name", ["plug-in", "trusting", "oracle", OURS])
+@pytest.mark.parametrize(
+    "name", ["gap", "signal", "d-optimal", "a-optimal", "trusting", "oracle", OURS]
+)
 def test_our_own_methods_obey_the_rules(name: str) -> None:
     steps = run(regimes.draw("strong, steep", 1), METHODS[name], [64, 160], 1)
     assert [step.labels for step in steps] == [64, 160]
@@ -139,7 +162,8 @@ def test_a_method_with_twice_the_efficiency_saves_half_of_the_labels() -> None:
     one = saving(theirs, ours)
     assert one.ratios == pytest.approx([2, 2, 2], rel=0.05)
     assert one.beyond.tolist() == [0, 0, 0]
-    assert one.low <= one.mean <= one.high
+    assert one.total.low <= one.mean <= one.total.high
+    assert one.total.verdict == Verdict.BETTER
     assert one.harm[0] == pytest.approx(-0.5 * np.ones(4), abs=0.02)
     assert np.all(one.harm[1] <= one.harm[0])
     assert np.all(one.harm[0] <= one.harm[2])
@@ -147,11 +171,91 @@ def test_a_method_with_twice_the_efficiency_saves_half_of_the_labels() -> None:
 
 def test_beyond_the_grid_a_saving_is_a_bound() -> None:
     labels = np.array([100, 200])
-    theirs = Curve(labels, np.array([[[1.0], [0.9]]]), (0,))
-    ours = Curve(labels, np.array([[[1.0], [0.1]]]), (0,))
+    theirs = Curve(labels, np.array([[[1.0], [0.9]]] * 3), (0, 1, 2))
+    ours = Curve(labels, np.array([[[1.0], [0.1]]] * 3), (0, 1, 2))
     one = saving(theirs, ours)
     assert one.ratios == pytest.approx([1.0])
     assert one.beyond.tolist() == [1]
+    assert (one.total.low, one.total.high) == (pytest.approx(1.0), np.inf)
+    assert str(one.total) == "≥ 1.00 [1.00, ∞)"
+    worse = saving(theirs, Curve(labels, np.array([[[1.0], [1.2]]] * 3), (0, 1, 2)))
+    assert (worse.total.low, worse.total.verdict) == (0.0, Verdict.WORSE)
+    assert str(worse.total) == "≤ 0.50 [0, 0.50]"
+
+
+def test_isotonic_by_the_library() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.standard_normal((50, 2, 7)) - 0.3 * np.arange(7)
+    slow = [[isotonic_regression(v, increasing=False).x for v in one] for one in draws]
+    assert isotonic(draws) == pytest.approx(np.array(slow))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.floats(-1.5, 1.5))
+@settings(max_examples=150, deadline=None)
+def test_estimate_interval_and_words_never_contradict(seed: int, seeds: int, ahead: float) -> None:
+    """Also where most ratios are bounds: the kind of `random is as good … ≥ 5.66 [0.35, 5.66]`."""
+    rng = np.random.default_rng(seed)
+    labels = np.array([20, 40, 80, 160, 320])
+    fall = np.exp(-0.3 * np.arange(5))[None, :, None]
+    theirs = fall * np.exp(0.4 * rng.standard_normal((seeds, 5, 1)))
+    ours = (fall * np.exp(-ahead + 0.4 * rng.standard_normal((seeds, 5, 1))))[:, :3]
+    every = tuple(range(seeds))
+    one = saving(Curve(labels, theirs, every), Curve(labels[:3], ours, every), draws=60)
+    for ratio in (one.total, together([one, one], at=0), together([one, one])):
+        assert ratio.low <= ratio.mean <= ratio.high
+        assert ratio.high == np.inf or 1 not in ratio.beyond  # ≥: what is above is not known
+        assert ratio.low == 0.0 or -1 not in ratio.beyond
+        match ratio.verdict:
+            case Verdict.BETTER:
+                assert ratio.low > 1
+                assert "≤" not in ratio.sign
+            case Verdict.WORSE:
+                assert ratio.high < 1
+                assert "≥" not in ratio.sign
+            case Verdict.ALIKE:
+                assert 0.8 <= ratio.low <= ratio.high <= 1.25
+                assert ratio.sign == ""
+            case Verdict.UNKNOWN:
+                assert ratio.low <= 1 <= ratio.high
+    if seeds == 1:
+        assert one.total.verdict == Verdict.UNKNOWN
+
+
+def test_words_of_the_bench_by_hand() -> None:
+    def said(low: float, mean: float, high: float, *beyond: int) -> str:
+        ratio = Ratio(mean, frozenset(beyond), low, high)
+        return f"{ratio.verdict}: {ratio}"
+
+    assert said(0.35, 5.66, np.inf, 1) == "these seeds do not tell: ≥ 5.66 [0.35, ∞)"
+    assert said(1.1, 5.66, np.inf, 1) == "worth it: ≥ 5.66 [1.10, ∞)"
+    assert said(0.0, 0.13, 0.4, -1) == "random is better here: ≤ 0.13 [0, 0.40]"
+    assert said(0.9, 1.0, 1.1) == "random is as good here: 1.00 [0.90, 1.10]"
+    assert said(0.7, 1.0, 1.4) == "these seeds do not tell: 1.00 [0.70, 1.40]"
+    assert said(0.0, 1.0, np.inf, 1, -1) == "these seeds do not tell: ? 1.00 [0, ∞)"
+
+
+def test_names_are_those_of_select() -> None:
+    """What both have is called alike; every criterion but those that need a file can be measured."""
+    needs_a_file = {"c-optimal", "i-optimal"}
+    assert set(CRITERIA) - needs_a_file <= set(METHODS)
+    assert not {"whichpairs", "plug-in"} & set(METHODS)
+    assert set(IF_ASKED) <= set(METHODS)
+
+
+def test_signal_in_the_bench_is_the_one_of_select() -> None:
+    world = regimes.draw("strong", 0)
+    pairs = random_pairs(world.space, 128, np.random.default_rng(0))
+    desk = Desk(world, pairs, world.answers(pairs, 0), 0, 1)
+    evidence = Evidence(desk.asked, desk.wins, desk.prompts, desk.fit)
+    assert evidence.convincing
+    picked = METHODS["signal"](desk, 32)
+    thetas = desk.belief.samples(SIGNAL_SAMPLES, 0)
+    margins = world.beta * desk.candidate_z @ thetas.T
+    worth = signal(margins)
+    rank = {int(k): r for r, k in enumerate(desk.space.keys(desk.pairs[np.argsort(-worth)]))}
+    places = sorted(rank[int(k)] for k in desk.space.keys(np.sort(picked, axis=1)))
+    assert places[15] < 400  # half of the strongest of 23 872 pairs, but a prompt gives two …
+    assert np.median(places) > 20  # … and half at random
 
 
 def test_rows_are_kept_and_only_what_is_missing_is_run(tmp_path, monkeypatch) -> None:
@@ -174,13 +278,52 @@ def test_rows_are_kept_and_only_what_is_missing_is_run(tmp_path, monkeypatch) ->
     assert same["regret"].to_list() == first.sort("method", "seed", "labels")["regret"].to_list()
 
 
+def test_rows_of_other_code_are_run_again(tmp_path, monkeypatch) -> None:
+    """A method's own: a change of ours leaves the rows of random."""
+    code = {"random": "a", "farthest": "b"}
+    monkeypatch.setattr(runner, "_code", lambda method, drawn: code[method])
+    cell = Cell("strong", "well-specified", (20, 30))
+    ran: list[str] = []
+    real = runner.run
+    monkeypatch.setattr(runner, "run", lambda *a: ran.append("") or real(*a))
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda n, **_: ThreadPoolExecutor(n))
+    grid = Grid((cell,), seeds=2, ceiling_seeds=1, rival_seeds=1)
+    first = runner.run_grid(grid, tmp_path, list(code), processes=1)
+    assert len(ran) == 3
+    code["farthest"] = "c"
+    second = runner.run_grid(grid, tmp_path, list(code), processes=1)
+    assert len(ran) == 4
+    assert len(first) == len(second) == 6
+    assert set(second["code"]) == {"a", "c"}
+
+
+def test_a_method_s_code_is_its_own() -> None:
+    """Another method's module does not make its rows old."""
+    ours = runner._code(OURS, True)
+    assert ours == runner._code("gap", True) != runner._code("farthest", True)
+    assert runner._code("farthest", False) != runner._code("farthest", True)
+    files = Sources().files(["whichpairs.bench.rivals", "whichpairs.bench.desk"])
+    assert "workflow/adaptive.py" not in files
+    assert "design/solver.py" not in files
+
+
 def test_tables_figures_and_pictures_are_written(tmp_path) -> None:
     cells = (CELL, Cell("smooth", "misspecified", (64, 128), (256,), left_out=True))
     grid = Grid(cells, seeds=2, ceiling_seeds=1, rival_seeds=1)
-    methods = ["random", OURS, "oracle", "trusting", "plug-in", "farthest", "dts"]
+    methods = ["random", OURS, "oracle", "trusting", "gap", "farthest", "dts"]
     rows = runner.run_grid(grid, tmp_path / "rows", methods, processes=2)
-    results, _ = write_results(rows, grid, tmp_path, command="test")
-    assert [one.name for one in results] == ["P1", "P2b", "harm", "P3"]
+    kept = tmp_path / "rows"
+    results, _ = write_results(rows, grid, tmp_path, command="test", kept=kept)
+    names = ["P1", "P2b", "harm", "worse than random", "P3"]
+    assert [one.name for one in results] == names
+    made = json.loads((tmp_path / "robustness.json").read_text())
+    assert list(made["figures"]) == sorted(names)
+    assert made["columns"]["all"]["rivals' seeds"].keys() == {OURS, "dts", "farthest", "gap"}
+    assert made["by_budget"]["well-specified"].keys() == {"128", "256"}
+    plans = {p: p.stat().st_mtime_ns for p in (kept / "planner").iterdir()}
+    assert plans  # … and are not made again: by another kind of page, of a pool of one's own
+    write_results(rows, grid, tmp_path, command="test", kept=kept, own=True)
+    assert plans == {p: p.stat().st_mtime_ns for p in (kept / "planner").iterdir()}
     text = (tmp_path / "robustness.md").read_text()
     for word in ("P3", "Where random wins", "farthest", "smooth (left out)"):
         assert word in text
@@ -218,6 +361,14 @@ def test_the_committed_grid_is_whole() -> None:
     assert len(load_grid(quick=True).cells) == 3
 
 
+def test_the_default_beta_is_measured() -> None:
+    """On a drawn pool and on the real one: what the tool does where nobody sets β."""
+    grid = load_grid(alpaca="RUN")
+    assert regimes.draw("default β", 0).beta == DEFAULT_BETA
+    real = [c.beta for c in grid.cells if c.group == "real"]
+    assert DEFAULT_BETA in real
+
+
 def test_mistakes_are_one_line(tmp_path) -> None:
     broken = tmp_path / "grid.toml"
     broken.write_text("[synthetic]\nbudgets = 3\n")
@@ -249,7 +400,10 @@ def test_verdicts_are_compared_cell_by_cell() -> None:
     nothing = np.zeros((3, 3))
 
     def of(ratios: list[float]) -> dict[str, Saving]:
-        return {OURS: Saving(labels, np.array(ratios), labels, 1.0, 1.0, 1.0, labels, nothing)}
+        all_ = Ratio(1.0, frozenset(), 1.0, 1.0)
+        none = np.zeros(3, dtype=bool)
+        one = Saving(labels, np.array(ratios), labels, all_, labels, nothing, none, nothing, 2)
+        return {OURS: one}
 
     table_ = {"a": of([2.0, 1.0]), "b": of([1.5, 1.1])}
     said = [
@@ -290,10 +444,10 @@ def test_a_pool_of_one_s_own_by_the_command_line(tmp_path, capsys) -> None:
     ok(capsys, "features", "--run", folder, "--method", "file", "--file", tmp_path / "phi.npy")
     before = tree(folder)
     arguments = ["bench", tmp_path / "out", "--run", folder, "--score", "score", "--budgets",
-                 "20,40", "--methods", "whichpairs,farthest", "--seeds", 2]  # fmt: skip
+                 "20,40", "--methods", "signal,farthest", "--seeds", 2]  # fmt: skip
     found = ok(capsys, *arguments)
     (cell,) = found["labels_saved"]
-    assert set(found["labels_saved"][cell]) == {"whichpairs", "farthest"}
+    assert set(found["labels_saved"][cell]) == {OURS, "signal", "farthest"}
     page = (tmp_path / "out" / "robustness.md").read_text()
     assert "tuned on" not in page
     assert "Where random wins" in page

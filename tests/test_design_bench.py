@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from whichpairs.bench import design
 from whichpairs.bench.design_measure import against_greedy, pass_speed, problem_of, whole_solve
-from whichpairs.bench.design_page import page
+from whichpairs.bench.design_page import figures, page
 from whichpairs.bench.design_pools import KINDS, make_pool
 from whichpairs.bench.greedy import accelerated_greedy
 from whichpairs.design import information
@@ -62,4 +63,15 @@ def test_a_rival_is_compared_on_the_same_problem() -> None:
 
 def test_the_page_stands_as_its_figures_print_it() -> None:
     found = json.loads((RESULTS / "design.json").read_text())
-    assert (RESULTS / "design.md").read_text() == page(found, quick=False)
+    assert (RESULTS / "design.md").read_text() == page(found["parts"], quick=False)
+    parts = {name: part["figures"] for name, part in found["parts"].items()}
+    assert found["figures"] == {one.name: one.as_json() for one in figures(parts)}
+
+
+def test_a_part_of_other_code_is_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "passes.json"
+    assert not design._is_new(path)
+    path.write_text(json.dumps({"code": design.short(design.MEASURES)}))
+    assert design._is_new(path)
+    path.write_text(json.dumps({"code": "another"}))
+    assert not design._is_new(path)

@@ -52,24 +52,24 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
         assert one["evaluation"]["reference_values"]["kl"]["mean"] == 0
         assert f"{values['J']:.4f}" in done.stdout
     assert (tmp_path / "demo" / "gap-0" / "report.html").exists()
-    assert (tmp_path / "demo" / "comparison.png").exists()
+    assert (tmp_path / "demo" / "demo.png").exists()
 
 
 def test_the_experiment_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step of the IMDb experiment, ours in its rounds; and a second call computes nothing."""
     script = ROOT / "recipes" / "imdb" / "experiment.py"
-    options = ["--openings", "60", "--budgets", "100", "--seeds", "1", "--methods", "random,ours"]
+    options = ["--openings", "60", "--budgets", "100", "--seeds", "1", "--methods", "random,signal"]
     command = [sys.executable, str(script), *options, "--out", str(tmp_path / "work")]
     command += ["--results", str(tmp_path)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "imdb.json").read_text())
-    assert [c["method"] for c in found["cells"]] == ["ours", "random"]
-    assert "labels saved by ours: not to be said" in done.stdout  # one seed, one budget
-    assert "ours" in (tmp_path / "imdb.md").read_text()
+    assert [c["method"] for c in found["cells"]] == ["random", "signal"]
+    assert "labels saved by signal: not to be said" in done.stdout  # one seed, one budget
+    assert "signal" in (tmp_path / "imdb.md").read_text()
     assert (tmp_path / "imdb.png").exists()
-    ours = Path(found["cells"][0]["run"])
+    ours = Path(found["cells"][1]["run"])
     rounds = [
         json.loads(p.read_text())["result"]
         for p in sorted((ours / "batches").glob("*/manifest.json"))
@@ -114,9 +114,14 @@ def test_labels_saved_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     def cells(method: str, curve: dict[int, float]) -> list[dict[str, Any]]:
         wiggle = (-0.01, 0.01)
         return [
-            {"method": method, "budget": b, "seed": s, "evaluation": {"gain": {"mean": j + w}}}
+            {
+                "method": method,
+                "budget": b,
+                "seed": s,
+                "by_prompt": {"gain": [j + w - p, j + w + p]},
+            }
             for b, j in curve.items()
-            for s, w in enumerate(wiggle)
+            for s, (w, p) in enumerate(zip(wiggle, (0.002, 0.003), strict=True))
         ]
 
     random = cells("random", {100: 0.0, 200: 0.2, 400: 0.4, 800: 0.6})
@@ -124,15 +129,18 @@ def test_labels_saved_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     half = saved([*random, *ours], "ours")
     assert half.levels == (200, 400, 800)
     assert half.ratios == pytest.approx((2.0, 2.0, 2.0))
-    assert half.sides == (0, 0, 0)
-    assert half.low < half.mean < half.high
+    assert half.beyond == (0, 0, 0)
+    assert half.total is not None
+    assert half.total.low < half.total.mean < half.total.high
     slow = saved([*random, *cells("slow", {100: 0.0, 200: 0.0, 400: 0.0, 800: 0.3})], "slow")
     assert slow.ratios == pytest.approx((200 / 400 / 2 ** (2 / 3), 400 / 800, 800 / 800))
-    assert slow.sides == (0, 1, 1)
+    assert slow.beyond == (0, -1, -1)
+    assert slow.total is not None
+    assert slow.total.low == 0  # two levels that it never reached: nothing bounds them from below
     bent = {100: 0.1, 200: 0.3, 400: 0.25, 800: 0.5}
     same = saved([*cells("random", bent), *cells("twin", bent)], "twin")
     assert same.ratios == pytest.approx((1.0, 1.0, 1.0, 1.0))
     none = saved(
         [*cells("random", {100: 0.0, 200: -0.1}), *cells("ours", {100: 1, 200: 1})], "ours"
     )
-    assert none.mean is None
+    assert none.total is None

@@ -197,9 +197,7 @@ def test_arm_fi_is_the_gradient_of_log_det(desk: Desk, past: bool) -> None:
 
 
 @pytest.mark.parametrize("working", [1, 3, 8192])
-def test_d_optimal_is_greedy_with_explicit_determinants(
-    desk: Desk, working: int, monkeypatch
-) -> None:
+def test_adpo_is_greedy_with_explicit_determinants(desk: Desk, working: int, monkeypatch) -> None:
     monkeypatch.setattr(rivals, "WORKING_SET", working)
     left = [tuple(p) for p in all_pairs(desk.space).tolist()]
     m = desk.fit.strength * desk.world.prior
@@ -212,7 +210,7 @@ def test_d_optimal_is_greedy_with_explicit_determinants(
         m = after[chosen]
         left.remove(chosen)
         picked.append(chosen)
-    np.testing.assert_array_equal(RIVALS["d-optimal"](desk, 10), picked)
+    np.testing.assert_array_equal(RIVALS["adpo"](desk, 10), picked)
 
 
 def plain_bald(desk: Desk, i: int, j: int) -> float:

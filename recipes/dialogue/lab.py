@@ -25,11 +25,14 @@ from whichpairs import (
     select,
     train_policy,
 )
+from whichpairs.bench.fingerprint import short
 from whichpairs.workflow.label import JudgeSettings, label_judged
 from whichpairs.workflow.schedule import plan_rounds
 
 HERE = Path(__file__).parent
 MODEL, JUDGE, PROMPTS = HERE / "model", HERE / "judge", HERE / "prompts.jsonl"
+MEASURES = ("recipes/dialogue/lab.py",)
+"""Where the code begins that the figures measure (`whichpairs.bench.fingerprint`)."""
 SETTINGS = json.loads((HERE / "settings.json").read_text(encoding="utf-8"))
 """Sizes by hand; learning rate, epochs and features chosen by tune.py, for random."""
 
@@ -70,10 +73,9 @@ def read_prompts(use: str, count: int) -> list[dict[str, Any]]:
 
 
 def work_folder(out: Path, *what: object) -> Path:
-    """A folder for these inputs: another model, judge, script or setting gets another one."""
-    digest = hashlib.sha256(json.dumps([SETTINGS, *map(str, what)]).encode())
-    scripts = [HERE / name for name in ("lab.py", "measure.py", "judge_server.py")]
-    for file in sorted([*MODEL.iterdir(), *JUDGE.iterdir(), PROMPTS, *scripts]):
+    """A folder for these inputs: another model, judge, setting or code gets another one."""
+    digest = hashlib.sha256(json.dumps([SETTINGS, short(MEASURES), *map(str, what)]).encode())
+    for file in sorted([*MODEL.iterdir(), *JUDGE.iterdir(), PROMPTS]):
         digest.update(file.read_bytes())
     return out / digest.hexdigest()[:12]
 

@@ -11,7 +11,9 @@ from judge_server import JUDGE, TEMPERATURE
 
 from whichpairs import EvaluateSettings, evaluate_run
 from whichpairs.evaluate.reward import load_reward
+from whichpairs.evaluate.winrate import WORTH
 from whichpairs.pool.pool import Pool
+from whichpairs.server.judge import Verdict
 from whichpairs.types import Example
 from whichpairs.workflow.workspace import workspace
 
@@ -33,7 +35,7 @@ def measure(run: Path, url: str, model: str, samples: int, max_new_tokens: int) 
     Returns:
         ``win_rate`` (a tie is half a win), ``score`` and ``reference_score`` (what the judge likes,
         logits, without its noise and favour), ``kl`` (nats), ``J`` = score − β KL and its ``gain``
-        over the reference's, each an interval over the held-out prompts; the judge's
+        over the reference's, each an interval over the held-out prompts; the same ``by_prompt``; the judge's
         ``position_bias``; ``perplexity`` and ``reference_perplexity`` of the real replies, a token.
     """
     from whichpairs.evaluate.policy import evaluate_policy
@@ -45,6 +47,7 @@ def measure(run: Path, url: str, model: str, samples: int, max_new_tokens: int) 
     judged = evaluate_run(run, asked).result
     with workspace(run) as space:
         pool, beta, name = space.pool, space.run.beta, space.run.finished("policies")[-1]
+        compared = run / "judgements" / judged["judgement"] / "comparisons.jsonl"
     reference, policy = load(HERE / "model"), load(run / "policies" / name / "model")
     held = [pool.messages(int(p)) for p in np.flatnonzero(pool.holdout)]
     reward = load_reward(JUDGE)
@@ -64,7 +67,15 @@ def measure(run: Path, url: str, model: str, samples: int, max_new_tokens: int) 
         )
 
     ours, theirs = value(policy), value(reference)
+    won = wins_by_prompt(compared)
+    gain = ours.objective - theirs.objective
     return {
+        "by_prompt": {
+            "win_rate": won,
+            "score": ours.reward.tolist(),
+            "kl": ours.kl.tolist(),
+            "gain": gain.tolist(),
+        },
         "win_rate": judged["win_rate"]["rate"],
         "comparisons": {k: v for k, v in judged["win_rate"].items() if k != "rate"},
         "position_bias": judged["position_bias"],
@@ -77,6 +88,15 @@ def measure(run: Path, url: str, model: str, samples: int, max_new_tokens: int) 
         "reference_perplexity": perplexity(reference, pool),
         "held_out_prompts": len(held),
     }
+
+
+def wins_by_prompt(comparisons: Path) -> list[float]:
+    """Mean over each held-out prompt's comparisons, in the pool's order: 1 a win, ½ a tie."""
+    worth: dict[str, list[float]] = {}
+    for row in map(json.loads, comparisons.read_text(encoding="utf-8").splitlines()):
+        choice = "tie" if row["verdict"] is None else Verdict(**row["verdict"]).choice
+        worth.setdefault(row["prompt_id"], []).append(WORTH[choice])
+    return [float(np.mean(values)) for values in worth.values()]
 
 
 def perplexity(lm: "LanguageModel", pool: Pool) -> float:

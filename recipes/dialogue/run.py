@@ -11,18 +11,26 @@ in build/dialogue: a second call goes on from there.
 
 import argparse
 import multiprocessing
-import platform
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from judge_server import serving
-from lab import JUDGE, MODEL, SETTINGS, Trial, make_pool, read_prompts, run_trial, work_folder
-from page import draw, page, table, verdicts
+from lab import (
+    JUDGE,
+    MEASURES,
+    MODEL,
+    SETTINGS,
+    Trial,
+    make_pool,
+    read_prompts,
+    run_trial,
+    work_folder,
+)
+from page import draw, figures, page, table, verdicts
 
-from whichpairs.pool.files import to_json, write_whole
-from whichpairs.pool.run import versions
+from whichpairs.bench.markdown import About, write_page
 
 METHODS = ("random", "gap", "adaptive", "signal")
 
@@ -87,20 +95,18 @@ def run_all(folder: Path, trials: list[Trial], processes: int, say: Clock) -> li
 
 def write(results: Path, found: list[dict[str, Any]], seconds: float) -> None:
     """The figures, a page about them, and its picture."""
-    about = {
-        "machine": f"{platform.machine()}, {multiprocessing.cpu_count()} cores",
-        "versions": versions(),
+    facts = {
         "settings": SETTINGS,
         "model": MODEL.parent.name + "/" + MODEL.name,
         "judge": JUDGE.parent.name + "/" + JUDGE.name,
         "seeds": sorted({one["seed"] for one in found}),
         "seconds_of_this_call": round(seconds),
         "seconds_of_all_trials": round(sum(one["seconds"] for one in found)),
+        "cells": found,
     }
-    results.mkdir(parents=True, exist_ok=True)
-    write_whole(results / "dialogue.json", to_json({**about, "cells": found}))
-    write_whole(results / "dialogue.md", page(found, about))
-    draw(found, results / "dialogue.png")
+    picture = {"dialogue.png": draw(found)}
+    about = About("make dialogue", MEASURES)
+    write_page(results, "dialogue", about, figures(found), facts, page(found, facts), picture)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import multiprocessing
 import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import numpy as np
 from lab import SETTINGS, Trial, copy_run, make_pool, pick, run_trial, write_openings
 
 from whichpairs import write_report
-from whichpairs.evaluate.interval import Interval, interval
+from whichpairs.bench.markdown import About, Figure, write_page
+from whichpairs.evaluate.crossed import crossed_interval
+from whichpairs.evaluate.interval import Interval
 from whichpairs.pool.files import to_json, write_whole
 
 METHODS = ("random", "gap")
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--prompts", type=int, default=PROMPTS)
     parser.add_argument("--budget", type=int, default=SETTINGS["budget"])
+    parser.add_argument("--results", type=Path, default=None, help="folder of page and picture")
     options = parser.parse_args()
     say, out = Clock(), options.out
     shutil.rmtree(out, ignore_errors=True)
@@ -54,11 +58,17 @@ def main() -> None:
     trials = [_trial(m, s, options.budget) for s in range(options.seeds) for m in METHODS]
     say(f"{len(trials)} trials: label, DPO, evaluate; {options.budget} labels each")
     found = run_all(out, trials, say)
-    print(table(found, beta))
+    printed = table(found, beta)
+    print(printed)
     write_whole(out / "comparison.json", to_json(found))
     report = write_report(out / "gap-0").result["file"]
-    draw(found, out / "comparison.png")
-    say(f"picture: {out / 'comparison.png'}")
+    seconds = round(time.perf_counter() - say.began)
+    facts = {"printed": printed, "seconds": seconds, "cells": found}
+    about = About("make demo", ("recipes/imdb/demo.py",))
+    folder = options.results or out
+    picture = {"demo.png": draw(found)}
+    write_page(folder, "demo", about, figures(found), facts, page(printed, seconds), picture)
+    say(f"picture and page: {folder}")
     say(f"report:  {report}")
 
 
@@ -96,9 +106,27 @@ def show_selection(picked: dict[str, Any], say: Clock) -> None:
 
 
 def values(found: list[dict[str, Any]], method: str, quantity: str) -> np.ndarray:
-    """Means over held-out prompts, by seed."""
+    """By seed and held-out prompt."""
     rows = [one for one in found if one["criterion"] == method]
-    return np.array([one["evaluation"]["policy_values"][quantity]["mean"] for one in rows])
+    if quantity == "J":
+        return values(found, method, "reward") - SETTINGS["beta"] * values(found, method, "kl")
+    return np.array([one["by_prompt"][quantity] for one in rows])
+
+
+def differences(found: list[dict[str, Any]]) -> tuple[Interval, Interval]:
+    """Random over the reference, and the design over random, in J."""
+    gain, base = (values(found, method, "gain") for method in ("gap", "random"))
+    return crossed_interval(base), crossed_interval(gain - base)
+
+
+def figures(found: list[dict[str, Any]]) -> list[Figure]:
+    """The two differences, and each method's J."""
+    over, ahead = differences(found)
+    each = [
+        Figure.of(f"J, {method}", crossed_interval(values(found, method, "J")))
+        for method in ("random", "gap")
+    ]
+    return [Figure.of("random − reference", over), Figure.of("gap − random", ahead), *each]
 
 
 def table(found: list[dict[str, Any]], beta: float) -> str:
@@ -107,20 +135,34 @@ def table(found: list[dict[str, Any]], beta: float) -> str:
     seeds = len(values(found, "gap", "J"))
     lines = [
         "",
-        f"Held-out prompts: {evaluation['held_out_prompts']}; J = E r − {beta:g} KL; "
-        f"mean ± half a 95 % interval over {seeds} seeds",
+        f"{evaluation['held_out_prompts']} held-out prompts, {seeds} seeds; J = E r − {beta:g} KL; mean ± half "
+        "a 95 % interval",
         f"{'':12}{'reward':>20}{'KL':>20}{'J':>20}",
     ]
     reference = [f"{v['mean']:.4f}" for v in evaluation["reference_values"].values()]
     lines.append(f"{'reference':12}" + "".join(f"{cell:>20}" for cell in reference))
     for method, name in (("random", "random"), ("gap", "design")):
-        cells = [str(interval(values(found, method, q))) for q in ("reward", "kl", "J")]
+        cells = [str(crossed_interval(values(found, method, q))) for q in ("reward", "kl", "J")]
         lines.append(f"{name:12}" + "".join(f"{cell:>20}" for cell in cells))
-    base = evaluation["reference_values"]["J"]["mean"]
-    over = interval(values(found, "random", "J") - base)
-    ahead = interval(values(found, "gap", "J") - values(found, "random", "J"))
+    over, ahead = differences(found)
     lines += ["", f"random − reference in J: {over}", f"design − random in J:    {ahead}"]
     return "\n".join([*lines, "", verdict(over, ahead), ""])
+
+
+def page(printed: str, seconds: int) -> str:
+    """``demo.md``."""
+    return f"""# The demo
+
+Printed by `make demo` ({seconds} s; machine, versions, figures and the fingerprint of the code: [demo.json](demo.json)). The
+intervals are for new trainings (other labels, other batches of DPO) and new prompts, crossed; not for
+another pool or model.
+
+```text
+{printed.strip()}
+```
+
+![J on held-out prompts](demo.png)
+"""
 
 
 def verdict(over: Interval, ahead: Interval) -> str:
@@ -130,14 +172,14 @@ def verdict(over: Interval, ahead: Interval) -> str:
     if over.low <= 0:
         return "Random does not clearly beat the reference, so the comparison means little."
     if ahead.low > 0:
-        return "The design beats random here, beyond the noise of the seeds."
+        return "The design beats random here, beyond the noise of seeds and prompts."
     if ahead.high < 0:
-        return "Random beats the design here, beyond the noise of the seeds."
-    return "Random is as good here: the difference is within the noise of the seeds."
+        return "Random beats the design here, beyond the noise of seeds and prompts."
+    return "No difference is seen here: it is within the noise of seeds and prompts."
 
 
-def draw(found: list[dict[str, Any]], path: Path) -> None:
-    """J of every trial, against the reference, as a picture."""
+def draw(found: list[dict[str, Any]]) -> bytes:
+    """PNG: J of every trial, against the reference, as a picture."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -152,8 +194,8 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     for place, (method, name, colour) in enumerate(
         (("gap", "gap-optimal design", "#0b6e4f"), ("random", "random pairs", "0.35"))
     ):
-        j = values(found, method, "J")
-        mean = interval(j)
+        by_prompt = values(found, method, "J")
+        j, mean = by_prompt.mean(axis=1), crossed_interval(by_prompt)
         axes.plot(j, np.full(len(j), place), "o", color=colour, alpha=0.35, ms=7, mew=0)
         if mean.low is not None and mean.high is not None:
             axes.plot([mean.low, mean.high], [place, place], color=colour, lw=2)
@@ -165,7 +207,10 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
         xlabel="J on held-out prompts (dots: seeds; bar: 95 % interval)",
     )
     axes.spines[["left", "top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=160)
+    held = BytesIO()
+    figure.savefig(held, format="png", dpi=160)
+    plt.close(figure)
+    return held.getvalue()
 
 
 if __name__ == "__main__":

@@ -11,20 +11,28 @@ What is finished is kept in build/imdb, and a second call, or a full one, goes o
 import argparse
 import json
 import multiprocessing
-import platform
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from findings import draw, page, table
-from lab import HERE, SCORE, SETTINGS, Trial, keep_cell, make_pool, work_folder, write_openings
+from findings import draw, figures, page, table
+from lab import (
+    HERE,
+    MEASURES,
+    SCORE,
+    SETTINGS,
+    Trial,
+    keep_cell,
+    make_pool,
+    work_folder,
+    write_openings,
+)
 from words import NAME as WORDS
 from words import make_words
 
-from whichpairs.pool.files import to_json, write_whole
-from whichpairs.pool.run import versions
+from whichpairs.bench.markdown import About, write_page
 
 OPENINGS, HOLDOUT, SAMPLES = 400, 0.3, 8
 TUNED = json.loads((HERE / "tuned.json").read_text(encoding="utf-8"))
@@ -42,15 +50,15 @@ class Method:
 
 METHODS = {
     "random": Method("random"),
-    "ours": Method("signal", WORDS, 4),
-    "plug-in": Method("gap", "gradient"),
+    "signal": Method("signal", WORDS, 4),
+    "gap": Method("gap", "gradient"),
     "true reward": Method("best-vs-worst", score=SCORE),
     "reference": Method("reference"),
     "best-vs-worst": Method("best-vs-worst", WORDS, 4),
     "d-optimal": Method("d-optimal", "gradient"),
-    "plug-in on words": Method("gap", WORDS),
+    "gap on words": Method("gap", WORDS),
 }
-SUBSET = ("random", "ours", "plug-in", "true reward")
+SUBSET = ("random", "signal", "gap", "true reward")
 """The true reward is no method: it says how much there is to be had."""
 
 
@@ -85,22 +93,20 @@ def main() -> None:
         ]
         found += [{**cell, "pool_size": size} for cell in _run(folder, trials, options.processes)]
     results = options.results or out
-    about = {
-        "machine": f"{platform.machine()}, {multiprocessing.cpu_count()} cores",
-        "versions": versions(),
+    facts = {
         "settings": SETTINGS | {"openings": options.openings, "holdout": HOLDOUT},
         "tuned_for_random": TUNED,
         "methods": {name: vars(METHODS[name]) for name in names},
         "seeds": list(range(options.seeds)),
         "seconds_of_this_call": round(time.perf_counter() - began),
         "seconds_of_all_trials": round(sum(cell["seconds"] for cell in found)),
+        "cells": found,
     }
-    results.mkdir(parents=True, exist_ok=True)
-    write_whole(results / "imdb.json", to_json({**about, "cells": found}))
-    write_whole(results / "imdb.md", page(found, about))
-    draw(found, results / "imdb.png")
+    about = About("make imdb" + (" FULL=--full" if options.full else ""), MEASURES)
+    picture = {"imdb.png": draw(found)}
+    write_page(results, "imdb", about, figures(found), facts, page(found, facts), picture)
     print(table(found))
-    print(f"{about['seconds_of_this_call']} s; figures, page and picture: {results}")
+    print(f"{facts['seconds_of_this_call']} s; figures, page and picture: {results}")
 
 
 def _pool(run: Path, prompts: Path, size: int) -> None:

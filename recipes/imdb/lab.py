@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from whichpairs import (
     EvaluateSettings,
     FeatureSettings,
@@ -26,6 +28,7 @@ from whichpairs import (
     score_pool,
     select,
 )
+from whichpairs.bench.fingerprint import short
 from whichpairs.cli.progress import Bars
 from whichpairs.pool.files import to_json, write_whole
 from whichpairs.types import SILENT, Progress
@@ -33,15 +36,16 @@ from whichpairs.types import SILENT, Progress
 HERE = Path(__file__).parent
 MODEL, REWARD, SCORE = HERE / "model", HERE / "reward", "sentiment"
 OPENING_TOKENS, COMPLETION_TOKENS, COMPLETIONS = 10, 24, 16
+MEASURES = ("recipes/imdb/lab.py", "recipes/imdb/words.py")
+"""Where the code begins that the figures of demo and experiment measure (`whichpairs.bench.fingerprint`)."""
 SETTINGS = json.loads((HERE / "settings.json").read_text(encoding="utf-8"))
 """β, budget, learning rate, epochs, batch size: chosen by tune.py, for random."""
 
 
 def work_folder(out: Path, *what: object) -> Path:
-    """A folder for these inputs: another model, reward, setting or script gets another one."""
-    digest = hashlib.sha256(repr((SETTINGS, what)).encode())
-    scripts = [HERE / name for name in ("lab.py", "words.py")]
-    for file in sorted([*MODEL.iterdir(), *REWARD.iterdir(), *scripts]):
+    """A folder for these inputs: another model, reward, setting or code gets another one."""
+    digest = hashlib.sha256(repr((SETTINGS, what, short(MEASURES))).encode())
+    for file in sorted([*MODEL.iterdir(), *REWARD.iterdir()]):
         digest.update(file.read_bytes())
     return out / digest.hexdigest()[:12]
 
@@ -174,7 +178,16 @@ def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
             seed=0,
         ),
     )
-    return {**vars(trial), "evaluation": found.result, "run": str(run)}
+    by_prompt = gains_by_prompt(run / "evaluations" / found.result["evaluation"])
+    return {**vars(trial), "evaluation": found.result, "by_prompt": by_prompt, "run": str(run)}
+
+
+def gains_by_prompt(evaluation: Path) -> dict[str, list[float]]:
+    """Reward, KL and J over the reference's of every held-out prompt."""
+    own, base = (np.load(evaluation / f"{who}.npy") for who in ("policy", "reference"))
+    beta = SETTINGS["beta"]
+    gain = (own - base) @ np.array([1.0, -beta])
+    return {"reward": own[:, 0].tolist(), "kl": own[:, 1].tolist(), "gain": gain.tolist()}
 
 
 def pick_and_label(run: Path, trial: Trial) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whichpairs.bench.figures import OURS, RANDOM
 from whichpairs.bench.grid import Grid, load_grid, user_cells
-from whichpairs.bench.methods import METHODS
-from whichpairs.bench.robustness import in_words, write_results
+from whichpairs.bench.markdown import shown
+from whichpairs.bench.registry import IF_ASKED, METHODS, OURS, RANDOM
+from whichpairs.bench.robustness import in_words, plain_ratio, write_results
 from whichpairs.bench.runner import run_grid
 from whichpairs.errors import UserError
 from whichpairs.pool.read import Columns
@@ -72,27 +72,32 @@ def bench(settings: BenchSettings, *, progress: Progress = SILENT) -> Outcome:
         UserError: no such grid, method, pool or score.
     """
     grid = _grid(settings, progress)
-    names = tuple(settings.methods or METHODS)
+    names = tuple(settings.methods or (name for name in METHODS if name not in IF_ASKED))
     methods = tuple(dict.fromkeys((RANDOM, OURS, *names)))
     rows = run_grid(grid, settings.out, methods, processes=settings.processes, progress=progress)
     folder = settings.results or settings.out
     own = settings.run is not None
     results, found = write_results(
-        rows, grid, folder, command=settings.command, processes=settings.processes, own=own
+        rows,
+        grid,
+        folder,
+        command=settings.command,
+        kept=settings.out,
+        processes=settings.processes,
+        own=own,
     )
     page = str(folder / "robustness.md")
     if own:
         plain = {
-            cell: {name: [one.mean, one.low, one.high] for name, one in of.items()}
+            cell: {name: plain_ratio(one.total) for name, one in of.items()}
             for cell, of in found.items()
         }
         words = in_words(found, grid.seeds)
         return Outcome("\n".join([*words, page]), {"labels_saved": plain}, False, folder)
     result: dict[str, Any] = {figure.name: figure.as_json() for figure in results}
     lines = [
-        f"{one.name:6} {one.value:8.3f}  {'reached' if one.reached else 'missed '}  {one.goal}"
+        f"{one.name:18} {shown(one):22} {'reached' if one.reached else 'missed '}  {one.goal}"
         for one in results
-        if one.value is not None
     ]
     return Outcome("\n".join([*lines, page]), result, False, folder)
 

@@ -8,7 +8,7 @@
     growth     seconds against candidate pairs, 10⁴ to 10⁹, ours and the greedy rivals
 
 Each part runs in a process of its own and leaves its figures in the work folder, so that a call that
-was cut off goes on; `--fresh` measures all anew.
+was cut off goes on; a part whose code is another now is measured again, and `--fresh` measures all.
 """
 
 import argparse
@@ -30,12 +30,17 @@ from whichpairs.bench.design_measure import (
     rounding,
     whole_solve,
 )
-from whichpairs.bench.design_page import page, picture
+from whichpairs.bench.design_page import figures, page, picture
 from whichpairs.bench.design_pools import KINDS, make_pool
+from whichpairs.bench.fingerprint import short
 from whichpairs.bench.greedy import accelerated_greedy, lazy_greedy, naive_greedy
 from whichpairs.bench.machine import machine
+from whichpairs.bench.markdown import About, write_page
 from whichpairs.pool.files import write_whole
 from whichpairs.pool.run import versions
+
+MEASURES = ("whichpairs.bench.design_measure", "whichpairs.bench.design_pools")
+"""Where the measuring of this page begins."""
 
 THREADS = 2
 MINUTE = 60.0
@@ -145,11 +150,18 @@ def main() -> None:
         _measure(settings.part, work, settings.quick)
         return
     for name in PARTS:
-        if settings.fresh or not (work / f"{name}.json").exists():
+        if settings.fresh or not _is_new(work / f"{name}.json"):
             print(f"{name} …", flush=True)
             command = [sys.executable, "-m", __spec__.name, *sys.argv[1:], "--part", name]
             subprocess.run(command, check=True)
     _write(work, settings.results, settings.quick)
+
+
+def _is_new(path: Path) -> bool:
+    """Whether a part was measured, and with the code as it is."""
+    if not path.exists():
+        return False
+    return bool(json.loads(path.read_text(encoding="utf-8")).get("code") == short(MEASURES))
 
 
 def _measure(name: str, work: Path, quick: bool) -> None:
@@ -157,12 +169,13 @@ def _measure(name: str, work: Path, quick: bool) -> None:
     begun = time.perf_counter()
     folder = Path(tempfile.mkdtemp(dir=work))
     try:
-        figures = PARTS[name](folder, quick)
+        measured = PARTS[name](folder, quick)
     finally:
         shutil.rmtree(folder)
     found = {
-        "figures": figures,
+        "figures": measured,
         "seconds": time.perf_counter() - begun,
+        "code": short(MEASURES),
         "machine": machine(),
         "versions": versions(),
     }
@@ -172,12 +185,11 @@ def _measure(name: str, work: Path, quick: bool) -> None:
 def _write(work: Path, results: Path, quick: bool) -> None:
     parts = {name: work / f"{name}.json" for name in PARTS}
     found = {name: json.loads(path.read_text()) for name, path in parts.items() if path.exists()}
-    results.mkdir(parents=True, exist_ok=True)
-    if "growth" in found:
-        picture(found["growth"]["figures"], results / "design.png")
     text = page(found, quick)
-    write_whole(results / "design.json", json.dumps(found, indent=1, sort_keys=True) + "\n")
-    write_whole(results / "design.md", text)
+    parts_ = {name: part["figures"] for name, part in found.items()}
+    pictures = {"design.png": picture(parts_["growth"])} if "growth" in parts_ else {}
+    about = About("make bench-design", MEASURES)
+    write_page(results, "design", about, figures(parts_), {"parts": found}, text, pictures)
     print(text)
 
 

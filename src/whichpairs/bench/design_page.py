@@ -1,10 +1,9 @@
 """The page and the picture of the design bench, from its figures."""
 
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
-from whichpairs.pool.files import write_whole
+from whichpairs.bench.markdown import Figure, goals, table
 
 Row = dict[str, Any]
 
@@ -31,105 +30,75 @@ cores, {where["system"]}; Python {versions["python"]}, numpy {versions["numpy"]}
 The pools are `bench/design_pools.py`'s: φ in float16, centred within a prompt; β = 1, θ = 0, a ridge of
 10⁻⁶ of the mean information of n random pairs.
 """
-    figures = {name: part["figures"] for name, part in found.items()}
+    parts_ = {name: part["figures"] for name, part in found.items()}
     parts = [
         head,
-        _goals(figures),
-        _passes(figures["passes"]),
-        _billion(figures["billion"], figures.get("wide")),
-        _rounding(figures["rounding"]),
-        _greedy(figures["greedy"]),
-        *([_growth(figures["growth"])] if "growth" in figures else []),
+        "## Goals\n\n" + goals(figures(parts_)),
+        _passes(parts_["passes"]),
+        _billion(parts_["billion"], parts_.get("wide")),
+        _rounding(parts_["rounding"]),
+        _greedy(parts_["greedy"]),
+        *([_growth(parts_["growth"])] if "growth" in parts_ else []),
     ]
     return "\n".join(parts)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+def figures(found: dict[str, Any]) -> list[Figure]:
+    """P5 to P7 and P5b, each with its goal.
 
-
-def _verdict(reached: bool) -> str:
-    return "reached" if reached else "**missed**"
-
-
-def _goals(figures: dict[str, Any]) -> str:
-    big, passes = figures["billion"], figures["passes"]
-    best = {d: [r["share"] for r in passes if r["dim"] == d] for d in (64, 256)}
+    Args:
+        found: each part's figures, by name.
+    """
+    big, passes = found["billion"], found["passes"]
     fastest = max({r["kernel"] for r in passes}, key=lambda k: _least(passes, k, 64))
-    shares = {d: _least(passes, fastest, d) for d in best}
-    rows = [
-        [
-            f"P5: {big['pairs']:.2g} pairs, d = 64, {big['budget']} labels",
-            "≤ 1 %, ≤ 5 min, ≤ 2 GB",
-            f"{100 * big['certificate']:.2g} %, {_minutes(big)}, {big['anonymous_peak_gib']:.2f} GiB",
-            _verdict(
-                big["certificate"] <= 0.01 and _total(big) <= 300 and big["anonymous_peak_gib"] <= 2
-            ),
-        ],
-        [
-            f"P6: pass ÷ GEMM peak (float32), the lesser of m = 16 and 32 ({fastest})",
-            "≥ 0.5 at d = 64, ≥ 0.8 at d = 256",
-            ", ".join(f"{share:.2f}" for share in shares.values()),
-            _verdict(shares[64] >= 0.5 and shares[256] >= 0.8),
-        ],
-        [
-            "P6b: whole solve ÷ one pass",
-            "≤ 5",
-            f"{big['solve_over_pass']:.1f}",
-            _verdict(big["solve_over_pass"] <= 5),
-        ],
-        *[_p7(row) for row in figures["greedy"]],
-        _p5b(figures.get("wide")),
+    results = _whole("P5", big, minutes=5, memory=2.0)
+    for dim, need in ((64, 0.5), (256, 0.8)):
+        share = _least(passes, fastest, dim)
+        goal = f"pass ÷ float32 GEMM peak ≥ {need:g} at d = {dim}, the lesser of m = 16 and 32 ({fastest})"
+        results.append(Figure(f"P6, d = {dim}", share, goal=goal, reached=share >= need))
+    times = big["solve_over_pass"]
+    results.append(Figure("P6b", times, goal="whole solve ÷ one pass ≤ 5", reached=times <= 5))
+    results += [_p7(row) for row in found["greedy"]]
+    if "wide" in found:
+        return [*results, *_whole("P5b", found["wide"], minutes=10, memory=3.72)]
+    return [*results, Figure("P5b", None, goal="10⁷ pairs, d = 1 024", reached=False)]
+
+
+def _whole(name: str, row: Row, *, minutes: float, memory: float) -> list[Figure]:
+    """Certificate, minutes and memory of a whole solve."""
+    what = f"{row['pairs']:.2g} pairs, d = {row['dim']}, {row['budget']} labels"
+    share, took, peak = 100 * row["certificate"], _total(row) / 60, row["anonymous_peak_gib"]
+    return [
+        Figure(f"{name} certificate, %", share, goal=f"≤ 1: {what}", reached=share <= 1),
+        Figure(f"{name} minutes", took, goal=f"≤ {minutes:g}", reached=took <= minutes),
+        Figure(f"{name} memory, GiB", peak, goal=f"≤ {memory:g}", reached=peak <= memory),
     ]
-    return "## Goals\n\n" + _table(["figure", "goal", "measured", ""], rows)
 
 
 def _least(rows: list[Row], kernel: str, dim: int) -> float:
     return min(r["share"] for r in rows if r["kernel"] == kernel and r["dim"] == dim)
 
 
-def _p5b(wide: Row | None) -> list[str]:
-    if wide is None:
-        return [
-            "P5b: 10⁷ pairs, d = 1 024",
-            "≤ 1 %, ≤ 10 min, ≤ 4 GB",
-            "not measured",
-            "**no figure**",
-        ]
-    return [
-        f"P5b: {wide['pairs']:.2g} pairs, d = {wide['dim']}, {wide['budget']} labels",
-        "≤ 1 %, ≤ 10 min, ≤ 4 GB",
-        f"{100 * wide['certificate']:.2g} %, {_minutes(wide)}, {wide['anonymous_peak_gib']:.2f} GiB",
-        _verdict(
-            wide["certificate"] <= 0.01
-            and _total(wide) <= 600
-            and wide["anonymous_peak_gib"] <= 3.72
-        ),
-    ]
-
-
-def _p7(row: Row) -> list[str]:
+def _p7(row: Row) -> Figure:
     """A greedy rival against ours, fair where its scan is at least half as fast as our pass."""
-    what = f"P7: against accelerated greedy, {row['pairs']:.2g} pairs, {row['budget']} picks"
+    name = f"P7, {row['budget']} picks"
+    goal = f"≥ 100 × as fast as accelerated greedy on {row['pairs']:.2g} pairs, at no worse a value"
+    if not row["finished"]:
+        return Figure(name, None, goal=goal, reached=False, missed=("greedy reached its deadline",))
     scan = row["evaluations"] / max(row["rival_seconds"], 1e-9) / row["pass"]["pairs_per_second"]
     better = row["ours_value"] <= row["rival_value"]
-    if not row["finished"]:
-        return [what, "≥ 100 ×", f"it had {row['picks']} picks at its deadline", "**no figure**"]
-    measured = f"{row['times_faster']:.0f} ×; our value {'no worse' if better else 'WORSE'}; its scan {scan:.1f} × our pairs/s"
-    return [what, "≥ 100 ×", measured, _verdict(row["times_faster"] >= 100 and better)]
+    missed = () if better else (f"our value {row['ours_value']:g}, its {row['rival_value']:g}",)
+    goal += f" (its scan makes {scan:.1f} × our pairs/s)"
+    times = row["times_faster"]
+    return Figure(name, times, goal=goal, reached=times >= 100 and better, missed=missed)
 
 
 def _total(row: Row) -> float:
     return float(row["policy_information_seconds"] + row["solve_seconds"])
 
 
-def _minutes(row: Row) -> str:
-    return f"{_total(row) / 60:.1f} min"
-
-
 def _passes(rows: list[Row]) -> str:
-    table = _table(
+    rows_ = table(
         [
             "kernel",
             "d",
@@ -163,7 +132,7 @@ is that of the same library's 4 096² float32 product, before and after. P (2 m 
 same pairs, byte for byte (tests/test_kernel.py). `tiles` is our own, in C, in bf16, where the processor has matrix tiles (AMX) and there is a C
 compiler; it has no product of its own to compare with, so its peak is torch's, in float32 and (last column) in bf16.
 
-{table}"""
+{rows_}"""
 
 
 def _of_bf16(row: Row) -> str:
@@ -187,7 +156,7 @@ def _billion(big: Row, wide: Row | None) -> str:
         ]
         for r in (big, closer, *([wide] if wide else []))
     ]
-    table = _table(
+    rows_ = table(
         [
             "pairs",
             "d",
@@ -206,11 +175,11 @@ def _billion(big: Row, wide: Row | None) -> str:
 The whole of a solve, its first matrix, sample and rounding included; memory is the anonymous part of the process (the features are
 page cache). Ī is made from all prompts, but for the second line. A pass of the first pool, all prompts read, takes {big["pass"]["seconds"]:.1f} s.
 
-{table}"""
+{rows_}"""
 
 
 def _rounding(rows: list[Row]) -> str:
-    table = _table(
+    rows_ = table(
         [
             "pool",
             "n",
@@ -241,7 +210,7 @@ d = 64, 2.4 million pairs. Goals: the batch at most 0.2 % above its bound at n =
 loose (what is left between relaxed and batch is integrality), so there: within 1 % of the best of 20 exchange restarts from random
 batches of the same candidates.
 
-{table}"""
+{rows_}"""
 
 
 def _or(value: int | None) -> str:
@@ -249,7 +218,7 @@ def _or(value: int | None) -> str:
 
 
 def _greedy(rows: list[Row]) -> str:
-    table = _table(
+    rows_ = table(
         [
             "picks",
             "pairs",
@@ -281,14 +250,14 @@ D-optimal, on the same pool in memory, same threads, a ridge of 10⁻² (less, a
 (`bench/greedy.py`), 1 000 and 10 000 picks, at sizes that take it four to six minutes here; ours makes one pass. Our certificate is the D-efficiency's. R's OptimalDesign is on CRAN only,
 which this workplace does not reach ({r_here}): not measured.
 
-{table}"""
+{rows_}"""
 
 
 def _growth(rows: list[Row]) -> str:
     methods = list(dict.fromkeys(r["method"] for r in rows))
     sizes = sorted({r["pairs"] for r in rows})
     seconds = {(r["method"], r["pairs"]): _seconds(r) for r in rows}
-    table = _table(
+    rows_ = table(
         ["pairs", *methods],
         [[f"{n:.2g}", *(seconds.get((m, n), "") for m in methods)] for n in sizes],
     )
@@ -299,7 +268,7 @@ seconds; > is a deadline of a minute.
 
 ![seconds against candidate pairs](design.png)
 
-{table}"""
+{rows_}"""
 
 
 def _seconds(row: Row) -> str:
@@ -308,8 +277,8 @@ def _seconds(row: Row) -> str:
     return f"{row['rival_seconds']:.2g}" if row["finished"] else f"> {row['rival_seconds']:.0f}"
 
 
-def picture(rows: list[Row], path: Path) -> None:
-    """Write the picture: seconds against pairs, both logarithmic, and a line of slope one."""
+def picture(rows: list[Row]) -> bytes:
+    """PNG: seconds against pairs, both logarithmic, and a line of slope one."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.5, 4.2), layout="constrained")
@@ -331,4 +300,4 @@ def picture(rows: list[Row], path: Path) -> None:
     axes.legend(frameon=False)
     held = BytesIO()
     figure.savefig(held, format="png", dpi=140)
-    write_whole(path, held.getvalue())
+    return held.getvalue()

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from whichpairs.bench.machine import machine
-from whichpairs.pool.files import to_json, write_whole
-from whichpairs.pool.run import versions
+from whichpairs.bench.markdown import About, write_page
+from whichpairs.pool.files import write_whole
 
 if TYPE_CHECKING:
     from whichpairs.features.layers import Layer
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
     from whichpairs.lm.model import LanguageModel
 
 DIM, SEED, AGREEMENT = 256, 0, 1e-4
+MEASURES = ("whichpairs.bench.gradients",)
+"""Where the measuring of this page begins."""
+
 CHECKED = 3
 """Completions whose features are compared with autograd's whole gradient, projected explicitly."""
 
@@ -48,17 +50,18 @@ def main() -> None:
 
     torch.set_num_threads(1)
     began = time.perf_counter()
-    found: dict[str, Any] = {"machine": machine(), "versions": versions(), "seed": SEED}
-    found["quick"], found["threads"] = settings.quick, 1
+    about = About("make bench-gradients", MEASURES)
+    found: dict[str, Any] = {"seed": SEED, "quick": settings.quick, "threads": 1}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         found["speed"] = speeds(settings.model, folder, 3 if settings.quick else 9)
         found["memory"] = memory(folder, settings.model, settings.quick)
         found |= gradients_quality.measure(settings.model, settings.reward, folder, settings.quick)
     found["seconds"] = time.perf_counter() - began
-    write_whole(settings.results / "gradients.json", to_json(found))
-    page = gradients_page.page(found)
-    write_whole(settings.results / "gradients.md", page)
+    page = gradients_page.page(about.head() | found)
+    write_page(
+        settings.results, "gradients", about, gradients_page.figures(found, DIM), found, page
+    )
     print(page)
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from whichpairs.bench.markdown import Figure, goals, table
+
 
 def page(found: dict[str, Any]) -> str:
     """``gradients.md`` from what `gradients.main` measured."""
@@ -13,16 +15,48 @@ Written by `make bench-gradients` ({found["seconds"] / 60:.0f} minutes; {found["
 {versions["python"]}, torch {versions["torch"]}, transformers {versions["transformers"]}; seed
 {found["seed"]}{"; `--quick`" if found["quick"] else ""}). The figures are in `gradients.json`.
 """
-    parts = [head, _speed(found["speed"]), _memory(found["memory"]), _fidelity(found["fidelity"])]
+    results = figures(found, found["speed"][0]["dim"])
+    parts = [
+        head,
+        "## Goals\n\n" + goals(results),
+        _speed(found["speed"]),
+        _memory(found["memory"]),
+        _fidelity(found["fidelity"]),
+    ]
     parts.append(_prediction("Which features predict preferences", found["prediction"]))
     title = "The same completions cut to between two words and all: length normalisation"
     parts.append(_prediction(title, found["prediction_cut"]))
     return "\n".join(parts)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+def figures(found: dict[str, Any], default: int) -> list[Figure]:
+    """P8, memory, fidelity at the default dimension, and the best features.
+
+    Args:
+        default: the dimension that `features` takes where none is given.
+    """
+    results = []
+    for row in found["speed"]:
+        ratio = row["ratio"]
+        results.append(
+            Figure(
+                f"P8, {row['model']}",
+                ratio["median"],
+                goal="a projected gradient ≥ 0.8 of a plain pass's speed",
+                reached=ratio["median"] >= 0.8,
+            )
+        )
+    small, large = (row["peak_mb"] for row in found["memory"])
+    results.append(Figure("peak memory, larger pool ÷ smaller", large / small))
+    loss = {(r["projection"], r["dim"]): 100 * r["loss"] for r in found["fidelity"]}
+    goal = f"≤ 5 % lost at d = {default}"
+    for kind in ("pca", "random"):
+        if (kind, default) in loss:
+            lost = loss[kind, default]
+            results.append(Figure(f"fidelity, {kind}, %", lost, goal=goal, reached=lost <= 5))
+    best = min(found["prediction"], key=lambda row: row["log_loss"])
+    results.append(Figure(f"log loss of the best features ({best['features']})", best["log_loss"]))
+    return results
 
 
 def _range(value: dict[str, float], form: str) -> str:
@@ -31,7 +65,7 @@ def _range(value: dict[str, float], form: str) -> str:
 
 
 def _speed(rows: list[dict[str, Any]]) -> str:
-    table = _table(
+    rows_ = table(
         ["model", "parameters", "batch × tokens", "projected /s", "plain /s", "ratio", "error"],
         [
             [
@@ -52,11 +86,11 @@ Completions a second, all parameters, d = {rows[0]["dim"]}: a projected gradient
 against a plain batched forward and backward pass, interleaved; medians and quartiles. Error: largest
 relative distance from the explicit projection of autograd's whole gradient (at most 1e-4, asserted).
 
-{table}"""
+{rows_}"""
 
 
 def _memory(rows: list[dict[str, Any]]) -> str:
-    table = _table(
+    rows_ = table(
         ["completions", "peak resident MB", "seconds"],
         [[str(r["completions"]), f"{r['peak_mb']:.0f}", f"{r['seconds']:.0f}"] for r in rows],
     )
@@ -65,14 +99,14 @@ def _memory(rows: list[dict[str, Any]]) -> str:
 `whichpairs features --method gradient` (d = 256, fidelity figure included) on short completions and a
 tiny model, a process each.
 
-{table}"""
+{rows_}"""
 
 
 def _fidelity(rows: list[dict[str, Any]]) -> str:
     dims = sorted({r["dim"] for r in rows})
     kinds = ("random", "pca")
     loss = {(r["projection"], r["dim"]): r["loss"] for r in rows}
-    table = _table(
+    rows_ = table(
         ["projection", *(f"d = {d}" for d in dims)],
         [[k, *(f"{100 * loss[k, d]:.1f} %" for d in dims)] for k in kinds],
     )
@@ -86,11 +120,11 @@ by some points of noise (a figure below 0 is possible, as batches are chosen gre
 used; in a pool of more than 8 192 completions they are fitted to a sample of 4 096, and most prompts
 are then new to them, so the loss is larger: each feature set's manifest has its own figure.
 
-{table}"""
+{rows_}"""
 
 
 def _prediction(title: str, rows: list[dict[str, Any]]) -> str:
-    table = _table(
+    rows_ = table(
         ["features", "d", "order accuracy", "log loss"],
         [
             [
@@ -109,4 +143,4 @@ A Bradley–Terry fit on 1 600 simulated labels of random pairs (T = 1), judged 
 loss (a coin: 0.6931; the truth: {rows[0]["log_loss_floor"]:.4f}); mean ± standard error over
 {rows[0]["label_seeds"]} label seeds.
 
-{table}"""
+{rows_}"""

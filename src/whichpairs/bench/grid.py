@@ -1,5 +1,6 @@
 """What is measured: pools × methods × budgets × seeds, read from a committed TOML file."""
 
+import hashlib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +8,8 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from whichpairs.bench import regimes
 from whichpairs.bench.real import RealPool, real_pool
@@ -39,8 +42,13 @@ class Cell:
     def world(self, seed: int) -> World:
         """The pool with its truth; a synthetic one is drawn anew for every seed."""
         if self.run is None:
-            return regimes.draw(self.name, seed)
+            return _drawn(self.name, seed)
         return _real_world(self)
+
+    @property
+    def content(self) -> str:
+        """A digest of a real pool's arrays and labeller; empty where the name and seed say all."""
+        return "" if self.run is None else _content(self)
 
     @property
     def one_pool(self) -> bool:
@@ -51,6 +59,22 @@ class Cell:
 @lru_cache(maxsize=4)
 def _arrays(run: str, score: str) -> RealPool:
     return real_pool(run, score)
+
+
+@lru_cache(maxsize=2)
+def _drawn(name: str, seed: int) -> World:
+    """Kept for the next method on it: θ† is found once."""
+    return regimes.draw(name, seed)
+
+
+@lru_cache(maxsize=64)
+def _content(cell: Cell) -> str:
+    world = _real_world(cell)
+    digest = hashlib.sha256(repr((world.beta, cell.temperature)).encode())
+    space = world.space
+    for array in (space.features, space.starts, world.reward, world.reference, world.judged):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:12]
 
 
 @lru_cache(maxsize=8)

@@ -1,11 +1,21 @@
-"""The methods by name: the rivals, the paper's plug-in design, an oracle, and ours."""
+"""What `whichpairs select` offers, as methods of the bench; an oracle; and ours without its caution."""
+
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import expit
 
-from whichpairs.bench.desk import Desk, Method
-from whichpairs.bench.rivals import RIVALS
-from whichpairs.design import Belief, Problem, gap_criterion, information, solve
+from whichpairs.bench.desk import Desk
+from whichpairs.design import (
+    Belief,
+    Criterion,
+    DOptimal,
+    Problem,
+    gap_criterion,
+    information,
+    solve,
+)
+from whichpairs.design import a_optimal as a_optimal_criterion
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.bounded import Leverage, bounded_batch
 from whichpairs.design.space import Rows
@@ -16,28 +26,61 @@ from whichpairs.workflow.adaptive import (
     Evidence,
     look,
     next_batch,
+    signal_batch,
 )
 
 
-def whichpairs(desk: Desk, budget: int) -> Rows:
+def adaptive(desk: Desk, budget: int) -> Rows:
     """The default of `whichpairs select`: adaptive, and wary of a wrong model."""
     world = desk.world
-    evidence = Evidence(desk.asked, desk.wins, desk.prompts, desk.fit)
-    view = look(desk.space, desk.beta, world.prior, world.reference, evidence, seed=desk.seed)
+    view = look(
+        desk.space, desk.beta, world.prior, world.reference, _evidence(desk), seed=desk.seed
+    )
     return next_batch(desk.space, desk.beta, view, budget, desk.rng).pairs
 
 
-def plug_in(desk: Desk, budget: int) -> Rows:
-    """The paper's design: θ = 0 in every round; labels count, their answers only by the ridge.
+def signal(desk: Desk, budget: int) -> Rows:
+    """`--criterion signal`: made for a policy that DPO trains from the reference on the labels alone,
+    and measured here, as all are, by a policy fitted in feature space."""
+    world, evidence = desk.world, _evidence(desk)
+    view = look(
+        *(desk.space, desk.beta, world.prior, world.reference, evidence),
+        seed=desk.seed,
+        least=1 if evidence.convincing else None,
+    )
+    some = (desk.space, desk.beta, view, evidence, budget, desk.rng)
+    return signal_batch(*some, seed=desk.seed).pairs
+
+
+def _evidence(desk: Desk) -> Evidence:
+    return Evidence(desk.asked, desk.wins, desk.prompts, desk.fit)
+
+
+def gap(desk: Desk, budget: int) -> Rows:
+    """`--criterion gap`, the paper's plug-in design: θ = 0 in every round; labels
+    count, their answers only by the ridge.
 
     Source: Han, Goyal and Ma 2026, arXiv:2606.19607; equation 5 of design.md, section 2.
     """
     return _design(desk, budget, Belief(np.zeros(desk.space.dim)))
 
 
-def _design(desk: Desk, budget: int, belief: Belief) -> Rows:
-    nothing = np.empty((0, 2), np.int64)
-    return solve(_problem(desk, nothing, budget, belief), METHOD).pairs
+def d_optimal(desk: Desk, budget: int) -> Rows:
+    """`--criterion d-optimal`: −log det M at θ = 0."""
+    return _design(desk, budget, Belief(np.zeros(desk.space.dim)), DOptimal())
+
+
+def a_optimal(desk: Desk, budget: int) -> Rows:
+    """`--criterion a-optimal`: tr M⁻¹ at θ = 0."""
+    dim = desk.space.dim
+    return _design(desk, budget, Belief(np.zeros(dim)), a_optimal_criterion(dim))
+
+
+def _design(desk: Desk, budget: int, belief: Belief, criterion: Criterion | None = None) -> Rows:
+    problem = _problem(desk, np.empty((0, 2), np.int64), budget, belief)
+    if criterion is not None:
+        problem = replace(problem, criterion=criterion)
+    return solve(problem, METHOD).pairs
 
 
 def trusting(desk: Desk, budget: int) -> Rows:
@@ -93,22 +136,3 @@ def _problem(desk: Desk, drawn: Rows, budget: int, belief: Belief) -> Problem:
     base = desk.fit.strength * desk.world.prior + information(space, known, weights)
     policy = belief.policy_information(space, desk.world.reference, seed=desk.seed)
     return Problem(space, gap_criterion(policy), weights, base, budget - len(drawn))
-
-
-METHODS: dict[str, Method] = {
-    **RIVALS,
-    "plug-in": plug_in,
-    "trusting": trusting,
-    "oracle": oracle,
-    "whichpairs": whichpairs,
-}
-"""Every method by name."""
-
-PAIRED = ("random", "whichpairs")
-"""The two whose difference is asked for most exactly: they run with the most seeds."""
-
-PRINCIPAL = (*PAIRED, "oracle", "plug-in", "trusting")
-"""Those that are shown in every table."""
-
-CEILINGS = ("oracle",)
-"""Methods that know the truth."""

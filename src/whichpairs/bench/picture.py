@@ -5,17 +5,22 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
-from whichpairs.bench.figures import OURS, RANDOM, Table, principal
+from whichpairs.bench.figures import Table, principal
 from whichpairs.bench.grid import Cell
+from whichpairs.bench.registry import OURS, RANDOM
 from whichpairs.bench.summary import curves
 
 COLOURS = {
     RANDOM: "0.35",
     OURS: "#0b6e4f",
     "trusting": "#d98e04",
-    "plug-in": "#b3412e",
+    "gap": "#b3412e",
     "oracle": "#4a6fa5",
 }
+
+
+EDGES = (1 / 12, 20)
+"""Of the savings picture; a bar to an edge has no end that is known."""
 
 
 def savings_picture(found: Table, best_rival: str | None) -> bytes:
@@ -30,13 +35,15 @@ def savings_picture(found: Table, best_rival: str | None) -> bytes:
         at = np.arange(len(cells)) + 0.13 * (len(names) / 2 - k)
         values = [found[cell][name] for cell in cells]
         mean = np.array([v.mean for v in values])
-        low = np.clip(mean - [v.low for v in values], 0, None)
-        high = np.clip(np.array([v.high for v in values]) - mean, 0, None)
+        low = mean - np.maximum([v.total.low for v in values], EDGES[0])  # no end: to the edge
+        high = np.minimum([v.total.high for v in values], EDGES[1]) - mean
+        low, high = np.clip(low, 0, None), np.clip(high, 0, None)
         colour = COLOURS.get(name, "#7b5ea7")
         axes.errorbar(mean, at, xerr=[low, high], fmt="o", ms=4, lw=1, color=colour, label=name)
     axes.axvline(1.0, color="0.35", lw=1)
     axes.set_xscale("log", base=2)
     axes.set_xticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+    axes.set_xlim(*EDGES)
     axes.set_yticks(np.arange(len(cells)), cells)
     axes.set_xlabel("labels saved: random's ÷ the method's at equal regret (geometric mean)")
     axes.grid(axis="x", color="0.9")
@@ -56,7 +63,7 @@ def regret_picture(rows: pl.DataFrame, cells: tuple[Cell, ...]) -> bytes:
     handles = {}
     for panel, cell in zip(panels, cells, strict=False):
         of = curves(rows, cell)
-        for name in (RANDOM, "plug-in", "trusting", "oracle", OURS):
+        for name in (RANDOM, "gap", "trusting", "oracle", OURS):
             if name in of:
                 (line,) = panel.loglog(
                     of[name].labels, of[name].mean, "o-", ms=2.5, lw=1.2, color=COLOURS[name]

@@ -5,23 +5,28 @@ likelihood fit; the planner's own is at the belief that the labels give, for the
 with the correction for a finite sample (`design.foresight`).
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from whichpairs.bench.desk import Desk
-from whichpairs.bench.figures import OURS, RANDOM, Table
+from whichpairs.bench.figures import Table
+from whichpairs.bench.fingerprint import short
 from whichpairs.bench.grid import Cell
-from whichpairs.bench.methods import METHODS
 from whichpairs.bench.regimes import WELL_SPECIFIED
+from whichpairs.bench.registry import METHODS, OURS, RANDOM
+from whichpairs.bench.runner import one_thread
 from whichpairs.bench.world import World
 from whichpairs.design import PairWeights, gap_criterion, information, policy_information
 from whichpairs.design.foresight import finite_sample, outlook
+from whichpairs.pool.files import write_whole
 from whichpairs.train.fit import fit_theta
 from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
 from whichpairs.workflow.plan import WORTH_IT
@@ -47,6 +52,32 @@ class Moment:
     bare_found: float
     planned: float
     found: float
+
+
+PLAN = "plan"
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """One piece of work: a run of a method measured at every budget, or a plan; and its code."""
+
+    cell: Cell
+    method: str
+    seed: int
+    code: str
+
+
+def _answer(ask: _Ask, kept: Path) -> Any:
+    """As plain JSON, from its file where it is there."""
+    name = hashlib.sha256(repr(ask).encode()).hexdigest()[:20]
+    path = kept / f"{name}.json"
+    if not path.exists():
+        if ask.method == PLAN:
+            found: Any = foretell(ask.cell, ask.seed).saved
+        else:
+            found = [asdict(moment) for moment in moments(ask.cell, ask.method, ask.seed)]
+        write_whole(path, json.dumps(found))
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -125,20 +156,33 @@ def foretell(cell: Cell, seed: int) -> Foretold:
     return Foretold(cell.name, {n: every[n] for n in cell.budgets[1:] if n in every})
 
 
-def planner_section(cells: Sequence[Cell], found: Table, processes: int) -> dict[str, Any]:
-    """Tables and JSON of both questions."""
+def planner_section(
+    cells: Sequence[Cell], found: Table, processes: int, kept: Path
+) -> dict[str, Any]:
+    """Tables and JSON of both questions.
+
+    Args:
+        kept: folder in which what was computed stays; what its code or pool leave as it is is not
+            computed again.
+    """
+    code = short(["whichpairs.bench.planner"])
+    asks = [
+        _Ask(cell, method, seed, f"{code}{cell.content}")
+        for cell in cells
+        for method, seeds in ((RANDOM, SEEDS), (OURS, SEEDS), (PLAN, 3))
+        if method == PLAN or cell.name in WELL_SPECIFIED
+        for seed in range(seeds)
+    ]
     context = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
-        runs = [
-            pool.submit(moments, cell, method, seed)
-            for cell in cells
-            if cell.name in WELL_SPECIFIED
-            for method in (RANDOM, OURS)
-            for seed in range(SEEDS)
-        ]
-        plans = [pool.submit(foretell, cell, seed) for cell in cells for seed in range(3)]
-        all_moments = [moment for run in runs for moment in run.result()]
-        foretold = [plan.result() for plan in plans]
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=one_thread) as pool:
+        answers = list(pool.map(_answer, asks, [kept / "planner"] * len(asks)))
+    every = list(zip(asks, answers, strict=True))
+    all_moments = [Moment(**row) for ask, rows in every if ask.method != PLAN for row in rows]
+    foretold = [
+        Foretold(ask.cell.name, {int(n): s for n, s in saved.items()})
+        for ask, saved in every
+        if ask.method == PLAN
+    ]
     ratios = _ratios(all_moments)
     verdicts = _verdicts(foretold, found)
     return {"markdown": _markdown(ratios, verdicts), "json": {"ratios": ratios, **verdicts}}
@@ -227,7 +271,3 @@ def _within(rows: list[dict[str, Any]], name: str) -> str:
         f"{inside} of {len(values)} within; {values.min():.2f} to {values.max():.2f}, "
         f"median {np.median(values):.2f}"
     )
-
-
-def _one_thread() -> None:
-    threadpool_limits(1)

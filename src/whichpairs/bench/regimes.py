@@ -55,6 +55,7 @@ REGIMES: dict[str, Recipe] = {
     "weak, steep": Recipe(steep=True),
     "strong, steep": Recipe(spread=STRONG, steep=True),
     "strong, sharp policy": Recipe(spread=STRONG, beta=0.25),
+    "default β": Recipe(spread=1.5, beta=0.1),
     "near-duplicates": Recipe(spread=2.0, duplicates=4),
     "far reference": Recipe(spread=2.0, far=1.0),
     "heavy tails": Recipe(spread=2.0, tails=3.0),
@@ -76,6 +77,7 @@ WELL_SPECIFIED = (
     "weak, steep",
     "strong, steep",
     "strong, sharp policy",
+    "default β",
     "near-duplicates",
     "far reference",
 )

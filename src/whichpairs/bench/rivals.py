@@ -123,7 +123,7 @@ def arm_fi_past(desk: Desk, budget: int) -> Rows:
     return _fisher(desk, budget, past=True)
 
 
-def d_optimal(desk: Desk, budget: int) -> Rows:
+def adpo(desk: Desk, budget: int) -> Rows:
     """Greedy log det (H + Σ β² v z zᵀ), v = σ′ at the current fit, from H of prior and past labels.
 
     Source: Kveton et al. 2025, arXiv:2503.01076 (ADPO). A pair's gain log(1 + β² v zᵀM⁻¹z) never
@@ -296,7 +296,7 @@ RIVALS: dict[str, Method] = {
     "certainty": certainty,
     "apo": apo,
     "activedpo": activedpo,
-    "d-optimal": d_optimal,
+    "adpo": adpo,
     "arm-fi": arm_fi,
     "arm-fi-past": arm_fi_past,
     "bal-pm": bal_pm,

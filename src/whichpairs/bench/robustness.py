@@ -1,30 +1,37 @@
 """`docs/results/robustness.md` and `.json`: the tables of the bench, losses in full."""
 
-import json
-import platform
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from whichpairs.bench.figures import (
-    OURS,
-    Figure,
     Table,
+    budgets_of,
+    columns,
     figures,
-    geometric,
+    mean_saving,
     principal,
     rival_means,
+    rivals_of,
     table,
 )
 from whichpairs.bench.grid import Cell, Grid
+from whichpairs.bench.markdown import About, Figure, goals, write_page
 from whichpairs.bench.picture import regret_picture, savings_picture
 from whichpairs.bench.planner import planner_section
-from whichpairs.bench.summary import Saving
-from whichpairs.pool.files import write_whole
-from whichpairs.pool.run import versions
+from whichpairs.bench.registry import OURS
+from whichpairs.bench.summary import Ratio, Saving, together
+
+MEASURES = (
+    "whichpairs.bench.runner",
+    "whichpairs.bench.figures",
+    "whichpairs.bench.planner",
+    "whichpairs.workflow.features",
+)
+"""Where the measuring of this page begins."""
 
 
 def write_results(
@@ -33,13 +40,15 @@ def write_results(
     folder: Path,
     *,
     command: str,
+    kept: Path,
     processes: int = 2,
     own: bool = False,
 ) -> tuple[list[Figure], Table]:
     """Write ``robustness.md``, ``.json`` and two pictures; returns the figures and the table.
 
     Args:
-        command: what regenerates them; processes: for the planner's section.
+        command: what regenerates them; kept: folder of what the planner's section computes once;
+            processes: for it.
         own: the cells are a user's: no goals of ours, and nothing was tuned on them.
     """
     found = table(rows, grid.cells)
@@ -47,21 +56,16 @@ def write_results(
     results = figures(found, grid.cells, few)
     rivals = rival_means(few, grid.cells)
     best = max(rivals, key=lambda name: rivals[name]) if rivals else None
-    planner = planner_section(grid.cells, found, processes)
-    facts = {
-        "command": command,
-        "made": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
-        "machine": f"{platform.machine()}, {platform.processor() or platform.system()}",
-        "versions": versions(),
-        "seeds": {
-            "random and ours": grid.seeds,
-            "oracle, plug-in, trusting": grid.ceiling_seeds,
-            "rivals": grid.rival_seeds,
-        },
+    planner = planner_section(grid.cells, found, processes, kept)
+    seeds = {
+        "random and ours": grid.seeds,
+        "oracle, gap, trusting": grid.ceiling_seeds,
+        "rivals": grid.rival_seeds,
     }
-    ours = [] if own else [_goals(results), _left_out(found, grid.cells)]
+    head = _head(command, seeds, rows)
+    ours = [] if own else ["## Goals\n\n" + goals(results), _left_out(found, grid.cells)]
     parts = [
-        _head(facts, rows),
+        head,
         *ours,
         _cells(found, grid.cells, best),
         _budgets(found, grid.cells),
@@ -69,17 +73,20 @@ def write_results(
         _ranking(few, found, grid.cells, rivals),
         planner["markdown"],
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "robustness-savings.png", savings_picture(found, best))
-    write_whole(folder / "robustness-regret.png", regret_picture(rows, grid.cells))
-    write_whole(folder / "robustness.md", "\n\n".join(parts) + "\n")
-    as_json = {
-        **facts,
-        "figures": {figure.name: figure.as_json() for figure in results},
+    facts = {
+        "seeds": seeds,
+        "columns": _columns(few, found, grid.cells),
+        "by_budget": _by_budget(found, grid.cells),
         "cells": {cell: {m: _plain(s) for m, s in of.items()} for cell, of in found.items()},
+        "seconds": _seconds(rows),
         "planner": planner["json"],
     }
-    write_whole(folder / "robustness.json", json.dumps(as_json, indent=1) + "\n")
+    pictures = {
+        "robustness-savings.png": savings_picture(found, best),
+        "robustness-regret.png": regret_picture(rows, grid.cells),
+    }
+    about = About(command, MEASURES)
+    write_page(folder, "robustness", about, results, facts, "\n\n".join(parts), pictures)
     return results, found
 
 
@@ -88,60 +95,96 @@ def in_words(found: Table, seeds: int) -> list[str]:
     lines = []
     for cell, of in found.items():
         one = of[OURS]
-        if one.low > 1.0:
-            verdict = "worth it"
-        elif one.high < 1.0:
-            verdict = "random is better here"
-        else:
-            verdict = "random is as good here, so far as these seeds tell"
         lines.append(
-            f"{cell}: {verdict}. Labels saved {_interval(one)}; regret against random's at "
+            f"{cell}: {one.total.verdict}. Labels saved {one.total}; regret against random's at "
             f"{one.labels[-1]} labels {one.harm[0][-1]:+.0%} [{one.harm[1][-1]:+.0%}, "
             f"{one.harm[2][-1]:+.0%}]"
         )
     if seeds < 8:
-        lines.append(f"{seeds} seeds are few: intervals over them are too narrow (--seeds 20).")
+        lines.append(f"{seeds} seeds are few: more narrow the intervals (--seeds 20).")
     return lines
 
 
+def plain_ratio(one: Ratio) -> dict[str, Any]:
+    """For JSON: null where an end of the interval is not known."""
+    return {
+        "value": round(one.mean, 4),
+        "low": round(one.low, 4) if one.low > 0.0 else None,
+        "high": round(one.high, 4) if np.isfinite(one.high) else None,
+        "shown": str(one),
+        "verdict": str(one.verdict),
+    }
+
+
 def _plain(one: Saving) -> dict[str, Any]:
-    names = ("mean", "low", "high")
-    lists = ("labels", "ratios", "beyond", "regrets", "harm")
-    plain: dict[str, Any] = {name: round(getattr(one, name), 4) for name in names}
-    for name in lists:
-        values = getattr(one, name)
-        plain[name] = values.round(5).tolist()
-    return plain
+    plain: dict[str, Any] = plain_ratio(one.total)
+    for name in ("labels", "ratios", "beyond", "regrets", "harm"):
+        plain[name] = _finite(np.asarray(getattr(one, name), dtype=np.float64).round(5).tolist())
+    return plain | {"same": one.same.tolist()}
 
 
-def _head(facts: Mapping[str, Any], rows: pl.DataFrame) -> str:
-    runs = rows.select("cell", "method", "seed").n_unique()
-    hours = rows.unique(["cell", "method", "seed"])["seconds"].sum() / 3600
+def _finite(values: Any) -> Any:
+    """Lists in which null stands for what is not known."""
+    if isinstance(values, list):
+        return [_finite(value) for value in values]
+    return values if np.isfinite(values) else None
+
+
+def _columns(few: Table, found: Table, cells: tuple[Cell, ...]) -> dict[str, Any]:
+    """Labels saved by column of the tables: ours on all seeds, and every method on the rivals'."""
+    return {
+        column: {
+            "all seeds": plain_ratio(mean_saving(found, some, OURS)),
+            "rivals' seeds": {
+                name: plain_ratio(mean_saving(few, some, name))
+                for name in (OURS, *rivals_of(few, cells))
+            },
+        }
+        for column, some in columns(cells).items()
+    }
+
+
+def _by_budget(found: Table, cells: tuple[Cell, ...]) -> dict[str, Any]:
+    """Ours, at each budget after the first, by column, where its cells have the same budgets."""
+    shown = {}
+    for column, some in columns(cells).items():
+        if len({cell.budgets for cell in some}) == 1:
+            each = [found[cell.name][OURS] for cell in some]
+            at = [plain_ratio(together(each, k)) for k in range(len(each[0].labels))]
+            shown[column] = dict(zip(map(str, each[0].labels.tolist()), at, strict=True))
+    return shown
+
+
+def _seconds(rows: pl.DataFrame) -> dict[str, Any]:
+    """Core-seconds by cell and by method."""
+    runs = rows.unique(["cell", "method", "seed"])
+    return {
+        by: {
+            name: round(seconds, 1)
+            for name, seconds in runs.group_by(by).agg(pl.col("seconds").sum()).sort(by).iter_rows()
+        }
+        for by in ("cell", "method")
+    }
+
+
+def _head(command: str, seeds: Mapping[str, int], rows: pl.DataFrame) -> str:
+    runs = rows.unique(["cell", "method", "seed"])
+    hours = runs["seconds"].sum() / 3600
     return (
         "# Robustness: labels saved against random, and harm\n\n"
-        f"Printed by `{facts['command']}` on {facts['made']} ({facts['machine']}, "
-        f"{runs} runs, {hours:.1f} core-hours; seeds: "
-        + ", ".join(f"{who} {count}" for who, count in facts["seeds"].items())
-        + f"; "
-        f"numpy {facts['versions']['numpy']}, scipy {facts['versions']['scipy']}).\n\n"
+        f"Printed by `{command}` ({len(runs)} runs, {hours:.1f} core-hours; seeds: "
+        + ", ".join(f"{who} {count}" for who, count in seeds.items())
+        + "; machine, versions, and the fingerprint of the code: "
+        "[robustness.json](robustness.json)).\n\n"
         "Regret is J(θ†) − J(θ̂) on held-out prompts; *labels saved* is random's labels ÷ the "
         "method's at equal regret, geometric mean over all budgets but the first, with a 95 % "
-        "bootstrap interval; ≥ and ≤ mark ratios that leave random's curve. One estimator, the "
-        "same rounds, labels and pools for all. *Oracle* knows θ† (and is no upper bound: the ceiling is the best of all); *trusting* is ours without its "
-        "caution; *plug-in* is the paper's design."
+        "bootstrap interval over seeds (and, where all seeds share one pool, over its held-out prompts; "
+        "not over pools); ≥ and ≤ mark ratios that leave random's curve, which are bounds, and an interval "
+        "that rests on such ends at 0 or ∞. One estimator, the same rounds, labels and pools for all; a "
+        "policy fitted in feature space. *adaptive*, *gap*, *signal* and the baselines are those of "
+        "`whichpairs select`; *oracle* knows θ† (and is no upper bound: the ceiling is the best of all); "
+        "*trusting* is adaptive without its caution; *gap* is the paper's plug-in design."
     )
-
-
-def _goals(results: list[Figure]) -> str:
-    lines = ["## Goals", "", "| figure | found | goal | reached |", "|---|---|---|---|"]
-    for one in results:
-        value = "none" if one.value is None else f"{one.value:.2f}"
-        lines.append(f"| {one.name} | {value} | {one.goal} | {'yes' if one.reached else 'no'} |")
-    for one in results:
-        if one.missed:
-            lines += ["", f"{one.name} is missed in:", ""]
-            lines += [f"- {text}" for text in one.missed]
-    return "\n".join(lines)
 
 
 def _left_out(found: Table, cells: tuple[Cell, ...]) -> str:
@@ -158,8 +201,8 @@ def _left_out(found: Table, cells: tuple[Cell, ...]) -> str:
         shown = []
         for left_out in (False, True):
             some = [c for c in cells if c.group == group and c.left_out is left_out]
-            values = [found[c.name][OURS].mean for c in some]
-            shown.append(f"{geometric(values):.2f} ({len(some)})" if some else "none")
+            ratio = mean_saving(found, some, OURS) if some else None
+            shown.append(f"{ratio} ({len(some)})" if ratio else "none")
         lines.append(f"| {group} | {shown[0]} | {shown[1]} |")
     return "\n".join(lines)
 
@@ -175,15 +218,10 @@ def _cells(found: Table, cells: tuple[Cell, ...], best: str | None) -> str:
         "|---" * (len(names) + 1) + "|",
     ]
     for cell in cells:
-        shown = [_interval(found[cell.name][name]) for name in names]
+        shown = [str(found[cell.name][name].total) for name in names]
         mark = " (left out)" if cell.left_out else ""
         lines.append(f"| {cell.name}{mark} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
-
-
-def _interval(one: Saving) -> str:
-    sign = "≥ " if one.beyond.max() > 0 else "≤ " if one.beyond.min() < 0 else ""
-    return f"{sign}{one.mean:.2f} [{one.low:.2f}, {one.high:.2f}]"
 
 
 def _budgets(found: Table, cells: tuple[Cell, ...]) -> str:
@@ -209,18 +247,21 @@ def _budgets(found: Table, cells: tuple[Cell, ...]) -> str:
 
 
 def _losses(found: Table, cells: tuple[Cell, ...]) -> str:
-    rows = []
+    rows, counted, worse = [], 0, 0
     for cell in cells:
-        one = found[cell.name][OURS]
-        for k, n in enumerate([cell.budgets[0], *one.labels.tolist()]):
-            mean, low, high = one.harm[:, k]
-            if mean > 0:
+        for n, mean, low, high, same in budgets_of(cell, found[cell.name][OURS]):
+            counted += not same
+            worse += low > 0 and not same
+            if mean > 0 and not same:
                 rows.append(f"| {cell.name} | {n} | {mean:+.3f} | [{low:+.3f}, {high:+.3f}] |")
     lines = ["## Where random wins", ""]
     if not rows:
         return "\n".join([*lines, "In no cell is ours worse than random on average."])
     lines += [
-        "Every cell in which our mean regret is above random's (difference ÷ random's regret).",
+        f"Every cell in which our mean regret is above random's (difference ÷ random's regret). Of {counted} "
+        f"cells × budgets at which ours is not random itself, {worse} "
+        f"{'is' if worse == 1 else 'are'} significantly worse; by chance alone, were there no difference "
+        f"anywhere, about {counted * 0.025:.1f} would be.",
         "",
         "| cell | labels | mean | 95 % interval |",
         "|---|---|---|---|",
@@ -230,20 +271,28 @@ def _losses(found: Table, cells: tuple[Cell, ...]) -> str:
 
 def _ranking(few: Table, found: Table, cells: tuple[Cell, ...], rivals: dict[str, float]) -> str:
     names = [OURS, *sorted(rivals, key=lambda name: -rivals[name])]
-    groups = list(dict.fromkeys(cell.group for cell in cells))
+    names += [name for name in ("signal",) if all(name in few[c.name] for c in cells)]
+    parts = columns(cells)
+    best = {
+        column: max(rivals, key=lambda name, some=some: mean_saving(few, some, name).mean)  # type: ignore[misc]
+        for column, some in parts.items()
+        if rivals
+    }
     lines = [
         "## All methods",
         "",
-        "Labels saved, geometric means over cells, on the rivals' seeds; ours on all of its own too.",
+        "Labels saved, geometric means over cells, on the rivals' seeds; ours on all of its own too. The best "
+        "rival of each column is in bold.",
         "",
-        "| method | all | " + " | ".join(groups) + " |",
-        "|---" * (len(groups) + 2) + "|",
+        "| method | " + " | ".join(parts) + " |",
+        "|---" * (len(parts) + 1) + "|",
     ]
     rows = [(f"{OURS}, all seeds", OURS, found), *((name, name, few) for name in names)]
     for shown_as, name, of in rows:
-        values = {c.name: of[c.name][name].mean for c in cells}
-        shown = [f"{geometric(list(values.values())):.2f}"]
-        for group in groups:
-            shown.append(f"{geometric([values[c.name] for c in cells if c.group == group]):.2f}")
+        shown = []
+        for column, some in parts.items():
+            ratio = mean_saving(of, some, name)
+            text = f"{ratio.sign}{ratio.mean:.2f}"
+            shown.append(f"**{text}**" if best.get(column) == name else text)
         lines.append(f"| {shown_as} | " + " | ".join(shown) + " |")
     return "\n".join(lines)

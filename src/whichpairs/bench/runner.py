@@ -1,14 +1,18 @@
 """Runs the grid: many small jobs on processes, their rows in Parquet, resumable after any kill.
 
 A job is one method on one cell with one seed. Its rows appear together, in a part file that is
-written aside and renamed; a job whose rows are there is not run again.
+written aside and renamed; a job whose rows are there is not run again, unless the code behind its
+method, or the pool, is another now (`Job.code`). The methods on one world run one after the other in
+one process, which finds θ† once; a process has one thread.
 """
 
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
+from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,8 +22,9 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from whichpairs.bench.desk import run
+from whichpairs.bench.fingerprint import short
 from whichpairs.bench.grid import Cell, Grid
-from whichpairs.bench.methods import METHODS, PAIRED, PRINCIPAL
+from whichpairs.bench.registry import METHODS, PAIRED, PRINCIPAL, begins
 from whichpairs.pool.files import write_whole
 from whichpairs.types import SILENT, Progress
 
@@ -41,9 +46,23 @@ class Job:
         return [*self.cell.budgets, *beyond]
 
     @property
-    def key(self) -> tuple[str, str, int, str]:
-        """What its rows are known by: a change of the budgets makes another job."""
-        return self.cell.name, self.method, self.seed, ",".join(map(str, self.rounds))
+    def code(self) -> str:
+        """Digest of the code of its method and of the pool, and of a real pool's content."""
+        return f"{_code(self.method, self.cell.run is None)}{self.cell.content}"
+
+    @property
+    def key(self) -> "Key":
+        """What its rows are known by: a change of budgets, code or pool makes another job."""
+        rounds = ",".join(map(str, self.rounds))
+        return self.cell.name, self.method, self.seed, rounds, self.code
+
+
+Key = tuple[str, str, int, str, str]
+
+
+@lru_cache(maxsize=256)
+def _code(method: str, drawn: bool) -> str:
+    return short([*begins(method), *(["whichpairs.bench.regimes"] if drawn else [])])
 
 
 def jobs_of(grid: Grid, methods: Sequence[str]) -> list[Job]:
@@ -82,12 +101,13 @@ def run_grid(
     progress.start("bench", len(missing))
     parts = _Parts(out)
     context = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
-        futures = [pool.submit(do, job) for job in missing]
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=one_thread) as pool:
+        futures = {pool.submit(do_all, some): len(some) for some in by_world(missing)}
         try:
             for future in as_completed(futures):
                 parts.add(future.result())
-                progress.advance()
+                for _ in range(futures[future]):
+                    progress.advance()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -99,19 +119,30 @@ def run_grid(
     return rows.filter(pl.Series([key in keys for key in _row_keys(rows)], dtype=pl.Boolean))
 
 
+def by_world(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Neighbours on one world together."""
+    return [list(some) for _, some in groupby(jobs, lambda job: (job.cell.name, job.seed))]
+
+
+def do_all(jobs: Sequence[Job]) -> list[dict[str, object]]:
+    """The rows of some jobs."""
+    return [row for job in jobs for row in do(job)]
+
+
 def do(job: Job) -> list[dict[str, object]]:
     """The rows of a job, one a round."""
     begun = time.perf_counter()
     world = job.cell.world(job.seed)
     steps = run(world, METHODS[job.method], job.rounds, job.seed)
     seconds = time.perf_counter() - begun
-    cell, method, seed, rounds = job.key
+    cell, method, seed, rounds, code = job.key
     return [
         {
             "cell": cell,
             "method": method,
             "seed": seed,
             "rounds": rounds,
+            "code": code,
             "labels": step.labels,
             "regret": float(step.regrets.mean()),
             "regrets": np.asarray(step.regrets, dtype=np.float32).tolist(),
@@ -127,6 +158,7 @@ _SCHEMA: dict[str, Any] = {
     "method": pl.String,
     "seed": pl.Int64,
     "rounds": pl.String,
+    "code": pl.String,
     "labels": pl.Int64,
     "regret": pl.Float64,
     "regrets": pl.List(pl.Float32),
@@ -140,7 +172,8 @@ def read_rows(out: Path) -> pl.DataFrame:
     parts = sorted(out.glob("part-*.parquet"))
     if not parts:
         return pl.DataFrame(schema=_SCHEMA)
-    return pl.concat([pl.read_parquet(part) for part in parts])
+    rows = pl.concat([pl.read_parquet(part) for part in parts], how="diagonal")
+    return rows if "code" in rows.columns else rows.with_columns(code=pl.lit(""))
 
 
 class _Parts:
@@ -168,13 +201,14 @@ class _Parts:
         self.rows = []
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
+    """As many processes as cores, and no more threads than processes."""
     threadpool_limits(1)
 
 
-def _row_keys(rows: pl.DataFrame) -> Iterable[tuple[str, str, int, str]]:
-    return rows.select("cell", "method", "seed", "rounds").iter_rows()  # type: ignore[return-value]
+def _row_keys(rows: pl.DataFrame) -> Iterable[Key]:
+    return rows.select("cell", "method", "seed", "rounds", "code").iter_rows()  # type: ignore[return-value]
 
 
-def _keys(rows: pl.DataFrame) -> set[tuple[str, str, int, str]]:
+def _keys(rows: pl.DataFrame) -> set[Key]:
     return set(_row_keys(rows))

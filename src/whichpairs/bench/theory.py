@@ -1,4 +1,4 @@
-"""Does the gap that equation 4 predicts at θ* come true? `make bench-theory` prints the table.
+"""Does the gap that equation 4 predicts at θ* come true? `make bench-theory` writes the page.
 
     E[J(π*) − J(π_θ̂)] ≈ (β/2n) tr(I(θ*) Σ_D(θ*)⁻¹)
 
@@ -7,10 +7,12 @@ and plug-in designs, weak and strong rewards.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
+from whichpairs.bench.markdown import About, Figure, goals, table, write_page
 from whichpairs.bench.synthetic import log_linear, predicted_gap, realised_gap
 from whichpairs.bench.world import World
 from whichpairs.design import (
@@ -23,11 +25,16 @@ from whichpairs.design import (
 )
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.information import random_second_moment
-from whichpairs.pool.run import versions
 
 LABELS, DIM, BETA = 800, 8, 1.0
 REWARDS = {"weak": 0.5, "strong": 2.0}
 """Standard deviation of a random pair's margin, in logits."""
+
+NEAR = 0.2
+"""How far from 1 realised ÷ predicted may be."""
+
+MEASURES = ("whichpairs.bench.theory",)
+"""Where the measuring of this page begins."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +82,51 @@ def _gaps(world: World, design: str, draws: int, seed: int) -> tuple[float, np.n
     return predicted, np.array(realised)
 
 
+def figures(cells: list[Cell]) -> list[Figure]:
+    """Realised ÷ predicted of every row, which is to be within a fifth of 1."""
+    found = []
+    for c in cells:
+        low, high = ((c.realised + k * 1.96 * c.error) / c.predicted for k in (-1, 1))
+        name, near = f"realised ÷ predicted, {c.reward} {c.design}", abs(c.ratio - 1) <= NEAR
+        found.append(Figure(name, c.ratio, low, high, f"1 ± {NEAR:g}", near))
+    return found
+
+
+def page(cells: list[Cell], draws: int, worlds: int) -> str:
+    """``theory.md``."""
+    rows = [
+        [
+            *(c.reward, c.design, f"{c.predicted:.5f}"),
+            f"{c.realised:.5f} ± {c.error:.5f}",
+            f"{c.ratio:.3f}",
+        ]
+        for c in cells
+    ]
+    head = ["reward", "design", "predicted", "realised ± standard error", "realised ÷ predicted"]
+    return f"""# Predicted and realised gaps
+
+Printed by `make bench-theory`: log-linear pools in which the model holds, the maximum-likelihood fit, the gap predicted at θ*
+by equation 4 of the design, and the mean gap found over {worlds} pools × {draws} label sets a row ({LABELS} labels, d = {DIM},
+β = {BETA:g}). Versions and the fingerprint of the code: [theory.json](theory.json).
+
+{table(head, rows)}
+{goals(figures(cells))}"""
+
+
 def main() -> None:
-    """Print the table."""
+    """Write ``theory.md`` and ``theory.json``, and print the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--worlds", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=Path("docs/results"))
     settings = parser.parse_args()
-    print(f"{LABELS} labels, d = {DIM}, beta = {BETA:g}; {settings}; {versions()}")
-    print(f"{'reward':8}{'design':10}{'predicted':>12}{'realised':>12}{'± se':>10}{'ratio':>8}")
-    for c in run(settings.draws, settings.worlds):
-        print(
-            f"{c.reward:8}{c.design:10}{c.predicted:12.5f}{c.realised:12.5f}"
-            f"{c.error:10.5f}{c.ratio:8.3f}"
-        )
+    cells = run(settings.draws, settings.worlds)
+    text = page(cells, settings.draws, settings.worlds)
+    facts = {"draws": settings.draws, "worlds": settings.worlds}
+    facts |= {"labels": LABELS, "dim": DIM, "beta": BETA, "cells": [asdict(c) for c in cells]}
+    about = About("make bench-theory", MEASURES)
+    write_page(settings.results, "theory", about, figures(cells), facts, text)
+    print(text)
 
 
 if __name__ == "__main__":
