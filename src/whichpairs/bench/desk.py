@@ -131,14 +131,14 @@ def run(world: World, method: Method, rounds: list[int], seed: int) -> list[Step
         ValueError: the method broke the rules (self-pairs, repeats, a wrong count, held-out prompts).
     """
     asked, wins, steps = np.empty((0, 2), np.int64), np.empty(0), []
+    desk = Desk(world, asked, wins, seed, 0)
     for number, budget in enumerate(rounds):
-        desk = Desk(world, asked, wins, seed, number)
         picked = np.sort(method(desk, budget - len(asked)), axis=1)
         _check(desk.space, picked, budget - len(asked))
         asked = np.concatenate([asked, picked])
         wins = np.concatenate([wins, world.answers(picked, seed)])
-        after = Desk(world, asked, wins, seed, number + 1).fit
-        steps.append(Step(budget, world.regrets(after.theta), after.strength))
+        desk = Desk(world, asked, wins, seed, number + 1)  # its fit is the next round's too
+        steps.append(Step(budget, world.regrets(desk.theta), desk.fit.strength))
     return steps
 
 

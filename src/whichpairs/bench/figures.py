@@ -93,6 +93,11 @@ def budgets_of(cell: Cell, one: Saving) -> Iterable[tuple[int, float, float, flo
     return zip(labels, *one.harm.tolist(), one.same.tolist(), strict=True)
 
 
+def compared(found: Table, cells: tuple[Cell, ...]) -> int:
+    """Cells × budgets at which ours is not random itself."""
+    return sum(not same for c in cells for *_, same in budgets_of(c, found[c.name][OURS]))
+
+
 def _harm(found: Table, cells: tuple[Cell, ...]) -> Figure:
     missed, worst = [], (-np.inf, -np.inf)
     for cell in cells:
@@ -107,10 +112,9 @@ def _harm(found: Table, cells: tuple[Cell, ...]) -> Figure:
 
 def _worse(found: Table, cells: tuple[Cell, ...]) -> Figure:
     """Cells × budgets at which ours is significantly worse, of those where it is not random itself."""
-    counted, where = 0, []
+    counted, where = compared(found, cells), []
     for cell in cells:
         for n, _, low, _, same in budgets_of(cell, found[cell.name][OURS]):
-            counted += not same
             if low > 0 and not same:
                 where.append(f"{cell.name}, {n} labels")
     goal = f"0 of the {counted} cells × budgets at which {OURS} is not random itself"

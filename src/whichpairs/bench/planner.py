@@ -92,12 +92,12 @@ def moments(cell: Cell, method: str, seed: int) -> list[Moment]:
     """A run of `method`, measured at every budget."""
     world = cell.world(seed)
     asked, wins, found = np.empty((0, 2), np.int64), np.empty(0), []
+    desk = Desk(world, asked, wins, seed, 0)
     for number, budget in enumerate(cell.budgets):
-        desk = Desk(world, asked, wins, seed, number)
         picked = np.sort(METHODS[method](desk, budget - len(asked)), axis=1)
         asked = np.concatenate([asked, picked])
         wins = np.concatenate([wins, world.answers(picked, seed)])
-        after = Desk(world, asked, wins, seed, number + 1)
+        desk = after = Desk(world, asked, wins, seed, number + 1)
         view = _view(after)
         planned = world.beta / 2 * view.gap.value(view.base)
         free = fit_theta(after.z, wins, world.beta, VAGUE * world.prior)

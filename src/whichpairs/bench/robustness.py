@@ -11,6 +11,7 @@ from whichpairs.bench.figures import (
     Table,
     budgets_of,
     columns,
+    compared,
     figures,
     mean_saving,
     principal,
@@ -76,6 +77,7 @@ def write_results(
     facts = {
         "seeds": seeds,
         "columns": _columns(few, found, grid.cells),
+        "compared": compared(found, grid.cells),
         "by_budget": _by_budget(found, grid.cells),
         "cells": {cell: {m: _plain(s) for m, s in of.items()} for cell, of in found.items()},
         "seconds": _seconds(rows),
@@ -134,6 +136,7 @@ def _columns(few: Table, found: Table, cells: tuple[Cell, ...]) -> dict[str, Any
     """Labels saved by column of the tables: ours on all seeds, and every method on the rivals'."""
     return {
         column: {
+            "cells": len(some),
             "all seeds": plain_ratio(mean_saving(found, some, OURS)),
             "rivals' seeds": {
                 name: plain_ratio(mean_saving(few, some, name))
@@ -247,10 +250,9 @@ def _budgets(found: Table, cells: tuple[Cell, ...]) -> str:
 
 
 def _losses(found: Table, cells: tuple[Cell, ...]) -> str:
-    rows, counted, worse = [], 0, 0
+    rows, counted, worse = [], compared(found, cells), 0
     for cell in cells:
         for n, mean, low, high, same in budgets_of(cell, found[cell.name][OURS]):
-            counted += not same
             worse += low > 0 and not same
             if mean > 0 and not same:
                 rows.append(f"| {cell.name} | {n} | {mean:+.3f} | [{low:+.3f}, {high:+.3f}] |")

@@ -1,0 +1,183 @@
+"""The README's figures, filled from the results' JSON: no number of it is typed.
+
+A block stands between `<!-- figures: NAME -->` and `<!-- end -->`; NAME is one of `BLOCKS`. `make docs`
+fills them, `make check` fails where one differs from what the JSON says.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from whichpairs.bench.markdown import table
+
+BLOCK = re.compile(r"(<!-- figures: ([a-z-]+) -->)(.*?)(<!-- end -->)", re.DOTALL)
+Results = dict[str, dict[str, Any]]
+"""Each page's JSON, by name."""
+
+PAGES = ("demo", "design", "dialogue", "imdb", "robustness")
+"""The pages whose figures the README shows."""
+
+COLUMNS = {"well-specified": "model holds", "misspecified": "model is wrong", "real": "AlpacaEval"}
+DEFAULT = "AlpacaEval, T = 4, β = 0.1"
+
+
+def read_results(folder: Path) -> Results:
+    """What is beside the pages."""
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+    }
+
+
+def filled(readme: str, results: Results) -> str:
+    """The README with every block as the results say."""
+
+    def fill(match: re.Match[str]) -> str:
+        begin, name, old, end = match.groups()
+        on_lines = old.startswith("\n")
+        text = BLOCKS[name](results)
+        return begin + (f"\n\n{text.strip()}\n\n" if on_lines else text) + end
+
+    return BLOCK.sub(fill, readme)
+
+
+def differences(readme: str, results: Results) -> list[str]:
+    """Blocks that differ from the results, are missing, or are not closed."""
+    found = [
+        f"README's block {old[2]!r} is not what docs/results says; run: make docs"
+        for old, new in zip(
+            BLOCK.finditer(readme), BLOCK.finditer(filled(readme, results)), strict=True
+        )
+        if old[3] != new[3]
+    ]
+    there = {match[2] for match in BLOCK.finditer(readme)}
+    found += [f"README has no block {name!r}" for name in BLOCKS if name not in there]
+    if readme.count("<!-- figures:") != len(list(BLOCK.finditer(readme))):
+        found.append("README has a block that does not end in <!-- end -->")
+    return found
+
+
+def _demo(results: Results) -> str:
+    demo = results["demo"]
+    cores = demo["machine"]["cpus"]
+    return (
+        f"What `make demo` printed on {demo['made'][:10]} ({cores} cores, CPU; {demo['seconds'] / 60:.1f} minutes), for "
+        "the paper's plug-in design. We print whatever comes out.\n\n"
+        f"```text\n{demo['printed'].strip()}\n```"
+    )
+
+
+def _savings(results: Results) -> str:
+    page = results["robustness"]
+    columns = {name: page["columns"][name] for name in ("all", *COLUMNS)}
+    seeds = page["seeds"]
+    few = f"{seeds['rivals']} seeds"
+    head = ["labels saved against random", f"all {columns['all']['cells']} cells"]
+    head += COLUMNS.values()
+    ours = [f"**{one['all seeds']['shown']}**" for one in columns.values()]
+    theirs = [one["rivals' seeds"] for one in columns.values()]
+    rows = [
+        [f"**adaptive**, the default, {seeds['random and ours']} seeds", *ours],
+        [f"the same on the rivals' {few}", *(one["adaptive"]["shown"] for one in theirs)],
+        [f"the best rival of each column, {few}", *(_best(one) for one in theirs)],
+        [f"gap, the paper's plug-in design, {few}", *(one["gap"]["shown"] for one in theirs)],
+    ]
+    return table(head, rows) + "\n" + _by_budget(page)
+
+
+def _best(methods: dict[str, Any]) -> str:
+    name = max((m for m in methods if m != "adaptive"), key=lambda m: float(methods[m]["value"]))
+    return f"{name} {methods[name]['shown']}"
+
+
+def _by_budget(page: dict[str, Any]) -> str:
+    real = dict(sorted(page["by_budget"]["real"].items(), key=lambda item: int(item[0])))
+    head = ["adaptive on AlpacaEval, by budget", *(f"{int(n):,}".replace(",", " ") for n in real)]
+    rows = [["all its cells", *(one["shown"] for one in real.values())]]
+    if DEFAULT in page["cells"]:
+        cell = page["cells"][DEFAULT]["adaptive"]
+        marks = {1: "≥ ", 0: "", -1: "≤ "}
+        pairs = zip(cell["ratios"], cell["beyond"], strict=True)
+        rows.append(["at the default β = 0.1", *(f"{marks[int(b)]}{r:.2f}" for r, b in pairs)])
+    return table(head, rows)
+
+
+def _harm(results: Results) -> str:
+    page = results["robustness"]
+    worse = page["figures"]["worse than random"]
+    counted, where = page["compared"], worse.get("missed", [])
+    text = (
+        f"In {worse['value']:.0f} of {counted} cells × budgets at which it is not random itself, it is significantly "
+        "worse than random"
+    )
+    if where:
+        text += f" ({'; '.join(where[:3])}{' …' if len(where) > 3 else ''})"
+    return f"{text}; chance alone would give about {0.025 * counted:.1f}"
+
+
+def _dialogue(results: Results) -> str:
+    page = results["dialogue"]
+    figures, one = page["figures"], page["cells"][0]
+    names = [m for m in ("signal", "gap", "adaptive") if f"{m} − random, points" in figures]
+    said = ", ".join(f"`{name}` {_points(figures[f'{name} − random, points'])}" for name in names)
+
+    def cost(name: str) -> str:
+        signal, random = (figures[f"{m}, {name}"]["value"] for m in ("signal", "random"))
+        return f"{signal:.1f} against {random:.1f}"
+
+    return (
+        f"({one['budget']} labels, {len(page['seeds'])} trainings, {one['held_out_prompts']} held-out prompts, one "
+        "pool, one small judge; win rate against the reference, over random's, intervals that hold together for new "
+        f"trainings and prompts): {said}; `signal` at a KL of {cost('kl')} nats and a perplexity of {cost('perplexity')}"
+    )
+
+
+def _points(figure: dict[str, Any]) -> str:
+    if figure["low"] is None or figure["high"] is None:
+        return f"{figure['value']:+.1f} points (no interval yet)"
+    noise = (
+        "better" if figure["low"] > 0 else "worse" if figure["high"] < 0 else "no difference seen"
+    )
+    half = (figure["high"] - figure["low"]) / 2
+    return f"{figure['value']:+.1f} ± {half:.1f} points ({noise})"
+
+
+def _imdb(results: Results) -> str:
+    figures = results["imdb"]["figures"]
+    said, better = [], []
+    for name in ("signal", "gap"):
+        one = figures[f"labels saved by {name}, pools of 16"]
+        if one["value"] is None:
+            said.append(f"none that can be counted by `{name}`")
+            continue
+        better += [f"`{name}`"] if (one["low"] or 0.0) > 1.0 else []
+        low = "0" if one["low"] is None else f"{one['low']:.2f}"
+        high = "∞" if one["high"] is None else f"{one['high']:.2f}"
+        said.append(f"{one['value']:.2f} ({low} to {high}) by `{name}`")
+    who = " and ".join(better) or "neither design"
+    return f"{who} is better than random for sure: labels saved {', '.join(said)}"
+
+
+def _engine(results: Results) -> str:
+    figures = results["design"]["figures"]
+
+    def of(name: str) -> float:
+        return float(figures[name]["value"])
+
+    return (
+        f"A billion pairs (d = 64) take {60 * of('P5 minutes'):.0f} seconds of two cores and {of('P5 memory, GiB'):.1f} "
+        f"GiB, certified to {of('P5 certificate, %'):.1f} %; ten million of a thousand dimensions "
+        f"{of('P5b minutes'):.1f} minutes"
+    )
+
+
+BLOCKS: dict[str, Callable[[Results], str]] = {
+    "demo": _demo,
+    "savings": _savings,
+    "harm": _harm,
+    "dialogue": _dialogue,
+    "imdb": _imdb,
+    "engine": _engine,
+}
