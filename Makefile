@@ -22,8 +22,9 @@ $(STAMP):
 	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints/cpu.txt -e '.[train,server,embed]' --group dev
 	@rm -f $(VENV)/.whichpairs-*; touch $@
 
+# RESULTS=docs/results makes the README's page of it too.
 demo: setup
-	@$(BIN)/python recipes/imdb/demo.py
+	@$(BIN)/python recipes/imdb/demo.py $(if $(RESULTS),--results $(RESULTS))
 
 test: check
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -50,7 +51,8 @@ bench-gradients: setup
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m whichpairs.bench.gradients $(QUICK) \
 	  --results $(if $(QUICK),build/gradients,docs/results)
 
-# Resumable: rows are kept in build/robust. QUICK=--quick for a few cells in under five minutes.
+# About 25 minutes of two idle cores. Resumable: rows are kept in build/robust, by the code behind them, so that
+# only what a change can alter is run again. QUICK=--quick for a few cells in under five minutes.
 ALPACA := ../shared/data/alpaca_eval_core.parquet
 bench-robust: setup
 	@$(BIN)/whichpairs bench build/robust $(QUICK) --results $(if $(QUICK),build/robust,docs/results) \
