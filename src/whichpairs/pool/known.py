@@ -1,5 +1,6 @@
 """Data sets that people bring, by the columns that tell them, and what their columns mean."""
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -82,6 +83,56 @@ def _arena(source: Source) -> Reading:
     return Reading(source, columns, used, "winner names the preferred side; both bad is a tie")
 
 
+def _kaggle(source: Source) -> Reading | None:
+    """Arena's Kaggle set: texts of JSON lists, one entry a turn, and one column an outcome."""
+    names = ("prompt", "response_a", "response_b")
+    turns = [[_turns(cell) for cell in source.values(name)] for name in names]
+    if not any(isinstance(cell, list) for cell in turns[0]):
+        return None
+    outcomes = ("winner_model_a", "winner_model_b", "winner_tie")
+    marks = zip(*(source.values(name) for name in outcomes), strict=True)
+    winner = [_marked(row, ("a", "b", "tie")) for row in marks]
+    new = _with(
+        source,
+        (*names, *outcomes),
+        conversation_a=[_dialogue(p, a) for p, a, _ in zip(*turns, strict=True)],
+        conversation_b=[_dialogue(p, b) for p, _, b in zip(*turns, strict=True)],
+        winner=winner,
+    )
+    columns = Columns(pair=("conversation_a", "conversation_b"), label="winner")
+    return Reading(new, columns, (*names, *outcomes), "one column an outcome")
+
+
+def _turns(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.lstrip().startswith("["):
+        return cell
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
+
+
+def _marked(marks: tuple[Any, ...], names: tuple[str, ...]) -> str | None:
+    """The one outcome that is marked with 1; None where it is not one."""
+    found = [n for n, m in zip(names, marks, strict=True) if str(m).strip() in {"1", "1.0", "True"}]
+    return found[0] if len(found) == 1 else None
+
+
+def _dialogue(asked: Any, answered: Any) -> Any:
+    """The turns of both sides one after the other; what is not of equal length stays odd."""
+    lists = isinstance(asked, list) and isinstance(answered, list)
+    if not lists or len(asked) != len(answered) or None in answered:
+        return None
+    return [
+        message
+        for question, answer in zip(asked, answered, strict=True)
+        for message in (
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        )
+    ]
+
+
 def _farm(source: Source) -> Reading:
     used = ("instruction", "output_1", "output_2", "preference")
     parts = ("instruction", "input") if "input" in source.columns else ("instruction",)
@@ -120,6 +171,11 @@ KNOWN: tuple[tuple[str, tuple[str, ...], Callable[[Source], Reading | None]], ..
     ("SHP", ("history", "human_ref_A", "human_ref_B", "labels"), _shp),
     ("HelpSteer2", ("prompt", "response_1", "response_2", "preference_strength"), _helpsteer),
     ("Arena votes", ("conversation_a", "conversation_b", "winner"), _arena),
+    (
+        "Arena votes (Kaggle)",
+        ("prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"),
+        _kaggle,
+    ),
     ("AlpacaFarm", ("instruction", "output_1", "output_2", "preference"), _farm),
     ("OpenAI preferences", ("input", "preferred_output", "non_preferred_output"), _openai),
     ("OASST messages", ("message_id", "parent_id", "text", "role"), _trees),
