@@ -353,3 +353,45 @@ def test_quiet_puts_the_verbosity_back():
         assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.INFO, True)
     finally:
         logging.set_verbosity(usual)
+
+
+WEATHER = ({"role": "user", "content": "Weather?"},)
+RESULT = {"role": "tool", "content": "Rain", "name": "look", "tool_call_id": "1"}
+PLAIN = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{{ eos_token }}{% endfor %}"
+CALLING = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] or '' }}"
+    "{% for c in m['tool_calls'] or [] %}[{{ c['function']['arguments']['q'] }}]{% endfor %}"
+    "{{ eos_token }}{% endfor %}"
+)
+TURN = "{% if add_generation_prompt %}<assistant>{% endif %}"
+
+
+def asks(place: str, content: str | None) -> dict:
+    """A turn that calls a tool."""
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": {"q": place}}}
+    return {"role": "assistant", "content": content, "tool_calls": [call]}
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_chat_template_shows_the_calls_or_their_json_is_the_content(knows: bool) -> None:
+    tok = tiny_models.tokenizer()
+    tok.chat_template = (CALLING if knows else PLAIN) + TURN
+
+    def reads(example: Example) -> str:
+        one = encode(tok, example)
+        assert one.completion_ids[-1] == tok.eos_token_id
+        assert list(one.completion_ids).count(tok.eos_token_id) == 1
+        assert "None" not in tok.decode(one.prompt_ids + one.completion_ids)
+        return tok.decode(one.completion_ids[:-1])
+
+    text = 'Let me look.\n{"tool_calls": [1]}'
+    found = reads(Example(WEATHER, text, True, asks("Oslo", "Let me look.")))
+    assert found == ("Let me look.[Oslo]" if knows else text)
+    cut = encode(tok, Example(WEATHER, text, False, asks("Oslo", "Let me look.")))
+    assert tok.eos_token_id not in cut.completion_ids
+    before = [(*WEATHER, asks(place, None), RESULT) for place in ("Oslo", "Rome")]
+    oslo, rome = (tok.decode(encode_prompt(tok, turns)) for turns in before)
+    assert "Oslo" in oslo
+    assert "Rome" in rome
+    assert "None" not in oslo
+    assert oslo.replace("Oslo", "Rome") == rome
