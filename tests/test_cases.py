@@ -195,13 +195,13 @@ READ: dict[str, Case] = {
     ),
     "an unread input of completions": Case(
         [
-            {"instruction": "Do.", "input": x, "output": x, "model": x, "kind": "t"}
-            for x in ("a", "b")
+            {"instruction": "Do.", "input": x, "output": y, "model": m, "kind": "t"}
+            for x, y, m in (("a", "A", "m"), ("b", "B", "n"), ("a", "C", "m"))
         ],
         ("--prompt-column", "instruction"),
-        texts=["a", "b"],
+        texts=["A", "B", "C"],
         says=("'output' as the completion", "differ in 'input' (1 prompt)"),
-        silent=("differ in 'model'",),
+        silent=("differ in 'input' (1 prompt), 'model'", "'model' ("),
     ),
     "the same input in every row": Case(
         [{"prompt": "A?", "input": "i", "completion": x} for x in "ab"],
@@ -333,6 +333,18 @@ READ: dict[str, Case] = {
         texts=["x"],
         says=("'id' is nan in row 2",),
         suffix="parquet",
+    ),
+    "a pair without an id": Case(
+        [
+            {"prompt": p, "chosen": f"{p}1", "rejected": f"{p}2", "id": k, "won": w}
+            for k, p, w in ((None, "A", 1), (1, "B", "tie"), (2.0, "C", 2), (3, "D", 1))
+        ],
+        (
+            *("--prompt-id-column", "id", "--label-column", "won"),
+            *("--pair-columns", "chosen,rejected"),
+        ),
+        pairs=[("C", "C2", "C1"), ("D", "D1", "D2"), ("=B", "B1", "B2")],
+        says=("'id' is null in line 1",),
     ),
     # tables
     "semicolons and decimal commas": Case(
