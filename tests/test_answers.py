@@ -209,19 +209,21 @@ def test_all_that_is_wrong_is_said_at_once(run: Path, tmp_path: Path, capsys) ->
     lines[5] = json.dumps({"pair_id": ids[5], "choice": "b", "probability": 0.9})
     lines[6] = json.dumps({"pair_id": ids[6], "choice": "a", "annotator": [1]})
     lines[7] = "7"
+    lines[8] = '{"pair_id": "q1", "choice": "b"}'
+    lines[9] = '{"pair_id": ["q1"], "choice": "b"}'
     lines[10] = json.dumps({"pair_id": ids[10], "choice": ["a"]})
     path = tmp_path / "x.jsonl"
     path.write_text("\n".join(lines) + "\n")
     before = tree(run)
     said = fails(capsys, "label", "--run", run, "--from", path)
-    assert "7 of the 12 rows of" in said
+    assert "9 of the 12 rows of" in said
     for part in (
-        "line 2: a label must answer a pair of one of the run's batches: 'q0'",
-        "line 4: ",
+        "line 2: a label must answer a pair of one of the run's batches: 'q0' (and line 9, 10 alike)",
+        "line 4: the row: ",
         "line 5: probability must be between 0 and 1: 80",
         "line 6: probability is that A is preferred, whatever the choice: 0.9 for 'b' (give 0.1",
         "line 7: annotator must be a name, in one line, or a number: [1]",
-        "; and line 8, 11. Mend",
+        "line 11. Mend",
     ):
         assert part in said, part
     assert "Error" not in said

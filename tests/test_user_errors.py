@@ -232,7 +232,7 @@ def test_mistakes_on_a_run(case: str, made: Path, run: Path, tmp_path: Path, cap
         ('{"pair_id": PAIR, "choice": "a", "annotator": true}', "annotator must be a name"),
         (
             '{"pair_id": PAIR, "choice": "a", "annotator": "\\ud800"}',
-            "line 2: holds half a surrogate",
+            "line 2: the row: holds half a surrogate",
         ),
         ("[" * 100_000, "line 2"),
         ('"pair_id"', "line 2"),

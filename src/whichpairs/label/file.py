@@ -60,7 +60,11 @@ class _Reading:
     annotator: str
     labels: list[Label] = field(default_factory=list)
     where: list[str] = field(default_factory=list)
-    wrong: list[tuple[int, str]] = field(default_factory=list)
+    wrong: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def bad(self, number: int, rule: str, got: str) -> None:
+        """A row breaks a rule."""
+        self.wrong.append((number, rule, got))
 
 
 def read_answers(
@@ -85,7 +89,8 @@ def read_answers(
         source = flat_tasks(source)
     _check_columns(source)
     reading = _Reading(source, asked, annotator)
-    reading.wrong += [(one.number, _odd(one.received, source)) for one in source.odd]
+    for one in source.odd:
+        reading.bad(one.number, "the row", one.received.partition(source.name)[2].strip(" :"))
     chances = [_chance(reading, row) for row in range(len(source.numbers))]
     answers = _choices(reading, chances, given)
     for row, choice in enumerate(answers.choices):
@@ -112,11 +117,6 @@ def _check_columns(source: Source) -> None:
         )
 
 
-def _odd(received: str, source: Source) -> str:
-    """What is wrong with a row that could not be read, without its place."""
-    return received.partition(source.name)[2].strip(" :") or received
-
-
 def _nothing(value: Any) -> bool:
     """Whether a cell says nothing."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
@@ -134,9 +134,7 @@ def _chance(reading: _Reading, row: int) -> float | None:
         with suppress(ValueError):
             number = float(text)
     if not 0.0 <= number <= 1.0:
-        reading.wrong.append(
-            (source.numbers[row], f"probability must be between 0 and 1: {show(value)}")
-        )
+        reading.bad(source.numbers[row], "probability must be between 0 and 1", show(value))
         return None
     return number
 
@@ -149,8 +147,7 @@ def _choices(reading: _Reading, chances: list[float | None], given: str | None) 
         ok = _nothing(value) or isinstance(value, str | int | float | Decimal)
         plain.append(value if ok else None)
         if not ok:
-            wrong = f'choice must be "a", "b" or "tie": {show(value)}'
-            reading.wrong.append((source.numbers[row], wrong))
+            reading.bad(source.numbers[row], 'choice must be "a", "b" or "tie"', show(value))
     if all(map(_nothing, plain)):
         found = Answers([None] * len(plain), {})
     else:
@@ -173,8 +170,7 @@ def _read(reading: _Reading, row: int, choice: Choice, p: float | None) -> None:
 
     key = cell("pair_id")
     if not isinstance(key, str) or key not in asked.pairs:
-        wrong = f"a label must answer a pair of one of the run's batches: {show(key)}"
-        reading.wrong.append((number, wrong))
+        reading.bad(number, "a label must answer a pair of one of the run's batches", show(key))
         return
     batch, id_a, id_b = asked.pairs[key]
     first, second = cell("id_a"), cell("id_b")
@@ -182,21 +178,21 @@ def _read(reading: _Reading, row: int, choice: Choice, p: float | None) -> None:
     if first is None and second is None and _swapped(asked, id_a, id_b, map(cell, SIDES)):
         shown = (id_b, id_a)
     who = _name(cell("annotator"), reading.annotator)
-    wrong = ""
     if shown not in ((id_a, id_b), (id_b, id_a)):
-        wrong = f"id_a and id_b must be the pair's completions: {shown!r}"
+        reading.bad(number, "id_a and id_b must be the pair's completions", repr(shown))
     elif who is None:
-        wrong = f"annotator must be a name, in one line, or a number: {show(cell('annotator'))}"
+        got = show(cell("annotator"))
+        reading.bad(number, "annotator must be a name, in one line, or a number", got)
     elif p is not None and ((choice == "a" and p < 0.5) or (choice == "b" and p > 0.5)):
-        wrong = (
-            f"probability is that A is preferred, whatever the choice: {p:g} for {choice!r} (give "
-            f"{1 - p:g} if it is the choice's)"
-        )
-    if wrong or who is None:
-        reading.wrong.append((number, wrong))
-        return
-    reading.labels.append(Label(key, str(shown[0]), str(shown[1]), choice, who, batch, p))
-    reading.where.append(source.at(row).partition(" of ")[0])
+        got = f"{p:g} for {choice!r} (give {1 - p:g} if it is the choice's)"
+        reading.bad(number, "probability is that A is preferred, whatever the choice", got)
+    else:
+        _add(reading, row, Label(key, str(shown[0]), str(shown[1]), choice, who, batch, p))
+
+
+def _add(reading: _Reading, row: int, label: Label) -> None:
+    reading.labels.append(label)
+    reading.where.append(reading.source.at(row).partition(" of ")[0])
 
 
 def _swapped(asked: Asked, id_a: str, id_b: str, sides: Any) -> bool:
@@ -217,13 +213,24 @@ def _name(value: Any, usual: str) -> str | None:
 
 
 def _all_wrong(reading: _Reading) -> UserError:
-    """Every row that is wrong, in one line."""
-    source, wrong = reading.source, sorted(reading.wrong)
-    numbers = list(dict.fromkeys(number for number, _ in wrong))
-    told = [f"{source.unit} {number}: {text}" for number, text in wrong[:SHOWN]]
-    got = f"{len(numbers)} of the {source.rows_read} rows of {source.name} cannot be read: "
-    got += "; ".join(told)
-    if len(wrong) > SHOWN:
-        rest = list(dict.fromkeys(number for number, _ in wrong[SHOWN:]))
-        got += f"; and {source.unit} {', '.join(map(str, rest[:20]))}{', …' * (len(rest) > 20)}"
-    return UserError("answers are accepted all or none", got, "Mend those rows, or take them out")
+    """Every row that is wrong, in one line: the first of each kind, and the numbers of all."""
+    source, kinds = reading.source, dict[str, list[tuple[int, str]]]()
+    for number, rule, got in sorted(reading.wrong):
+        kinds.setdefault(rule, []).append((number, got))
+    told = []
+    for rule, rows in list(kinds.items())[:SHOWN]:
+        text = f"{source.unit} {rows[0][0]}: {rule}: {rows[0][1]}"
+        more = [str(number) for number, _ in rows[1:]]
+        told.append(text + (f" (and {source.unit} {_some(more)} alike)" if more else ""))
+    rest = [str(number) for rows in list(kinds.values())[SHOWN:] for number, _ in rows]
+    told += [f"and {source.unit} {_some(rest)}"] if rest else []
+    count = len({number for number, _, _ in reading.wrong})
+    return UserError(
+        "answers are accepted all or none",
+        f"{count} of the {source.rows_read} rows of {source.name} cannot be read: {'; '.join(told)}",
+        "Mend those rows, or take them out",
+    )
+
+
+def _some(numbers: list[str]) -> str:
+    return ", ".join(numbers[:20]) + (f" and {len(numbers) - 20} more" if len(numbers) > 20 else "")
