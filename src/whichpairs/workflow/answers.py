@@ -37,15 +37,22 @@ def accept_file(
     words = [f"The file: {found.answers.words('A', 'B')}."]
     if stated:
         words.append(
-            f"{stated} state a probability, which is kept: the fit takes it in place of the choice."
+            f"{_do(stated, 'state')} a probability, which is kept: the fit takes it in place of the "
+            "choice."
         )
     if added.same:
-        words.append(f"{added.same} were there already.")
+        words.append(f"{added.same} {'was' if added.same == 1 else 'were'} there already.")
     if added.replaced:
-        words.append(f"{added.replaced} supersede what their annotators said before (it is kept).")
+        words.append(
+            f"{_do(added.replaced, 'supersede')} what their annotators said before (it is kept)."
+        )
     if added.outdated:
         words.append(f"{added.outdated} had been superseded by corrections, which stand.")
     return added, " ".join(words), {"read": tally, "probabilities": stated, **asdict(added)}
+
+
+def _do(count: int, verb: str) -> str:
+    return f"{count} {verb}{'s' * (count == 1)}"
 
 
 def _check_consistent(space: Workspace, found: AnswerFile, path: Path) -> None:
