@@ -1,6 +1,5 @@
 """Who answered how much, and how far two who answered the same pairs agree."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,12 +58,13 @@ def winner(label: Label) -> str | None:
 
 
 def _kappa(both: Sequence[tuple[str, str]]) -> float | None:
-    if len(both) < LEAST_SHARED or len({one for pair in both for one in pair}) < 2:
+    """(p_o − p_e) / (1 − p_e) (Cohen 1960); scikit-learn's takes seconds to import for these lines."""
+    n = len(both)
+    one, other = Counter(a for a, _ in both), Counter(b for _, b in both)
+    chance = sum(one[c] * other[c] for c in one) / n**2
+    if n < LEAST_SHARED or chance == 1.0:
         return None
-    from sklearn.metrics import cohen_kappa_score
-
-    value = float(cohen_kappa_score([a for a, _ in both], [b for _, b in both]))
-    return None if math.isnan(value) else value
+    return (sum(a == b for a, b in both) / n - chance) / (1.0 - chance)
 
 
 def counts(labels: Sequence[Label]) -> dict[str, int]:
