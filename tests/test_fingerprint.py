@@ -77,6 +77,7 @@ def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
         (_edit("cli/show.py", "1", "2"), []),
         (_edit("design/other.py", "2", "3"), []),
         (_edit("design/solver.py", "# itself", "# the same"), []),
+        (_edit("design/solver.py", "    return x", "    # aside\n\n    return x"), []),
         (_edit("design/solver.py", "Of x.", "Of any x,\n\n    whatever."), []),
         (
             _edit(
@@ -87,7 +88,7 @@ def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
             ["design/other.py", "design/solver.py"],
         ),
     ],
-    ids=["solver", "C", "command", "unused", "comment", "docstring", "new import"],
+    ids=["solver", "C", "command", "unused", "comment", "comment line", "docstring", "new import"],
 )
 def test_what_ages_a_page(sources: Sources, edit: Callable[[Path], None], ages: list[str]) -> None:
     recorded = json.loads(json.dumps(fingerprint(["whichpairs.bench.speed"], sources)))
