@@ -400,6 +400,22 @@ READ: dict[str, Case] = {
         ],
         texts=["Cod.", "Eel."],
     ),
+    "whole conversations": Case(
+        [{"messages": [FISH, COD]}, {"messages": [FISH, EEL]}],
+        texts=["Cod.", "Eel."],
+        prompts=["Name a fish."],
+        says=("the last turn of 'messages' as the completion",),
+    ),
+    "one whole conversation": Case(
+        [{"conversations": [{"from": "human", "value": "A?"}, {"from": "gpt", "value": "x"}]}],
+        texts=["x"],
+        prompts=["A?"],
+    ),
+    "columns as lists": Case(
+        json.dumps({"prompt": ["A?", "A?"], "completion": ["x", "y"]}),
+        texts=["x", "y"],
+        suffix="json",
+    ),
     "a column called completions": Case(
         [{"prompt": "A?", "completions": ["x", "y"]}], texts=["x", "y"], says=("'completions' as",)
     ),
@@ -603,6 +619,20 @@ REFUSED: dict[str, Case] = {
     "objects without a text": Case(
         [{"prompt": "A?", "completions": [{"said": "x"}, {"said": "y"}]}],
         refused=("have the keys 'said'", "jq -c '.completions |= map(.said)'"),
+    ),
+    "splits in one file": Case(
+        json.dumps({"train": [GOOD], "test": [GOOD]}),
+        refused=("under 'train'", "jq -c '.train[]'"),
+        suffix="json",
+    ),
+    "rows as lists": Case(
+        json.dumps([["prompt", "completion"], ["A?", "x"]]),
+        refused=("must be a JSON object", "orient='records'"),
+        suffix="json",
+    ),
+    "two columns that may be the prompt": Case(
+        [{"question": "A?", "query": "B?", "completion": "x"}],
+        refused=("its columns are 'question', 'query'", "--prompt-column NAME"),
     ),
     "no columns that mean anything": Case(
         [{"x": 1, "y": 2}], refused=("its columns are 'x', 'y'", "--pair-columns FIRST,SECOND")

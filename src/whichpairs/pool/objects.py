@@ -12,6 +12,8 @@ from whichpairs.pool.source import OddRow, Source, show
 
 WELL_FORMED, UNICODE = "JSON must be well-formed", "JSON strings must be Unicode"
 DEEP = "it is nested too deeply"
+ROWS = frozenset({"rows", "examples", "instances", "records", "items"})
+SPLITS = frozenset({"train", "test", "validation", "dev"})
 AN_OBJECT = "every row must be a JSON object"
 
 
@@ -160,17 +162,19 @@ def _from_whole(data: Any, name: str, line: int | None) -> Source:
             whole = [dict(zip(names, cells, strict=False)) for cells in data["data"]]
             return _listed(whole, range(1, len(whole) + 1), name)
         return _listed(data["data"], range(1, len(data["data"]) + 1), name)
-    table = _pandas(data)
+    table = _pandas(data) or _lists(data)
     if table is not None:
         return table_of(table, name)
     inner = next((k for k, v in data.items() if _of_objects(v)), None)
-    if len(data) <= 2 and inner in {"rows", "examples", "instances", "records", "items"}:
+    splits = all(map(_of_objects, data.values())) and inner in SPLITS
+    if splits or (len(data) <= 2 and inner in ROWS):
         raise UserError(
             f'{name} must hold a list of objects, or {{"data": [...]}}',
             f"its rows are under {show(inner)}",
             f"take them out with: jq -c '.{inner}[]' FILE > rows.jsonl",
         )
-    if len(data) == 1 and isinstance(next(iter(data.values())), list):
+    alone = next(iter(data.values())) if len(data) == 1 else None
+    if isinstance(alone, list) and not (_of_objects(alone) and {"role", "from"} & set(alone[0])):
         raise UserError(
             f'{name} must hold a list of objects, or {{"data": [...]}}',
             f"got {show(data)}",
@@ -194,6 +198,17 @@ def _pandas(data: dict[str, Any]) -> list[dict[str, Any]] | None:
     return values if all(k.isdigit() for k in data) else None
 
 
+def _lists(data: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Columns as lists of one length, of texts and numbers."""
+    values = list(data.values())
+    if len(values) < 2 or not all(isinstance(v, list) and v for v in values):
+        return None
+    plain = all(not isinstance(one, (list, dict)) for v in values for one in v)
+    if not plain or len({len(v) for v in values}) > 1:
+        return None
+    return [dict(zip(data, cells, strict=True)) for cells in zip(*values, strict=True)]
+
+
 def table_of(rows: list[dict[str, Any]], name: str) -> Source:
     """Objects as a table, numbered from 1."""
     return _columns(rows, Source(name, {}, range(1, len(rows) + 1)))
@@ -206,7 +221,9 @@ def _listed(data: Any, numbers: Any, name: str, unit: str = "row") -> Source:
             rows.append(value)
             kept.append(number)
         else:
-            odd.append(OddRow(number, AN_OBJECT, f"{unit} {number} of {name} is {show(value)}"))
+            cure = "with pandas: orient='records'" if isinstance(value, list) else ""
+            found = f"{unit} {number} of {name} is {show(value)}"
+            odd.append(OddRow(number, AN_OBJECT, found, cure))
     return _columns(rows, Source(name, {}, kept, unit, odd=tuple(odd)))
 
 

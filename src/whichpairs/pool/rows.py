@@ -174,6 +174,8 @@ def read_prompt_rows(source: Source, columns: Columns) -> list[Prompt]:
 
 def _completions(source: Source, columns: Columns) -> Rows:
     (column,) = columns.prompts
+    if column not in source.columns:
+        raise no_column(source, column, "name yours: --prompt-column NAME, or several: A,B")
     prompts, completions = source.values(column), source.values(columns.completion)
     systems = _systems(source, columns)
     example = next((value for value in completions if value is not None), None)

@@ -15,7 +15,7 @@ import polars as pl
 
 from whichpairs.errors import UserError
 from whichpairs.pool.known import KNOWN, Reading
-from whichpairs.pool.messages import ROLE_KEYS, is_messages
+from whichpairs.pool.messages import ROLE_KEYS, ROLES, is_messages
 from whichpairs.pool.rows import LAST_TURN, Columns
 from whichpairs.pool.source import Source, show
 from whichpairs.pool.unread import meant
@@ -89,7 +89,7 @@ def arrange(source: Source, columns: Columns) -> Arranged:
             label_map=found.columns.label_map,
         )
     prompt = columns.prompts
-    for step in (_cells, _aliases, _join, _objects, _system):
+    for step in (_cells, _aliases, _chats, _join, _objects, _system):
         if step is _join:
             columns = _apart(source, columns)
             prompt = columns.prompts
@@ -187,6 +187,27 @@ def _aliases(source: Source, columns: Columns) -> Step:
             columns = replace(columns, prompt=found[0] if len(found) == 1 else found)
             reading.append(f"{' and '.join(map(show, found))} as the prompt")
     return source, columns, reading, set()
+
+
+def _chats(source: Source, columns: Columns) -> Step:
+    """Whole conversations in one column: the last turn is a completion of those before it."""
+    name, usual = columns.prompt, _unnamed(replace(columns, prompt=Columns.prompt))
+    meaningful = (columns.completion, *columns.pair)
+    if not usual or not isinstance(name, str) or any(n in source.columns for n in meaningful):
+        return source, columns, [], set()
+    values = source.values(name) if name in source.columns else []
+    if not values or not all(isinstance(v, list) and len(v) > 1 and is_messages(v) for v in values):
+        return source, columns, [], set()
+    ends = [value[-1] for value in values]
+    if not any(ROLES.get(str(_role(end)).lower()) == "assistant" for end in ends):
+        return source, columns, [], set()
+    new = {**source.columns, name: [value[:-1] for value in values], "completion": ends}
+    reading = [f"the last turn of {show(name)} as the completion"]
+    return replace(source, columns=new, _values={}), columns, reading, {name}
+
+
+def _role(message: dict[str, Any]) -> Any:
+    return next((message[key] for key in ROLE_KEYS if key in message), None)
 
 
 def _dialogues(source: Source, columns: Columns) -> bool:
@@ -291,6 +312,6 @@ def _system(source: Source, columns: Columns) -> Step:
         if name in source.columns and name not in used:
             values = source.values(name)
             if any(isinstance(v, str) and v.strip() for v in values):
-                reading = [f"{show(name)} as the system turn of the prompt"]
+                reading = [f"{show(name)} as the system turn (--system-column '' leaves it out)"]
                 return source, replace(columns, system=name), reading, {name}
     return source, replace(columns, system=""), [], set()
