@@ -1,7 +1,11 @@
-"""The pairs that matter just now: what a solve works on between two passes."""
+"""The pairs that matter just now: what a solve works on between two passes.
+
+Pairs of one kind (`kinds`) are one candidate with a multiplicity, where limits make no difference
+between them (`Candidates.by_kind`).
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,6 +13,7 @@ from jaxtyping import Bool, Float, Int64
 
 from whichpairs.design.belief import PairWeights
 from whichpairs.design.criterion import Matrix
+from whichpairs.design.kinds import first_of_kind
 from whichpairs.design.limits import Limits
 from whichpairs.design.parallel import in_order
 from whichpairs.design.rows import squared_lengths
@@ -19,13 +24,29 @@ CHUNK = 8192
 
 
 @dataclass(frozen=True)
+class Copies:
+    """The pairs behind candidates that stand for several.
+
+    Args:
+        keys: of all pairs, rising; of: the candidate that stands for each; rank: its number among
+            those of that candidate, from 0.
+    """
+
+    keys: Int64[np.ndarray, " pairs"]
+    of: Int64[np.ndarray, " pairs"]
+    rank: Int64[np.ndarray, " pairs"]
+
+
+@dataclass(frozen=True)
 class Candidates:
     """A few pairs of a space, by key, with all that a solve asks of them.
 
     Args:
         keys: of the pairs, rising; pairs: (n, 2); z: √w_p z_p, so that a pair's information is z zᵀ.
         costs: c_p; prompt, group: numbers (group −1 is none).
-        least: labels that must be picked (0 or 1); repeats: k.
+        least: labels that must be picked (0 or 1); most: labels that may be, k for one pair.
+        copies: the pairs that candidates stand for, each for as many as `most` ÷ k; None where each is
+            one pair. (`keys` are then of the first of each.)
     """
 
     keys: Int64[np.ndarray, " n"]
@@ -35,8 +56,9 @@ class Candidates:
     prompt: Int64[np.ndarray, " n"]
     group: Int64[np.ndarray, " n"]
     least: Float[np.ndarray, " n"]
-    repeats: int
+    most: Float[np.ndarray, " n"]
     threads: int = 1
+    copies: Copies | None = None
 
     @classmethod
     def of(
@@ -68,13 +90,36 @@ class Candidates:
         group = np.full(len(keys), -1) if groups is None else groups.of[prompt]
         least = np.isin(keys, space.keys(limits.must)).astype(np.float64)
         costs = limits.costs(pairs)
-        return cls(keys, pairs, z, costs, prompt, group, least, limits.repeats, threads)
+        most = np.full(len(keys), float(limits.repeats))
+        return cls(keys, pairs, z, costs, prompt, group, least, most, threads)
+
+    def by_kind(self) -> "Candidates":
+        """The same with one candidate a kind of pairs: equal in z up to sign, in cost and in group. A
+        pair that must be picked is a kind of its own."""
+        if self.copies is not None:
+            return self
+        first, own = first_of_kind(self.z), np.arange(len(self))
+        if np.array_equal(first, own):
+            return self
+        parts = np.stack([first, self.group, self.costs.view(np.int64), own * (self.least > 0.0)])
+        _, lead, kind = np.unique(parts, axis=1, return_index=True, return_inverse=True)
+        rising = np.argsort(lead)
+        place = np.empty_like(rising)
+        place[rising] = np.arange(len(rising))
+        of = place[kind.ravel()]
+        together = np.argsort(of, kind="stable")
+        begin = np.searchsorted(of[together], np.arange(len(rising)))
+        rank = np.empty(len(self), np.int64)
+        rank[together] = own - begin[of[together]]
+        some = self.subset(lead[rising])
+        most = np.bincount(of, self.most)
+        return replace(some, most=most, copies=Copies(self.keys, of, rank))
 
     def subset(self, chosen: Bool[np.ndarray, " n"] | Int64[np.ndarray, " some"]) -> "Candidates":
         """Some of them, by a mask or by rising places."""
-        names = ("keys", "pairs", "z", "costs", "prompt", "group", "least")
+        names = ("keys", "pairs", "z", "costs", "prompt", "group", "least", "most")
         some = {name: getattr(self, name)[chosen] for name in names}
-        return Candidates(**some, repeats=self.repeats, threads=self.threads)
+        return Candidates(**some, threads=self.threads)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -102,8 +147,28 @@ class Candidates:
         return total
 
     def places(self, keys: Int64[np.ndarray, " some"]) -> Int64[np.ndarray, " some"]:
-        """Where these keys, all of them there, stand."""
-        return np.searchsorted(self.keys, keys).astype(np.int64)
+        """Where these keys, all of them there, stand: the candidates that stand for them."""
+        at = np.searchsorted(self.every, keys).astype(np.int64)
+        return at if self.copies is None else self.copies.of[at]
+
+    @property
+    def every(self) -> Int64[np.ndarray, " pairs"]:
+        """The keys of all pairs that candidates stand for, rising."""
+        return self.keys if self.copies is None else self.copies.keys
+
+    def keys_of(self, chosen: Bool[np.ndarray, " n"]) -> Int64[np.ndarray, " pairs"]:
+        """The keys of all pairs that these candidates stand for, rising."""
+        return self.keys[chosen] if self.copies is None else self.every[chosen[self.copies.of]]
+
+    def labels(self, counts: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " labels"]:
+        """The keys of a batch, one a label, rising. A second label of a pair comes after a first one
+        of all that are equal to it."""
+        if self.copies is None:
+            return np.repeat(self.keys, counts)
+        of, rank = self.copies.of, self.copies.rank
+        many = np.bincount(of, minlength=len(self))
+        each, more = counts // many, counts % many
+        return np.repeat(self.every, each[of] + (rank < more[of]))
 
     @cached_property
     def cheapest(self) -> float:

@@ -87,15 +87,19 @@ def kicked(
     Source: iterated local search (Lourenço, Martin and Stützle 2003).
     """
     ledger = Ledger.of(candidates, counts, budget, limits)
-    free = np.flatnonzero(counts > candidates.least)
+    spare = np.maximum(counts - candidates.least.astype(np.int64), 0)
+    free = np.repeat(np.arange(len(candidates)), spare)
     gone = rng.choice(free, int(np.ceil(KICK * len(free))), replace=False)
     for p in gone:
         ledger.add(int(p), -1)
-    for p in rng.permutation(len(candidates)):
-        if ledger.spent + candidates.cheapest > ledger.budget:
-            break
-        if ledger.fits(int(p)):
-            ledger.add(int(p))
+    before = -1.0
+    while before < ledger.spent:  # once over all is enough, unless some stand for many
+        before = ledger.spent
+        for p in rng.permutation(len(candidates)):
+            if ledger.spent + candidates.cheapest > ledger.budget:
+                break
+            if ledger.fits(int(p)):
+                ledger.add(int(p))
     return ledger.counts if ledger.missing() is None else None
 
 
@@ -148,7 +152,7 @@ def _shortlists(
     half = solve_triangular(lower_factor(m), np.eye(len(m)), lower=True, trans="T")
     leverage, score = c.scores(half), c.scores(criterion.score_factor(m))
     lost = np.where(counts > c.least, score / np.maximum(1.0 - leverage, 1e-12), np.inf)
-    gained = np.where(counts < c.repeats, score / (1.0 + leverage) / c.costs, -np.inf)
+    gained = np.where(counts < c.most, score / (1.0 + leverage) / c.costs, -np.inf)
     lost /= c.costs
     outs = np.argsort(lost, kind="stable")[: min(times * OUT, int(np.isfinite(lost).sum()))]
     ins = np.argsort(-gained, kind="stable")[: min(times * IN, int(np.isfinite(gained).sum()))]

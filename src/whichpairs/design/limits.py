@@ -70,6 +70,11 @@ class Limits:
         return self.per_completion is None and (self.unit_costs or self.per_prompt is None)
 
     @property
+    def interchangeable(self) -> bool:
+        """Whether it makes no difference which of several equal pairs of a group are labelled."""
+        return self.per_prompt is None and self.per_completion is None
+
+    @property
     def only_budget(self) -> bool:
         """Whether nothing but the budget and `repeats` limits a batch."""
         others = (self.per_prompt, self.per_completion, self.row_costs, self.groups)

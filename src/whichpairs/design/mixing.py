@@ -87,8 +87,8 @@ class Mix:
 
     @property
     def used(self) -> Int64[np.ndarray, " some"]:
-        """Keys of the pairs with u > 0."""
-        return self.candidates.keys[self.counts > 0.0]
+        """Keys of the pairs with u > 0, and of all that are equal to them."""
+        return self.candidates.keys_of(self.counts > 0.0)
 
     def moved(self, make: Callable[[], Candidates]) -> "Mix":
         """The same mixture on other candidates, the used ones among them. This one is of no use

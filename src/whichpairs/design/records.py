@@ -64,7 +64,7 @@ class Checkpoint:
     """Where a solve stood after a pass: all it takes to go on to the same batch.
 
     Attributes:
-        keys: of the candidates; counts: of the mixed vertices, (vertices, candidates); shares: α.
+        keys: of all pairs that candidates stand for; counts: of the mixed vertices, (vertices, candidates); shares: α.
         batch: keys of the best batch, one a label; factor: L of the last pass.
         tops, longest: `scores.Known`; bound, reports: so far; room: candidates kept, ÷ labels.
     """
@@ -92,7 +92,7 @@ class Checkpoint:
         reports: tuple[PassReport, ...],
     ) -> "Checkpoint":
         """Of a solve with this mixture."""
-        keys, counts = mix.candidates.keys, np.stack(mix.vertices)
+        keys, counts = mix.candidates.every, np.stack(mix.vertices)
         tops, longest = known.tops, known.longest
         return cls(keys, counts, mix.shares, batch, factor, tops, longest, bound, room, reports)
 

@@ -21,13 +21,42 @@ def roundings(
     budget: Budget,
     limits: Limits,
 ) -> list[Int64[np.ndarray, " n"]]:
-    """Two batches: by score ÷ cost, and by count with ties by score ÷ cost."""
+    """Two batches: by score ÷ cost, and by count with ties by score ÷ cost; and where candidates take
+    more than a label each, one more: the whole part of every count, then the largest remainders."""
     ratios = scores / candidates.costs
     orders = (
         np.lexsort((candidates.keys, -ratios)),
         np.lexsort((candidates.keys, -ratios, -np.round(counts, 6))),
     )
-    return [fill(candidates, order, budget, limits) for order in orders]
+    found = [fill(candidates, order, budget, limits) for order in orders]
+    if candidates.most.max(initial=1.0) > 1.0:
+        found.append(_remainders(candidates, counts, ratios, budget, limits))
+    return found
+
+
+def _remainders(
+    c: Candidates,
+    counts: Float[np.ndarray, " n"],
+    ratios: Float[np.ndarray, " n"],
+    budget: Budget,
+    limits: Limits,
+) -> Int64[np.ndarray, " n"]:
+    """Whole parts, then one label more by the largest remainder, ties by score ÷ cost."""
+    whole = np.floor(counts + 1e-6).astype(np.int64)
+    ledger = Ledger.of(c, np.maximum(whole, c.least.astype(np.int64)), budget, limits)
+    order = np.lexsort((c.keys, -ratios, -np.round(counts - whole, 6)))
+    for due in (True, False) if len(ledger.low) else (False,):
+        inside = order[c.group[order] >= 0] if due else order
+        before = -1.0
+        while before < ledger.spent:
+            before = ledger.spent
+            for p in inside.tolist():
+                if ledger.spent + c.cheapest > ledger.budget:
+                    return ledger.counts
+                short = not due or ledger.in_group[c.group[p]] < ledger.low[c.group[p]]
+                if short and ledger.fits(p):
+                    ledger.add(p)
+    return ledger.counts
 
 
 def fill(
@@ -110,7 +139,7 @@ class Ledger:
         i, j = self.ends[p]
         most = limits.per_completion
         return bool(
-            self.counts[p] < c.repeats
+            self.counts[p] < c.most[p]
             and self.spent + c.costs[p] <= self.budget
             and (limits.per_prompt is None or self.in_prompt[self.prompt[p]] < limits.per_prompt)
             and (most is None or (self.at_end[i] < most and self.at_end[j] < most))
@@ -130,7 +159,9 @@ class Ledger:
     def may_swap(self, out: Int64[np.ndarray, " o"], into: Int64[np.ndarray, " i"]) -> "np.ndarray":
         """Which swaps of a label of `out` for one of `into` break no limit, (o, i)."""
         c, limits = self.candidates, self.limits
-        may = (self.counts[out] > c.least[out])[:, None] & (self.counts[into] < c.repeats)[None, :]
+        may = (self.counts[out] > c.least[out])[:, None] & (self.counts[into] < c.most[into])[
+            None, :
+        ]
         may &= out[:, None] != into[None, :]
         if not limits.unit_costs:
             may &= self.spent - c.costs[out][:, None] + c.costs[into][None, :] <= self.budget

@@ -22,6 +22,7 @@ from scipy.linalg import eigh
 from whichpairs.design.belief import PairWeights, expected_slope
 from whichpairs.design.criterion import Matrix
 from whichpairs.design.dominated import undominated
+from whichpairs.design.heap import Heap
 from whichpairs.design.kernel import Arithmetic, Block, Kernel, Mapped, NumpyKernel
 from whichpairs.design.limits import Limits
 from whichpairs.design.rows import squared_lengths
@@ -42,7 +43,8 @@ class Best:
         pairs: the candidates kept, by score ÷ cost in float64 (ties by key), best first.
         scores: their scores −∂f/∂u_p.
         ceilings: no pair outside `pairs` has a score ÷ cost above its heap's, (groups + 1,); the last
-            is for prompts in no group. (Pairs beyond a prompt's limit are outside of this.)
+            is for prompts in no group. (Pairs beyond a prompt's limit are outside of this, and so are
+            copies of a pair, where they are interchangeable, beyond those that a batch has a use for.)
         known: for the next pass; visited: prompts read.
     """
 
@@ -105,14 +107,18 @@ class Sweep:
         keep: Int64[np.ndarray, " heaps"],
         floors: Float[np.ndarray, " heaps"],
         known: Known | None = None,
+        spend: Float[np.ndarray, " heaps"] | None = None,
     ) -> Best:
         """The best candidates by w_p ‖Lᵀ z_p‖² ÷ c_p.
 
         Args:
-            keep: pairs to keep at most, by heap; floors: pairs below are not kept, by heap.
+            keep: pairs to keep at most, by heap (more where many are equal, see `heap`); floors: pairs
+                below are not kept, by heap.
             known: of earlier passes, for this factor: prompts below the floor are not read.
+            spend: what labels of a heap's pairs may cost together; None is any amount.
         """
-        return _Pass(self, factor, keep, floors, known).run()
+        most = np.full(len(keep), np.inf) if spend is None else spend
+        return _Pass(self, factor, keep, floors, known, most).run()
 
 
 def best_pairs(
@@ -170,13 +176,17 @@ class _Pass:
         keep: np.ndarray,
         floors: np.ndarray,
         known: Known | None,
+        spend: np.ndarray,
     ) -> None:
         self.sweep, self.factor = sweep, factor
         features = sweep.space.features
         # A memory map's own slices are slow; its plain view's are not.
         self.features = np.asarray(features) if isinstance(features, np.ndarray) else features
         self.heap_of = sweep.heaps
-        self.heaps = [_Heap(int(k), float(f)) for k, f in zip(keep, floors, strict=True)]
+        self.heaps = [
+            Heap(int(k), float(f), float(most), sweep.space, sweep.limits)
+            for k, f, most in zip(keep, floors, spend, strict=True)
+        ]
         prompts = len(sweep.space.sizes)
         self.tops = np.full(prompts, np.inf, np.float32) if known is None else known.tops.copy()
         self.longest = None if known is None else known.longest
@@ -266,48 +276,12 @@ class _Pass:
         parts = [heap.close() for heap in self.heaps]
         keys, scores, ratios = (np.concatenate(x) for x in zip(*parts, strict=True))
         order = np.lexsort((keys, -ratios))
-        ceilings = np.array([heap.floor for heap in self.heaps])
+        ceilings = np.array([heap.ceiling for heap in self.heaps])
         if len(keys) == self.sweep.space.candidates:
             ceilings[:] = 0.0
         pairs = self.sweep.space.from_keys(keys[order])
         known = Known(self.tops, self.seen_longest)
         return Best(pairs, scores[order], ceilings, known, visited)
-
-
-class _Heap:
-    """The `keep` best (score ÷ cost, key) seen so far that reach a floor, ties by smaller key."""
-
-    def __init__(self, keep: int, floor: float) -> None:
-        self.keep, self.floor = keep, floor
-        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._held = 0
-
-    def add(self, keys: np.ndarray, scores: np.ndarray, ratios: np.ndarray) -> None:
-        self._parts.append((keys, scores, ratios))
-        self._held += len(keys)
-        if self._held > 2 * self.keep:
-            self.close()
-
-    def close(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        empty = (np.empty(0, np.int64), np.empty(0), np.empty(0))
-        parts = self._parts or [empty]
-        keys, scores, ratios = (np.concatenate(x) for x in zip(*parts, strict=True))
-        if len(keys) > self.keep:
-            chosen = _top(keys, ratios, self.keep)
-            keys, scores, ratios = keys[chosen], scores[chosen], ratios[chosen]
-            self.floor = max(self.floor, float(ratios.min(initial=np.inf)))
-        self._parts, self._held = [(keys, scores, ratios)], len(keys)
-        return keys, scores, ratios
-
-
-def _top(
-    keys: Int64[np.ndarray, " n"], values: Float[np.ndarray, " n"], count: int
-) -> Int64[np.ndarray, " count"]:
-    """Places of the `count` largest values, ties by smaller key."""
-    least = np.partition(values, len(values) - count)[len(values) - count]
-    above, level = np.flatnonzero(values > least), np.flatnonzero(values == least)
-    level = level[np.argsort(keys[level], kind="stable")][: count - len(above)]
-    return np.sort(np.concatenate([above, level]))
 
 
 def _within(owner: np.ndarray, values: np.ndarray, keys: np.ndarray, count: int) -> np.ndarray:

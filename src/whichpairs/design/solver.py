@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from threadpoolctl import threadpool_limits
 
 from whichpairs.design.candidates import Candidates
@@ -174,7 +174,8 @@ class _Solve:
             self.known = self.known.grown(growth(factor @ factor.T, old @ old.T))
         keep, most = self._keep_at_most(), self.problem.space.candidates
         while True:
-            best = self.sweep(factor, np.minimum(keep, most), floors, self.known)
+            some = np.minimum(keep, most)
+            best = self.sweep(factor, some, floors, self.known, self._spend())
             enough = best.ceiling == 0.0 or not self._short(best)
             self.known, self.factor = best.known, factor
             if enough:
@@ -188,6 +189,14 @@ class _Solve:
         _, high = problem.limits.group_bounds(problem.budget)
         share = np.append(high / problem.budget, 1.0)
         return np.ceil(share * room + 16 * problem.space.dim).astype(np.int64)
+
+    def _spend(self) -> Float[np.ndarray, " heaps"]:
+        """What the labels of a heap's pairs may cost together; where copies of a pair are not
+        interchangeable, more, for some of those kept may have no room."""
+        problem = self.problem
+        _, high = problem.limits.group_bounds(problem.budget)
+        times = 1.0 if problem.limits.interchangeable else self.room
+        return np.append(high, problem.budget) * times
 
     def _short(self, best: Best) -> bool:
         """Whether what was kept cannot fill the budget."""
@@ -203,7 +212,8 @@ class _Solve:
 
     def _candidates(self, keys: np.ndarray) -> Candidates:
         p = self.problem
-        return Candidates.of(p.space, p.weights, p.limits, keys, self.method.threads)
+        some = Candidates.of(p.space, p.weights, p.limits, keys, self.method.threads)
+        return some.by_kind() if p.limits.interchangeable else some
 
     def _tighten(self, m: Matrix, best: Best) -> float:
         """The lower bound from the scores at `m`; and the gap of a design with that matrix."""
@@ -265,7 +275,7 @@ class _Solve:
         m = self.problem.base + c.information(counts.astype(np.float64))
         value = value_or_infinity(self.problem.criterion, m)
         if value < self.batch_value:
-            self.batch_value, self.batch = value, np.repeat(c.keys, counts)
+            self.batch_value, self.batch = value, c.labels(counts)
 
     def _report(self, best: Best) -> None:
         assert self.mix is not None
@@ -316,7 +326,7 @@ class _Solve:
             except KeyboardInterrupt:
                 interrupted = True
         keys = self.batch
-        c = c if np.isin(keys, c.keys).all() else self._candidates(np.unique(keys))
+        c = c if np.isin(keys, c.every).all() else self._candidates(np.unique(keys))
         bound, reports = float(self.bound), tuple(self.reports)
         return Solution.of(p, c, keys, self.mix.m, bound, reports, interrupted=interrupted)
 
@@ -324,8 +334,8 @@ class _Solve:
         """Better the best batch by exchange steps among the candidates, and some more after kicks."""
         assert self.mix is not None
         p, c = self.problem, self.mix.candidates
-        if not np.isin(self.batch, c.keys).all():
-            c = self._candidates(np.union1d(c.keys, self.batch))
+        if not np.isin(self.batch, c.every).all():
+            c = self._candidates(np.union1d(c.every, self.batch))
         counts = np.bincount(c.places(self.batch), minlength=len(c)).astype(np.int64)
         best, value = self._polished(c, counts)
         self._consider(c, best)

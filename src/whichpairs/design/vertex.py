@@ -62,7 +62,7 @@ def _greedy(c: Candidates, scores: np.ndarray, budget: Budget, limits: Limits) -
     """Must pairs; then each group's least share, best first; then the best of what is left."""
     ratios = scores / c.costs
     order = np.lexsort((c.keys, -ratios))
-    spare = c.repeats - c.least
+    spare = c.most - c.least
     if limits.per_prompt is not None:
         spare = _within_prompts(c, spare, order, limits.per_prompt)
     low, high = limits.group_bounds(budget)
@@ -152,7 +152,7 @@ def _programme(c: Candidates, scores: np.ndarray, budget: Budget, limits: Limits
 def _highs(c: Candidates, scores: np.ndarray, budget: Budget, limits: Limits) -> Vertex:
     """By HiGHS; the bound is its dual's, put together anew from the prices."""
     rows, room = _constraints(c, budget, limits)
-    bounds = np.stack([c.least, np.full(len(c), float(c.repeats))], axis=1)
+    bounds = np.stack([c.least, c.most], axis=1)
     worth = max(float(np.abs(scores).max(initial=0.0)), 1e-300)
     found = linprog(-scores / worth, A_ub=rows, b_ub=room, bounds=bounds, method="highs")
     low, _ = limits.group_bounds(budget)
@@ -162,10 +162,10 @@ def _highs(c: Candidates, scores: np.ndarray, budget: Budget, limits: Limits) ->
         raise UserError("the constraints' linear programme must be solvable", str(found.message))
     price = np.maximum(-found.ineqlin.marginals, 0.0) * worth
     reduced = scores - rows.T @ price
-    bound = float(price @ room + np.maximum(reduced * c.repeats, reduced * c.least).sum())
+    bound = float(price @ room + np.maximum(reduced * c.most, reduced * c.least).sum())
     prices = np.full(len(low) + 1, price[0])
     prices[:-1] += price[1 : 1 + len(low)] - price[1 + len(low) : 1 + 2 * len(low)]
-    counts = np.clip(found.x, c.least, c.repeats)
+    counts = np.clip(found.x, c.least, c.most)
     unspent = budget - float(counts @ c.costs)
     return Vertex(counts, bound, prices, unspent if unspent > 1e-9 * budget else 0.0)
 
@@ -179,7 +179,7 @@ def whole_counts(
     found = milp(
         -scores / max(float(np.abs(scores).max(initial=0.0)), 1e-300),
         integrality=np.ones(len(c)),
-        bounds=(c.least, np.full(len(c), float(c.repeats))),
+        bounds=(c.least, c.most),
         constraints=[
             LinearConstraint(rows, ub=room),
             LinearConstraint(
@@ -204,11 +204,11 @@ def _constraints(
         room += [high, -low]
     everyone = np.arange(n)
     if limits.per_prompt is not None:
-        parts.append(_tight(c.prompt, everyone, n, limits.per_prompt, c.repeats))
+        parts.append(_tight(c.prompt, everyone, n, limits.per_prompt, limits.repeats))
         room.append(np.full(parts[-1].shape[0], float(limits.per_prompt)))
     if limits.per_completion is not None:
         both, twice = c.pairs.T.ravel(), np.concatenate([everyone, everyone])
-        parts.append(_tight(both, twice, n, limits.per_completion, c.repeats))
+        parts.append(_tight(both, twice, n, limits.per_completion, limits.repeats))
         room.append(np.full(parts[-1].shape[0], float(limits.per_completion)))
     return csr_array(vstack(parts, format="csr")), np.concatenate(room)
 
