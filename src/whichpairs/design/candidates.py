@@ -151,6 +151,10 @@ class Candidates:
         at = np.searchsorted(self.every, keys).astype(np.int64)
         return at if self.copies is None else self.copies.of[at]
 
+    def counts(self, batch: Int64[np.ndarray, " labels"]) -> Int64[np.ndarray, " n"]:
+        """Labels of each, in a batch of keys, all of them there."""
+        return np.bincount(self.places(batch), minlength=len(self)).astype(np.int64)
+
     @property
     def every(self) -> Int64[np.ndarray, " pairs"]:
         """The keys of all pairs that candidates stand for, rising."""

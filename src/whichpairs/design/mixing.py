@@ -121,11 +121,12 @@ class Mix:
             value = p.criterion.value(self.m)
             if new.bound - held <= tolerance * unit_of(p.criterion, value, len(self.m)):
                 return
-            self._add(new.counts, precision)
+            self.add(new.counts, precision)
             if p.criterion.value(self.m) >= value * (1.0 - np.sign(value) * 1e-12):
                 return
 
-    def _add(self, counts: np.ndarray, precision: float) -> None:
+    def add(self, counts: Float[np.ndarray, " n"], precision: float = 1e-7) -> None:
+        """Mix in one more vertex, which must be feasible."""
         self._make_room()
         self.vertices.append(counts)
         self.matrices.append(self.candidates.information(counts))

@@ -15,6 +15,7 @@ from whichpairs.design.mixing import Mix
 from whichpairs.design.problem import Problem
 from whichpairs.design.scores import Known
 from whichpairs.design.space import Rows
+from whichpairs.design.versus_random import VersusRandom
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Solution:
         reports: one a pass.
         scores: −∂f/∂u_p of the batch's pairs at the design found, in the order of `pairs`.
         interrupted: stopped by the user before it was done.
+        versus: the batch beside random ones, and whether one of those took its place; None where no
+            random batch could be drawn.
     """
 
     pairs: Rows
@@ -120,6 +123,7 @@ class Solution:
     reports: tuple[PassReport, ...]
     scores: Float[np.ndarray, " pairs"]
     interrupted: bool = False
+    versus: VersusRandom | None = None
 
     @classmethod
     def of(

@@ -14,6 +14,7 @@ candidates that passes kept, by mixing vertices (`master`). `records` holds what
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -28,7 +29,9 @@ from whichpairs.design.problem import Problem
 from whichpairs.design.records import Checkpoint, FrankWolfe, PassReport, Solution
 from whichpairs.design.rounding import Ledger, roundings
 from whichpairs.design.scores import Best, Known, Sweep, growth
+from whichpairs.design.space import Rows
 from whichpairs.design.start import first_matrix, sampled
+from whichpairs.design.versus_random import no_worse_than_random, random_batches
 from whichpairs.design.vertex import best_counts, whole_counts
 from whichpairs.errors import UserError
 
@@ -40,6 +43,12 @@ KICKS_ABOVE = 0.05
 ROOMY = 5e8
 """Bytes of two candidates a label up to which a pass keeps two; beyond, one and a half. Limits that do
 not nest (`Limits.laminar`) need more to choose from: a pass keeps four, whatever they take."""
+
+SEEDS = 4
+"""Random batches that are mixed in where what a pass kept is worse than random."""
+
+CLOSE = 0.05
+"""A relaxed design farther than this from its bound is not done, however far its batches are."""
 
 INNER, DEAR = 0.1, 0.1
 """Between passes the gap on the candidates is closed to a share `INNER` of the gap that the pass found,
@@ -78,7 +87,7 @@ def solve(
         work = _Solve(problem, method or FrankWolfe(), watch, keep)
         if resume is not None:
             work.restore(resume)
-        return work.run()
+        return work.checked(work.run())
 
 
 class _Solve:
@@ -105,6 +114,7 @@ class _Solve:
         self.factor: np.ndarray | None = None
         small = 16.0 * problem.labels * problem.space.dim <= ROOMY
         self.room = (2.0 if small else 1.5) if limits.laminar else 4.0
+        self.seeded = False
 
     def run(self) -> Solution:
         interrupted = False
@@ -137,7 +147,9 @@ class _Solve:
             self.mix = self.mix.moved(lambda: self._candidates(keys))
         assert self.mix is not None
         first = m is not self.mix.m
-        self.mix.improve(self.method.inner, self._inner(self._tighten(m, best), first))
+        close = self._inner(self._tighten(m, best), first)
+        self.mix.improve(self.method.inner, close)
+        self._seed(close)
         self._offer()
         self._report(best)
         if not self._done():
@@ -156,6 +168,26 @@ class _Solve:
             keys = np.union1d(keys, self._keys(best))
             self.mix = Mix.start(p, self._candidates(keys), m)
         return m, best
+
+    def _seed(self, close: float) -> None:
+        """Where the pairs kept are worse than equal shares of all (many are nearly equal, say, and all
+        kept are of one kind), random batches are mixed in."""
+        assert self.mix is not None
+        p = self.problem
+        if self.seeded or value_or_infinity(p.criterion, self.mix.m) <= self.even:
+            return
+        self.seeded = True
+        batches = [np.sort(p.space.keys(pairs)) for pairs in random_batches(p, SEEDS, 1)]
+        keys = np.unique(np.concatenate([self.mix.candidates.every, *batches]))
+        self.mix = self.mix.moved(lambda: self._candidates(keys))
+        for batch in batches:
+            self.mix.add(self.mix.candidates.counts(batch).astype(np.float64))
+        self.mix.improve(self.method.inner, close)
+
+    @cached_property
+    def even(self) -> float:
+        """f where every pair has an equal share, limits or not."""
+        return value_or_infinity(self.problem.criterion, first_matrix(self.problem))
 
     def _look(self) -> tuple[Matrix, np.ndarray]:
         """Where to take the scores, and below what they cannot matter."""
@@ -301,7 +333,8 @@ class _Solve:
         unit = unit_of(self.problem.criterion, last.relaxed, self.problem.space.dim)
         gap = last.relaxed - last.bound
         integrality = self.method.integrality * (last.batch - last.bound)
-        near = gap <= max(0.25 * self.method.tolerance * unit, integrality)
+        # A batch may be far from its bound because the design is: that is not integrality.
+        near = gap <= max(0.25 * self.method.tolerance * unit, min(integrality, CLOSE * unit))
         return last.batch <= self._goal() or near
 
     def _goal(self) -> float:
@@ -330,14 +363,31 @@ class _Solve:
         bound, reports = float(self.bound), tuple(self.reports)
         return Solution.of(p, c, keys, self.mix.m, bound, reports, interrupted=interrupted)
 
+    def checked(self, found: Solution) -> Solution:
+        """The solution, or a random batch, bettered, where the mean of random ones is better."""
+        problem = self.problem
+
+        def better(pairs: Rows) -> Rows:
+            self.batch, self.batch_value = np.sort(problem.space.keys(pairs)), np.inf
+            self._exchange()
+            return problem.space.from_keys(self.batch)
+
+        pairs, versus = no_worse_than_random(problem, found.pairs, found.value, better)
+        if versus is None or not versus.replaced:
+            return replace(found, versus=versus)
+        assert self.mix is not None
+        keys = np.sort(problem.space.keys(pairs))
+        some = (self._candidates(np.unique(keys)), keys, self.mix.m, found.bound, found.reports)
+        other = Solution.of(problem, *some, interrupted=found.interrupted)
+        return replace(other, versus=versus)
+
     def _exchange(self) -> None:
         """Better the best batch by exchange steps among the candidates, and some more after kicks."""
         assert self.mix is not None
         p, c = self.problem, self.mix.candidates
         if not np.isin(self.batch, c.every).all():
             c = self._candidates(np.union1d(c.every, self.batch))
-        counts = np.bincount(c.places(self.batch), minlength=len(c)).astype(np.int64)
-        best, value = self._polished(c, counts)
+        best, value = self._polished(c, c.counts(self.batch))
         self._consider(c, best)
         certificate = p.criterion.certificate(value, float(self.bound), p.space.dim)
         kicks = self.method.kicks if certificate is None or certificate > KICKS_ABOVE else 0

@@ -30,11 +30,14 @@ EXACT = 20_000
 """Candidates up to which a batch that the order cannot fill is looked for by integer programming."""
 
 
-def within(space: PairSpace, budget: Budget, limits: Limits, draw: Draw) -> Rows:
+def within(
+    space: PairSpace, budget: Budget, limits: Limits, draw: Draw, *, exact: bool = True
+) -> Rows:
     """A batch of pairs in the order of `draw`; a pair stands as often as it is to be labelled.
 
     Args:
         budget: labels, which are spent in full, or, where pairs have costs, what they may cost.
+        exact: look for the best liked batch by integer programming where the order fills none.
 
     Raises:
         UserError: the limits cannot be met together, or the order cannot fill the batch within them.
@@ -42,7 +45,7 @@ def within(space: PairSpace, budget: Budget, limits: Limits, draw: Draw) -> Rows
     check(space, budget, limits)
     if limits.only_budget and limits.repeats == 1:
         return draw(space, int(budget))
-    return _Filling(space, budget, limits, draw).batch()
+    return _Filling(space, budget, limits, draw).batch(exact=exact)
 
 
 class _Filling:
@@ -58,7 +61,7 @@ class _Filling:
         self.taken = space.keys(limits.must)
         self.ledger = self._ledger(self.taken)
 
-    def batch(self) -> Rows:
+    def batch(self, *, exact: bool) -> Rows:
         """Fill it."""
         groups = self.limits.groups
         for g in np.flatnonzero(self.ledger.low > 0.0):
@@ -68,6 +71,8 @@ class _Filling:
         for most in range(1, self.limits.repeats + 1):
             self._take(self.space.sizes >= 2, most, None)
         if self.ledger.missing() is not None:
+            if not exact:
+                raise self._out_of_reach()
             self._exactly()
         return self.space.from_keys(self.taken)
 
