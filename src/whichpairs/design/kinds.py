@@ -22,6 +22,8 @@ def first_of_kind(z: Float[np.ndarray, "pairs d"]) -> Int64[np.ndarray, " pairs"
     Equal is equal in every bit, up to the sign of the whole row; a row of zeros has no sign.
     """
     first = np.arange(len(z))
+    if len(z) < 2:
+        return first
     bits = np.ascontiguousarray(z, np.float64).view(np.int64)
     rough = (bits & _UNSIGNED).sum(axis=1)  # wraps around: the order of sums does not matter
     order = np.argsort(rough, kind="stable")
