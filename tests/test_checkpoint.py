@@ -143,7 +143,7 @@ def test_ctrl_c_during_exchange_steps_ends_with_the_batch_before_them(monkeypatc
     def interrupted(*_, **__) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("whichpairs.design.solver.exchange", interrupted)
+    monkeypatch.setattr("whichpairs.design.polish.exchange", interrupted)
     space = ragged_space([5] * 20, 4, 1)
     criterion = gap_criterion(policy_information(space))
     try:

@@ -21,7 +21,6 @@ from whichpairs.design.bounded import Leverage, bounded_batch
 from whichpairs.design.space import Rows
 from whichpairs.train.fit import best_scale, fit_theta
 from whichpairs.workflow.adaptive import (
-    METHOD,
     RANDOM_LABELS_A_DIMENSION,
     Evidence,
     look,
@@ -80,7 +79,7 @@ def _design(desk: Desk, budget: int, belief: Belief, criterion: Criterion | None
     problem = _problem(desk, np.empty((0, 2), np.int64), budget, belief)
     if criterion is not None:
         problem = replace(problem, criterion=criterion)
-    return solve(problem, METHOD).pairs
+    return solve(problem).pairs
 
 
 def trusting(desk: Desk, budget: int) -> Rows:
@@ -110,7 +109,7 @@ def oracle(desk: Desk, budget: int) -> Rows:
             for share in (1 / 2, 1 / 8, 1 / 32)
         ),
         bounded_batch(problem, leverage, desk.rng, share=1 / 32).pairs,
-        solve(problem, METHOD).pairs,
+        solve(problem).pairs,
     ]
     found = [np.concatenate([drawn, pairs]) for pairs in batches]
     return min(found, key=lambda pairs: _true_loss(desk, problem, pairs))

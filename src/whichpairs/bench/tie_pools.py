@@ -21,7 +21,6 @@ from whichpairs.design import (
     a_optimal,
     c_optimal,
     gap_criterion,
-    policy_information,
     prior,
 )
 from whichpairs.design.space import Rows

@@ -8,8 +8,9 @@ what is minimised       `criterion` (f and A = −∂f/∂M), `limits` (what a b
 how it is solved        `kernel` and `scores` (a pass: s_p = v_p β² ‖h_i − h_j‖² of all pairs),
 (section 3)             `candidates` (the few that matter), `vertex` (the limits' linear programme),
                         `master` and `mixing` (the best mixture of vertices), `certificate` (the bound),
-                        `rounding`, `swaps` and `exchange` (whole labels), `dominated` (what no answer
-                        needs), `start`, `solver` and `records` (all of it, pass by pass)
+                        `rounding`, `swaps`, `exchange` and `polish` (whole labels), `dominated` (what
+                        no answer needs), `start`, `solver` and `records` (all of it, pass by pass),
+                        `versus_random` (never worse than random), `unreachable` (no batch at all)
 its tools               `rows` (float64 products whose bits do not depend on the rows beside),
                         `parallel` (work on threads, in order)
 beyond the paper        `bounded` (for a reward that the model may miss), `signal` (for a policy that
@@ -43,6 +44,7 @@ from whichpairs.design.problem import Problem
 from whichpairs.design.shards import Shards
 from whichpairs.design.solver import FrankWolfe, PassReport, Solution, solve
 from whichpairs.design.space import PairSpace
+from whichpairs.design.versus_random import VersusRandom
 
 __all__ = [
     "Belief",
@@ -60,6 +62,7 @@ __all__ = [
     "Shards",
     "Solution",
     "Sum",
+    "VersusRandom",
     "a_optimal",
     "c_optimal",
     "check_dim",

@@ -84,7 +84,7 @@ class Heap:
 
     def _uses(self, cost: np.ndarray | float) -> np.ndarray:
         """Copies that a batch may use of a pair with this cost."""
-        return np.ceil(self.spend / (np.asarray(cost) * self.limits.repeats))
+        return np.asarray(np.ceil(self.spend / (np.asarray(cost) * self.limits.repeats)))
 
     def _varied(
         self, keys: Int64[np.ndarray, " n"], ratios: Float[np.ndarray, " n"]

@@ -21,15 +21,19 @@ def roundings(
     budget: Budget,
     limits: Limits,
 ) -> list[Int64[np.ndarray, " n"]]:
-    """Two batches: by score ÷ cost, and by count with ties by score ÷ cost; and where candidates take
-    more than a label each, one more: the whole part of every count, then the largest remainders."""
+    """Two batches: by score ÷ cost, and by count with ties by score ÷ cost; and where candidates
+    stand for several pairs, one more: the whole part of every count, then the largest remainders.
+
+    Args:
+        counts: of a design within the limits.
+    """
     ratios = scores / candidates.costs
     orders = (
         np.lexsort((candidates.keys, -ratios)),
         np.lexsort((candidates.keys, -ratios, -np.round(counts, 6))),
     )
     found = [fill(candidates, order, budget, limits) for order in orders]
-    if candidates.most.max(initial=1.0) > 1.0:
+    if candidates.copies is not None:
         found.append(_remainders(candidates, counts, ratios, budget, limits))
     return found
 

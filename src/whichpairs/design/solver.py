@@ -23,22 +23,20 @@ from threadpoolctl import threadpool_limits
 from whichpairs.design.candidates import Candidates
 from whichpairs.design.certificate import lower_bound, unit_of
 from whichpairs.design.criterion import Matrix, value_or_infinity
-from whichpairs.design.exchange import exchange, kicked
+from whichpairs.design.exchange import exchange
 from whichpairs.design.mixing import TOWARDS, Mix
+from whichpairs.design.polish import goal_of, polish
 from whichpairs.design.problem import Problem
 from whichpairs.design.records import Checkpoint, FrankWolfe, PassReport, Solution
 from whichpairs.design.rounding import Ledger, roundings
 from whichpairs.design.scores import Best, Known, Sweep, growth
 from whichpairs.design.space import Rows
 from whichpairs.design.start import first_matrix, sampled
+from whichpairs.design.unreachable import out_of_reach, singular
 from whichpairs.design.versus_random import no_worse_than_random, random_batches
 from whichpairs.design.vertex import best_counts, whole_counts
-from whichpairs.errors import UserError
 
 __all__ = ["Checkpoint", "FrankWolfe", "PassReport", "Solution", "solve", "solve_among"]
-
-KICKS_ABOVE = 0.05
-"""A certificate above this, after exchange steps, is worth kicks: n is a few times d."""
 
 ROOMY = 5e8
 """Bytes of two candidates a label up to which a pass keeps two; beyond, one and a half. Limits that do
@@ -87,7 +85,11 @@ def solve(
         work = _Solve(problem, method or FrankWolfe(), watch, keep)
         if resume is not None:
             work.restore(resume)
-        return work.checked(work.run())
+        found = work.run()
+        try:
+            return work.checked(found)
+        except KeyboardInterrupt:
+            return replace(found, interrupted=True)
 
 
 class _Solve:
@@ -294,7 +296,7 @@ class _Solve:
         if found is None:
             found = whole_counts(c, scores, p.budget, p.limits)
             if found is None:
-                raise _out_of_reach(p, c, scores, self.mix.counts)
+                raise out_of_reach(p, c, scores, self.mix.counts)
             self._consider(c, found)
         if (
             len(self.batch) == 0
@@ -338,8 +340,7 @@ class _Solve:
         return last.batch <= self._goal() or near
 
     def _goal(self) -> float:
-        unit = unit_of(self.problem.criterion, self.bound, self.problem.space.dim)
-        return float(self.bound + self.method.tolerance * unit)
+        return goal_of(self.problem, self.method, float(self.bound))
 
     def _checkpoint(self) -> Checkpoint:
         assert self.mix is not None
@@ -352,7 +353,7 @@ class _Solve:
         assert self.mix is not None
         p, c = self.problem, self.mix.candidates
         if len(self.batch) == 0:
-            raise _singular(p, len(c))
+            raise singular(p, len(c))
         if not interrupted and self.method.swaps and self.batch_value > self._goal():
             try:
                 self._exchange()
@@ -368,6 +369,8 @@ class _Solve:
         problem = self.problem
 
         def better(pairs: Rows) -> Rows:
+            if not self.method.swaps:
+                return pairs
             self.batch, self.batch_value = np.sort(problem.space.keys(pairs)), np.inf
             self._exchange()
             return problem.space.from_keys(self.batch)
@@ -387,25 +390,7 @@ class _Solve:
         p, c = self.problem, self.mix.candidates
         if not np.isin(self.batch, c.every).all():
             c = self._candidates(np.union1d(c.every, self.batch))
-        best, value = self._polished(c, c.counts(self.batch))
-        self._consider(c, best)
-        certificate = p.criterion.certificate(value, float(self.bound), p.space.dim)
-        kicks = self.method.kicks if certificate is None or certificate > KICKS_ABOVE else 0
-        for kick in range(kicks):
-            trial = kicked(c, best, p.budget, p.limits, np.random.default_rng([7, kick]))
-            if trial is not None:
-                other, reached = self._polished(c, trial)
-                best, value = (other, reached) if reached < value else (best, value)
-                self._consider(c, other)
-
-    def _polished(self, c: Candidates, counts: np.ndarray) -> tuple[np.ndarray, float]:
-        p, method = self.problem, self.method
-        goal = self._goal()
-        better = exchange(
-            c, counts, p.base, p.criterion, p.budget, p.limits, swaps=method.swaps, goal=goal
-        )
-        m = p.base + c.information(better.astype(np.float64))
-        return better, value_or_infinity(p.criterion, m)
+        polish(p, self.method, c, c.counts(self.batch), float(self.bound), self._consider)
 
 
 def solve_among(
@@ -424,12 +409,13 @@ def solve_among(
         work = _Solve(problem, FrankWolfe(), lambda report: None)
         keys = np.union1d(problem.space.keys(pairs), problem.space.keys(problem.limits.must))
         candidates = work._candidates(keys)
-        mean = candidates.information(np.full(len(keys), problem.labels / len(keys)))
+        even = candidates.counts(keys) * (problem.labels / len(keys))
+        mean = candidates.information(even)
         work.mix = Mix.start(problem, candidates, problem.base + mean)
         work.mix.improve(inner, 0.1 * tolerance)
         work._offer()
         if len(work.batch) == 0:
-            raise _singular(problem, len(keys))
+            raise singular(problem, len(keys))
         return problem.space.from_keys(work.batch)
 
 
@@ -449,29 +435,3 @@ def _begin_on(problem: Problem, part: Problem, method: FrankWolfe) -> tuple[Matr
         c, c.scores(problem.criterion.score_factor(m)), part.budget, problem.limits
     )
     return m, vertex.prices * (1.0 - 3.0 * _slack(problem))
-
-
-def _singular(p: Problem, candidates: int) -> UserError:
-    return UserError(
-        "a batch must leave no direction of the features without labels or a prior",
-        f"no batch of {p.budget:g} found among {candidates} candidates does that",
-        "use a positive prior (H₀; --prior-spread) or fewer features (--dim)",
-    )
-
-
-def _out_of_reach(p: Problem, c: Candidates, scores: np.ndarray, counts: np.ndarray) -> UserError:
-    """No batch obeys all limits: say which one is in the way."""
-    found = roundings(c, counts, scores, p.budget, p.limits)[0]
-    ledger = Ledger.of(c, found, p.budget, p.limits)
-    limits = {
-        "labels a prompt": p.limits.per_prompt,
-        "labels a completion": p.limits.per_completion,
-    }
-    given = ", ".join(f"at most {most} {name}" for name, most in limits.items() if most)
-    return UserError(
-        f"{ledger.missing() or 'the cheapest pair'} must be within reach"
-        + (f" with {given}" if given else ""),
-        f"no batch was found; the fullest has {int(found.sum())} labels at a cost of "
-        f"{ledger.spent:g} of {p.budget:g}",
-        "loosen that limit, or change the budget",
-    )

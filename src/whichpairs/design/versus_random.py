@@ -24,7 +24,7 @@ CLEAR, FIRST = 8.0, 5
 """Where a batch has MANY labels, draws end after `FIRST` if it is better than their mean by `CLEAR`
 standard deviations of one draw, and than each of them."""
 
-MANY = 2**14
+MANY = 2**12
 """Labels of a batch whose draws take time."""
 
 ROUNDING = 1e-9

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from whichpairs.design import (
     Belief,
@@ -30,6 +31,7 @@ from whichpairs.design import (
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.bounded import (
     SAMPLE_PROMPTS,
+    BoundedBatch,
     Leverage,
     bounded_batch,
     bounded_within,
@@ -39,6 +41,7 @@ from whichpairs.design.limits import Budget, Limits
 from whichpairs.design.signal import strongest_pairs
 from whichpairs.design.solver import Checkpoint
 from whichpairs.design.space import Rows
+from whichpairs.design.versus_random import VersusRandom, no_worse_than_random, value_of
 from whichpairs.design.within import part_of, within
 from whichpairs.train.fit import Fit, posterior
 
@@ -50,9 +53,6 @@ CONVINCING_NATS = 4.0
 
 SIGNAL_SAMPLES, SIGNAL_RANDOM = 24, 0.5
 """Draws of θ behind an expected signal, and the random share of a batch that goes by it."""
-
-METHOD = FrankWolfe(passes=4, tolerance=1e-2, swaps=0)
-"""How the whole pool is searched for a bound."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,8 @@ class Batch:
             the first ones, are random.
         looked_at, too_far: as in `design.bounded.BoundedBatch`.
         solution: the certified solve of the whole pool, where one was asked for.
+        versus: a designed batch beside random ones by the gap at the belief, and whether it was worse
+            and one of those took its place; None where all of it is random by intent.
     """
 
     pairs: Rows
@@ -121,6 +123,7 @@ class Batch:
     looked_at: int = 0
     too_far: int = 0
     solution: Solution | None = None
+    versus: VersusRandom | None = None
 
 
 def look(
@@ -159,7 +162,7 @@ def next_batch(
     rng: np.random.Generator,
     *,
     limits: Limits | None = None,
-    method: FrankWolfe = METHOD,
+    method: FrankWolfe | None = None,
     certify: bool = False,
     watch: Callable[[PassReport], None] = lambda report: None,
     resume: Checkpoint | None = None,
@@ -182,7 +185,7 @@ def next_batch(
     if not whole.limits.only_budget or whole.limits.repeats > 1:
         share = share_at(view.known + round(whole.labels), space.dim)
         found = bounded_within(whole, Leverage.of(space), rng, share=share, first=first)
-        return Batch(found.pairs, found.random, found.looked_at, found.too_far, solution)
+        return _checked(whole, found, found.pairs, found.random, solution)
     budget = int(budget)
     first = min(budget, first)
     drawn = random_pairs(space, first, rng) if first else np.empty((0, 2), np.int64)
@@ -194,7 +197,19 @@ def next_batch(
     share = share_at(view.known + budget, space.dim)
     found = bounded_batch(problem, Leverage.of(space), rng, share=share)
     pairs = np.concatenate([drawn, found.pairs])
-    return Batch(pairs, first + found.random, found.looked_at, found.too_far, solution)
+    return _checked(whole, found, pairs, first + found.random, solution)
+
+
+def _checked(
+    whole: Problem, found: BoundedBatch, pairs: Rows, random: int, solution: Solution | None
+) -> Batch:
+    """The batch; or, where the mean random batch is better by the criterion, the best of some."""
+    if random == len(pairs):
+        return Batch(pairs, random, found.looked_at, found.too_far, solution)
+    with threadpool_limits(1):  # many small matrices: more threads only wait for one another
+        pairs, versus = no_worse_than_random(whole, pairs, value_of(whole, pairs))
+    random = len(pairs) if versus is not None and versus.replaced else random
+    return Batch(pairs, random, found.looked_at, found.too_far, solution, versus)
 
 
 def signal_batch(

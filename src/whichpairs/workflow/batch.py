@@ -66,6 +66,12 @@ def labels_of(r: dict[str, Any]) -> int:
 
 def _how(r: dict[str, Any]) -> str:
     """``, 128 of them at random …`` for those that learn from labels."""
+    worse = r.get("worse_than_random")
+    if worse:
+        return (
+            f"; the batch found was worse by its own criterion ({worse['found']:.4g}) than the mean "
+            f"of {worse['draws']} random ones ({worse['random']:.4g}), so the best of those was taken"
+        )
     if r["random_picked"] is None:
         return ""
     if r["random_picked"] == labels_of(r):

@@ -5,7 +5,7 @@ All of them obey the same limits; what draws at random draws uniformly among wha
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from whichpairs.design.baselines import (
 )
 from whichpairs.design.kernel import Kernel
 from whichpairs.design.space import Rows
+from whichpairs.design.versus_random import VersusRandom
 from whichpairs.design.within import Draw, within
 from whichpairs.engine.kernels import KERNELS, best_kernel
 from whichpairs.errors import UserError
@@ -42,6 +43,7 @@ class Choice:
     Attributes:
         pairs: a pair as often as it is to be labelled; solution: the solve that bounds them, if any.
         random, looked_at, too_far: of criteria that draw (`adaptive.Batch`); else None.
+        versus: the batch beside random ones by the criterion that chose it; None where none did.
     """
 
     pairs: Rows
@@ -49,14 +51,19 @@ class Choice:
     random: int | None = None
     looked_at: int | None = None
     too_far: int | None = None
+    versus: VersusRandom | None = None
 
     @property
-    def how(self) -> dict[str, int | None]:
-        """As the result has it."""
+    def how(self) -> dict[str, Any]:
+        """As the result has it; ``worse_than_random`` is null where it was not."""
+        worse = self.versus if self.versus is not None and self.versus.replaced else None
         return {
             "random_picked": self.random,
             "looked_at": self.looked_at,
             "too_far": self.too_far,
+            "worse_than_random": None
+            if worse is None
+            else {"found": worse.found, "random": worse.random, "draws": worse.draws},
         }
 
 
@@ -93,11 +100,12 @@ def choose(desk: "Desk", watch: Watch, resume: Resume) -> Choice:
             resume=resume.load(),
             keep=resume.keep,
         )
-        return Choice(batch.pairs, batch.solution, batch.random, batch.looked_at, batch.too_far)
+        how = (batch.random, batch.looked_at, batch.too_far, batch.versus)
+        return Choice(batch.pairs, batch.solution, *how)
     criterion = desk.target.criterion if desk.target else desk.gap
     problem = Problem(desk.pairs, criterion, desk.weights, desk.base, s.budget, desk.limits)
     solution = solve(problem, method, watch, resume=resume.load(), keep=resume.keep)
-    return Choice(solution.pairs, solution)
+    return Choice(solution.pairs, solution, versus=solution.versus)
 
 
 def _order(desk: "Desk", rng: np.random.Generator) -> Draw | None:
