@@ -136,3 +136,33 @@ def relaxed_optimum(problem: Problem) -> float:
     limits = [rows @ u <= room, u >= least, u <= most]
     tight = {"tol_gap_abs": 1e-8, "tol_gap_rel": 1e-8, "tol_feas": 1e-8}
     return float(cp.Problem(cp.Minimize(f), limits).solve(solver="CLARABEL", **tight))
+
+
+def limited(kinds: tuple[str, ...], space: PairSpace, rng: np.random.Generator) -> Limits:
+    """Limits of these kinds that bind."""
+    options: dict = {}
+    if "repeats" in kinds:
+        options["repeats"] = 2
+    if "per_prompt" in kinds:
+        options["per_prompt"] = 3
+    if "per_completion" in kinds:
+        options["per_completion"] = 2
+    if "row_costs" in kinds:
+        options["row_costs"] = rng.uniform(0.2, 0.8, space.rows)
+    if "groups" in kinds:
+        of = np.arange(len(space.sizes)) % 3 - 1
+        options["groups"] = Groups(("a", "b"), of, np.array([0.2, 0.1]), np.array([0.6, 0.4]))
+    if "must" in kinds:
+        pairs = all_pairs(space)
+        options["must"] = pairs[rng.choice(len(pairs), 2, replace=False)]
+    return Limits(**options)
+
+
+def feasible(space: PairSpace, limits: Limits, budget: float, counts: np.ndarray) -> bool:
+    """Whether counts of all candidates obey the limits, by a plain programme's rows."""
+    pairs = all_pairs(space)
+    rows, room = plain_rows(space, pairs, budget, limits)
+    least, most = label_bounds(pairs, limits).T
+    return bool(
+        ((rows @ counts <= room + 1e-9).all()) & (least <= counts).all() & (counts <= most).all()
+    )

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from limit_cases import (
     KINDS,
     counts_of,
+    feasible,
     feasible_batches,
-    label_bounds,
+    limited,
     limits_on,
-    plain_rows,
     relaxed_optimum,
 )
 from pools import all_pairs, ragged_space
@@ -154,26 +154,6 @@ def test_pairs_of_equal_completions_teach_nothing(kind: str) -> None:
     assert solution.pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
 
 
-def limited(kinds: tuple[str, ...], space: PairSpace, rng: np.random.Generator) -> Limits:
-    """Limits of these kinds that bind."""
-    options: dict = {}
-    if "repeats" in kinds:
-        options["repeats"] = 2
-    if "per_prompt" in kinds:
-        options["per_prompt"] = 3
-    if "per_completion" in kinds:
-        options["per_completion"] = 2
-    if "row_costs" in kinds:
-        options["row_costs"] = rng.uniform(0.2, 0.8, space.rows)
-    if "groups" in kinds:
-        of = np.arange(len(space.sizes)) % 3 - 1
-        options["groups"] = Groups(("a", "b"), of, np.array([0.2, 0.1]), np.array([0.6, 0.4]))
-    if "must" in kinds:
-        pairs = all_pairs(space)
-        options["must"] = pairs[rng.choice(len(pairs), 2, replace=False)]
-    return Limits(**options)
-
-
 TWO = [
     ("per_prompt", "row_costs"),
     ("per_completion", "groups"),
@@ -202,15 +182,6 @@ def test_relaxed_design_and_bound_agree_with_cvxpy(kinds, d_optimal, monkeypatch
         with monkeypatch.context() as few:
             few.setattr(solver._Solve, "_keep_at_most", lambda self: np.full(self.heaps, 12))
             assert solve(problem, method).bound <= optimum + 1e-6 * abs(optimum)
-
-
-def feasible(space: PairSpace, limits: Limits, budget: float, counts: np.ndarray) -> bool:
-    pairs = all_pairs(space)
-    rows, room = plain_rows(space, pairs, budget, limits)
-    least, most = label_bounds(pairs, limits).T
-    return bool(
-        ((rows @ counts <= room + 1e-9).all()) & (least <= counts).all() & (counts <= most).all()
-    )
 
 
 @pytest.mark.parametrize("kinds", [(kind,) for kind in KINDS] + TWO, ids="+".join)

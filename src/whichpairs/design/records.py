@@ -70,7 +70,7 @@ class Checkpoint:
         tops, longest: `scores.Known`; bound, reports: so far; room: candidates kept, ÷ labels.
     """
 
-    keys: Int64[np.ndarray, " n"]
+    keys: Int64[np.ndarray, " pairs"]
     counts: Float[np.ndarray, "vertices n"]
     shares: Float[np.ndarray, " vertices"]
     batch: Int64[np.ndarray, " labels"]
