@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test check format docs bench-theory bench-robust bench-gradients bench-design imdb dialogue
+.PHONY: setup demo test check format docs bench-theory bench-ties bench-robust bench-gradients bench-design imdb dialogue
 
 setup: $(STAMP)
 
@@ -45,6 +45,10 @@ docs: setup
 
 bench-theory: setup
 	@$(BIN)/python -m whichpairs.bench.theory
+
+# Pools with many equal pairs: no batch worse than random. About two minutes of one core.
+bench-ties: setup
+	@$(BIN)/python -m whichpairs.bench.ties --results docs/results
 
 # About eight minutes of one core; QUICK=--quick for a taste.
 bench-gradients: setup

@@ -28,7 +28,7 @@ KEYS = {
     "criterion", "budget", "picked", "candidate_pairs", "beta", "predicted_gap",
     "random_predicted_gap", "labels_random_would_need", "lower_bound", "certificate",
     "regret_share", "passes", "seconds", "batch_file", "predicted_gap_before", "random_picked",
-    "looked_at", "too_far", "worse_than_random",
+    "looked_at", "too_far", "worse_than_random", "beyond_approximation",
 }  # fmt: skip
 ROW = {
     "pair_id", "prompt_id", "prompt", "completion_a", "completion_b", "id_a", "id_b", "weight",

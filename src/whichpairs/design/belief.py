@@ -11,7 +11,7 @@ labels so far makes the design adaptive.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.linalg import solve_triangular
 from scipy.special import expit
 
@@ -19,6 +19,9 @@ from whichpairs.design.criterion import Matrix, lower_factor
 from whichpairs.design.information import policy_information
 from whichpairs.design.rows import squared_lengths
 from whichpairs.design.space import PairSpace
+
+RANGE = (4.0, 3.0)
+"""The largest |mean| and spread of a margin, logits, up to which `expected_slope` is within 9 %."""
 
 SAMPLES = 16
 """Draws of θ behind an expected policy information (antithetic: each with its mirror image)."""
@@ -34,7 +37,8 @@ class PairWeights:
         root: R with C = R Rᵀ; None is a point (C = 0).
 
     The expectation is κ σ′(κ μ_p) with κ = (1 + π s_p²/8)^−½ for a margin of mean μ_p and variance
-    s_p² (MacKay, Neural Computation 4, 1992): within 9 % where s_p ≤ 3 and |μ_p| ≤ 4.
+    s_p² (MacKay, Neural Computation 4, 1992): within 9 % where s_p ≤ 3 and |μ_p| ≤ 4. Farther out it
+    may be several times too large: `beyond` says for which pairs.
     """
 
     beta: float
@@ -43,22 +47,42 @@ class PairWeights:
 
     def __call__(self, z: Float[np.ndarray, "pairs d"]) -> Float[np.ndarray, " pairs"]:
         """The weights of pairs with these feature differences."""
+        return np.asarray(self.beta**2 * expected_slope(*self._margins(z)))
+
+    def beyond(self, z: Float[np.ndarray, "pairs d"]) -> Bool[np.ndarray, " pairs"]:
+        """Which pairs' margins are outside of where the weights are known to be within 9 %."""
+        return np.asarray(~in_range(*self._margins(z)))
+
+    def _margins(self, z: Float[np.ndarray, "pairs d"]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of each pair's margin, logits."""
         margin, variance = np.zeros(len(z)), np.zeros(len(z))
         if self.theta is not None:
             # Not z @ θ: equal rows must have equal bits (`whichpairs.design.rows`).
             margin = self.beta * np.einsum("ij,j->i", z, self.theta)
         if self.root is not None:
             variance = self.beta**2 * squared_lengths(z, self.root)
-        return np.asarray(self.beta**2 * expected_slope(margin, variance))
+        return margin, variance
 
 
 def expected_slope(
     mean: Float[np.ndarray, "..."], variance: Float[np.ndarray, "..."] | float
 ) -> Float[np.ndarray, "..."]:
-    """E σ′(η) for η ~ N(mean, variance), in the precision of its arguments: at most 1/4."""
+    """E σ′(η) for η ~ N(mean, variance), in the precision of its arguments: at most 1/4.
+
+    Within 9 % where `in_range`; an exact σ′ where the variance is 0.
+    """
     kappa = 1.0 / np.sqrt(1.0 + (np.pi / 8.0) * variance)
     p = expit(kappa * mean)
     return np.asarray(kappa * p * (1.0 - p))
+
+
+def in_range(
+    mean: Float[np.ndarray, "..."], variance: Float[np.ndarray, "..."] | float
+) -> Bool[np.ndarray, "..."]:
+    """Where `expected_slope` is within 9 %: at points, and for spreads and means that are not too large."""
+    most_mean, most_spread = RANGE
+    point = np.equal(variance, 0.0)
+    return np.asarray(point | ((np.abs(mean) <= most_mean) & (variance <= most_spread**2)))
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,12 @@ def batch_message(r: dict[str, Any]) -> str:
     if r["certificate"] is not None:
         of = BEST.get(r["criterion"], "best possible batch")
         text += f"; at most {100 * r['certificate']:.2g} % from the {of}"
+    beyond = r.get("beyond_approximation", 0.0)
+    if beyond > 0.0:
+        text += (
+            f"; the margins of {100 * beyond:.2g} % of these labels are so large or uncertain that what "
+            "they teach, and with it the predicted gap, may be off by more than 9 %"
+        )
     if r.get("interrupted"):
         text += f"; stopped by you after pass {r['passes']}"
     return f"{text}.\n{r['batch_file']}"

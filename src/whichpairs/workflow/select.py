@@ -322,12 +322,17 @@ class Desk:
             "labels_random_would_need": outlook.labels_needed,
             **self._certified(value, outlook.value, solution),
             **chosen.how,
+            "beyond_approximation": self._beyond(picked),
             "interrupted": solution is not None and solution.interrupted,
             "seconds": round(time.perf_counter() - started, 3),
         }
         written = self._write(picked, controls, result, solution)
         resume.clear()
         return written
+
+    def _beyond(self, picked: np.ndarray) -> float:
+        """The share of picked pairs whose weight is not known to be within 9 % (`PairWeights.beyond`)."""
+        return float(np.mean(self.weights.beyond(self.pairs.differences(picked))))
 
     def _resume(self) -> Resume:
         """Where this selection is kept while it runs: of these settings, inputs and candidates alone."""
