@@ -5,8 +5,9 @@ import pytest
 
 from whichpairs.bench import regimes
 from whichpairs.bench.desk import Desk
-from whichpairs.design import Belief, information
+from whichpairs.design import Belief, Problem, information
 from whichpairs.design.baselines import random_pairs
+from whichpairs.design.bounded import BoundedBatch, bounded_batch
 from whichpairs.train.fit import (
     Fit,
     best_scale,
@@ -16,6 +17,7 @@ from whichpairs.train.fit import (
     log_loss,
     posterior,
 )
+from whichpairs.workflow import adaptive
 from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
 
 
@@ -45,6 +47,49 @@ def test_the_first_labels_are_random_and_the_rest_is_not() -> None:
     assert len(np.unique(space.keys(more.pairs))) == 8 * d
     norms = np.linalg.norm(space.differences(more.pairs), axis=1)
     assert norms[more.random :].mean() > 1.1 * norms[: more.random].mean()
+
+
+def test_first_random_labels_count_where_the_rest_is_designed(monkeypatch) -> None:
+    world = regimes.draw("strong", 0)
+    space, d = world.space, world.space.dim
+    view = look(space, 1.0, world.prior, None, Evidence.none(d), seed=0)
+    left: list[Problem] = []
+
+    def batch(problem: Problem, *some, **options):
+        left.append(problem)
+        return bounded_batch(problem, *some, **options)
+
+    monkeypatch.setattr(adaptive, "bounded_batch", batch)
+    found = next_batch(space, 1.0, view, 8 * d, np.random.default_rng(5))
+    drawn, weights = found.pairs[: 4 * d], view.belief.weights(1.0)
+    assert np.allclose(left[0].base, view.base + information(space, drawn, weights))
+    assert left[0].budget == 4 * d
+    assert not left[0].space.not_excluded(drawn).any()
+
+
+def test_a_designed_batch_worse_than_random_is_replaced_by_a_random_one(monkeypatch) -> None:
+    world = regimes.draw("strong", 0)
+    desk, evidence = evidence_of(world, 200)
+    view = view_of(world, desk, evidence)
+    sound = next_batch(desk.space, 1.0, view, 60, np.random.default_rng(0))
+    assert sound.versus is not None
+    assert not sound.versus.replaced
+    near = desk.space.unrank(np.arange(60))  # one prompt's pairs, and a few more
+
+    def batch(problem: Problem, *some, **options):
+        return BoundedBatch(near, 0, 60, 0)
+
+    monkeypatch.setattr(adaptive, "bounded_batch", batch)
+    found = next_batch(desk.space, 1.0, view, 60, np.random.default_rng(0))
+    assert found.versus is not None
+    assert found.versus.replaced
+    assert found.random == len(found.pairs) == len(np.unique(desk.space.keys(found.pairs))) == 60
+    weights = view.belief.weights(1.0)
+    values = [
+        view.gap.value(view.base + information(desk.space, pairs, weights))
+        for pairs in (found.pairs, near)
+    ]
+    assert values[0] < found.versus.random < values[1] == pytest.approx(found.versus.found)
 
 
 def test_pending_pairs_count_as_known_and_are_not_picked_again() -> None:

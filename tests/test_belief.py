@@ -9,8 +9,10 @@ from pools import all_pairs, make_space, ragged_space
 from whichpairs.design import (
     Belief,
     FrankWolfe,
+    Limits,
     PairWeights,
     Problem,
+    bounded,
     gap_criterion,
     information,
     policy_information,
@@ -18,8 +20,14 @@ from whichpairs.design import (
     solve,
 )
 from whichpairs.design.baselines import random_pairs
-from whichpairs.design.belief import expected_slope
-from whichpairs.design.bounded import LEVERAGE, Leverage, bounded_batch, random_share
+from whichpairs.design.belief import expected_slope, in_range
+from whichpairs.design.bounded import (
+    LEVERAGE,
+    Leverage,
+    bounded_batch,
+    bounded_within,
+    random_share,
+)
 from whichpairs.design.scores import best_pairs
 from whichpairs.design.solver import solve_among
 
@@ -29,13 +37,28 @@ def spd(d: int, seed: int) -> np.ndarray:
     return x.T @ x
 
 
-@pytest.mark.parametrize("mean", [0.0, 1.0, -2.5, 4.0])
-@pytest.mark.parametrize("spread", [0.0, 0.5, 1.5, 3.0])
-def test_expected_slope_is_close_to_the_integral(mean: float, spread: float) -> None:
+def slope_by_quadrature(mean: float, spread: float) -> float:
     nodes = np.linspace(-10, 10, 20_001)
     p = expit(mean + spread * nodes)
-    integral = np.trapezoid(p * (1 - p) * norm.pdf(nodes), nodes)
-    assert expected_slope(np.array(mean), spread**2) == pytest.approx(integral, rel=0.09)
+    return float(np.trapezoid(p * (1 - p) * norm.pdf(nodes), nodes))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 40.0])
+def test_expected_slope_is_close_to_the_integral_in_its_range(spread: float) -> None:
+    for mean in np.array([0.0, 0.2, -0.5, 0.7, -0.9, 1.0]) * max(4.0, 1.5 * spread):
+        assert in_range(np.array(mean), spread**2)
+        found = expected_slope(np.array(mean), spread**2)
+        assert found == pytest.approx(slope_by_quadrature(mean, spread), rel=0.09)
+
+
+def test_pairs_whose_expected_slope_is_not_close_are_told_apart() -> None:
+    """A margin of 10 ± 2 logits: the approximation is 3.7 times too large."""
+    assert expected_slope(np.array(10.0), 4.0) > 3 * slope_by_quadrature(10.0, 2.0)
+    z = np.array([[10.0, 2.0], [3.9, 2.0], [10.0, 7.0], [-10.0, 2.0], [10.0, 0.0]])
+    weights = PairWeights(1.0, np.array([1.0, 0.0]), np.array([[0.0], [1.0]]))
+    assert weights.beyond(z).tolist() == [True, False, False, True, False]
+    assert not PairWeights(1.0, np.array([1.0, 0.0])).beyond(z).any()
+    assert not PairWeights(1.0).beyond(z).any()
 
 
 def test_expected_slope_is_exact_at_a_point_and_never_above_a_quarter() -> None:
@@ -176,3 +199,33 @@ def test_prompt_means_and_sampled_prompts() -> None:
     assert np.count_nonzero(some.sizes) == 2
     assert set(np.flatnonzero(some.sizes)) <= {0, 2, 3}
     assert space.some_prompts(3, seed=1) is space
+
+
+def test_what_is_drawn_at_random_counts_where_the_rest_is_designed(monkeypatch) -> None:
+    space = heavy_space(1)
+    gap = gap_criterion(policy_information(space))
+    problem = Problem(space, gap, PairWeights(1.0), prior(space, 1.0), 80)
+    left: list[Problem] = []
+
+    def among(problem: Problem, pairs: np.ndarray) -> np.ndarray:
+        left.append(problem)
+        return solve_among(problem, pairs)
+
+    monkeypatch.setattr(bounded, "solve_among", among)
+    found = bounded_batch(problem, Leverage.of(space), np.random.default_rng(7), share=1 / 32)
+    drawn = found.pairs[: found.random]
+    assert np.allclose(left[0].base, problem.base + information(space, drawn, problem.weights))
+    assert left[0].budget == 80 - found.random
+    assert not left[0].space.not_excluded(drawn).any()
+
+
+def test_designed_pairs_of_a_limited_batch_are_of_bounded_leverage_too() -> None:
+    space = heavy_space(1)
+    gap = gap_criterion(policy_information(space))
+    limits = Limits(per_prompt=2)
+    problem = Problem(space, gap, PairWeights(1.0), prior(space, 1.0), 80, limits)
+    leverage = Leverage.of(space)
+    found = bounded_within(problem, leverage, np.random.default_rng(7), share=1 / 8)
+    assert leverage(space.differences(found.pairs[found.random :])).max() <= LEVERAGE
+    assert leverage(space.differences(found.pairs[: found.random])).max() > LEVERAGE
+    assert found.too_far > 0

@@ -20,8 +20,8 @@ from whichpairs.design.information import policy_information
 from whichpairs.design.rows import squared_lengths
 from whichpairs.design.space import PairSpace
 
-RANGE = (4.0, 3.0)
-"""The largest |mean| and spread of a margin, logits, up to which `expected_slope` is within 9 %."""
+RANGE = (4.0, 1.5)
+"""`expected_slope` is within 9 % for means of up to 4 logits, or up to 1.5 spreads of the margin."""
 
 SAMPLES = 16
 """Draws of θ behind an expected policy information (antithetic: each with its mirror image)."""
@@ -37,8 +37,8 @@ class PairWeights:
         root: R with C = R Rᵀ; None is a point (C = 0).
 
     The expectation is κ σ′(κ μ_p) with κ = (1 + π s_p²/8)^−½ for a margin of mean μ_p and variance
-    s_p² (MacKay, Neural Computation 4, 1992): within 9 % where s_p ≤ 3 and |μ_p| ≤ 4. Farther out it
-    may be several times too large: `beyond` says for which pairs.
+    s_p² (MacKay, Neural Computation 4, 1992): within 9 % where |μ_p| ≤ max(4, 1.5 s_p). Farther out
+    it may be several times too large: `beyond` says for which pairs.
     """
 
     beta: float
@@ -79,10 +79,10 @@ def expected_slope(
 def in_range(
     mean: Float[np.ndarray, "..."], variance: Float[np.ndarray, "..."] | float
 ) -> Bool[np.ndarray, "..."]:
-    """Where `expected_slope` is within 9 %: at points, and for spreads and means that are not too large."""
-    most_mean, most_spread = RANGE
-    point = np.equal(variance, 0.0)
-    return np.asarray(point | ((np.abs(mean) <= most_mean) & (variance <= most_spread**2)))
+    """Where `expected_slope` is within 9 %: at points, and for means that are not too large."""
+    least, times = RANGE
+    most = np.maximum(least, times * np.sqrt(variance))
+    return np.asarray(np.equal(variance, 0.0) | (np.abs(mean) <= most))
 
 
 @dataclass(frozen=True)

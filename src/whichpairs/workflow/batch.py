@@ -103,7 +103,7 @@ def batch_message(r: dict[str, Any]) -> str:
     beyond = r.get("beyond_approximation", 0.0)
     if beyond > 0.0:
         text += (
-            f"; the margins of {100 * beyond:.2g} % of these labels are so large or uncertain that what "
+            f"; the margins of {100 * beyond:.2g} % of these labels are so large that what "
             "they teach, and with it the predicted gap, may be off by more than 9 %"
         )
     if r.get("interrupted"):
