@@ -54,18 +54,20 @@ def random_mean(problem: Problem) -> float:
 
 
 @pytest.mark.parametrize(
-    ("limits", "above"),
+    ("prompts", "limits", "above"),
     [
-        (Limits(), 1e-3),
-        (Limits(repeats=3), 1e-3),
-        (Limits(per_prompt=1), 0.02),
-        (Limits(per_prompt=3, per_completion=2), 0.02),
+        (7000, Limits(), 1e-3),
+        (700, Limits(repeats=3), 1e-3),
+        (700, Limits(per_prompt=1), 0.02),
+        (700, Limits(per_prompt=3, per_completion=2), 0.02),
     ],
     ids=["none", "repeats", "prompt", "completion"],
 )
-def test_the_same_completions_under_every_prompt(limits: Limits, above: float) -> None:
-    """It was 1.84 at 7 000 prompts, where random has 1.53 and the best is 1.4927."""
-    problem = plug_in(same_under_all(700, 6, 5), 500, limits)
+def test_the_same_completions_under_every_prompt(
+    prompts: int, limits: Limits, above: float
+) -> None:
+    """It was 1.84, 1.68, 1.84 and 1.65, where random has 1.53 and the best is 1.4927."""
+    problem = plug_in(same_under_all(prompts, 6, 5), 500, limits)
     found = solve(problem)
     assert found.value == pytest.approx(1.4928, rel=above)
     assert found.bound == pytest.approx(1.4927, rel=1e-3)
@@ -75,14 +77,15 @@ def test_the_same_completions_under_every_prompt(limits: Limits, above: float) -
 
 @pytest.mark.parametrize("noise", [1e-7, 1e-3])
 def test_nearly_the_same_completions(noise: float) -> None:
-    found = solve(plug_in(same_under_all(700, 6, 5, noise=noise), 500))
+    """Fifteen passes left 0.5 %."""
+    found = solve(plug_in(same_under_all(7000, 6, 5, noise=noise), 500))
     assert found.value == pytest.approx(1.4928, rel=0.01)
     assert found.certificate < 2e-3
     assert len(found.reports) <= 10
 
 
 def test_a_parameter_for_every_completion_of_every_prompt_type() -> None:
-    """It was 0.1431 and more at 6 400 prompts, where random has 0.1330."""
+    """It was 0.1293, and 0.1431 and more at 6 400 prompts, where random has 0.1330."""
     world = tabular(0, prompts=1600)
     gap = gap_criterion(policy_information(world.space, world.reference))
     problem = Problem(world.space, gap, PairWeights(1.0), world.prior, 512)
