@@ -29,11 +29,13 @@ from whichpairs.design import (
 )
 from whichpairs.design import versus_random as module
 from whichpairs.design.candidates import Candidates
+from whichpairs.design.heap import Heap
 from whichpairs.design.kinds import first_of_kind
 from whichpairs.design.rounding import roundings
 from whichpairs.design.scores import Sweep
 from whichpairs.design.solver import solve_among
 from whichpairs.design.versus_random import no_worse_than_random, random_batches, value_of
+from whichpairs.workflow.batch import _how
 
 
 def same_under_all(prompts: int, size: int, dim: int, seed: int = 0, noise: float = 0.0):
@@ -152,6 +154,34 @@ def test_a_pass_keeps_kinds_and_as_many_copies_as_there_is_use_for() -> None:
     limited = Sweep(space, PairWeights(1.0), Limits(per_completion=1))
     found = limited(np.eye(2), np.array([40]), np.zeros(1), None, np.array([10.0]))
     assert found.ceiling == values.max()  # there it may be
+
+
+def test_a_heap_that_has_left_out_copies_goes_on_leaving_them_out() -> None:
+    """What it keeps would else depend on where its blocks end."""
+    space = same_under_all(100, 2, 2)  # one kind
+    keys = space.keys(all_pairs(space))
+    ones = np.ones(100)
+    for parts in ([100], [90, 10], [85, 5, 5, 5]):
+        heap, at = Heap(40, 0.0, 10.0, space, Limits()), 0
+        for part in parts:
+            heap.add(keys[at : at + part], ones[:part], ones[:part])
+            at += part
+        assert np.array_equal(heap.close()[0], keys[:10])
+
+
+def test_a_replaced_batch_is_said_in_a_line() -> None:
+    result = {
+        "picked": 9, "candidate_pairs": 90, "criterion": "gap", "controls": 0, "random_picked": None,
+        "predicted_gap": 0.1, "random_predicted_gap": 0.2, "labels_random_would_need": 12,
+        "certificate": None, "batch_file": "b", "passes": 3,
+        "worse_than_random": {"found": 1.84, "random": 1.53, "draws": 20},
+    }  # fmt: skip
+    said = _how(result)
+    assert said == (
+        "; the batch found was worse by its own criterion (1.84) than the mean of 20 random ones "
+        "(1.53), so the best of those was taken"
+    )
+    assert _how({**result, "worse_than_random": None}) == ""
 
 
 @pytest.mark.parametrize("block", [1024, 1100, 5000])
