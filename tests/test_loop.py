@@ -545,14 +545,19 @@ except UserError: pass
 gc.collect(); gc.freeze()
 draw, left = random.Random(0), 0
 while left < kills:
-    child = os.fork()
+    child, end = os.fork(), time.monotonic() + seconds * draw.random() * 0.4
     if not child:
         loop(work, settings)
         os._exit(0)
-    time.sleep(seconds * draw.random() * 0.4)
-    os.kill(child, signal.SIGKILL)
-    left += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-    if left % 4 == 0 and left < kills - 4:
+    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
+        time.sleep(0.002)
+    if done == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        done = os.waitpid(child, 0)
+    if os.WIFSIGNALED(done[1]):
+        left += 1
+    else:  # it came to its end: from the beginning again
+        assert done[1] == 0
         shutil.rmtree(work); shutil.copytree(run, work)
 """
 
