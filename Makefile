@@ -1,5 +1,6 @@
 # make demo   the main job, end to end: which pairs to compare, on a small language model
 # make test   everything that must hold (with the checks)
+# make test-quick  the inner loop, a minute: no slow tests, one case of each other; says what it leaves out
 # make check  format, lint, types, import direction, docs against code
 # make setup  the .venv that the others make by themselves when it is missing or stale
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test check format docs bench-theory bench-ties bench-robust bench-gradients bench-design imdb dialogue
+.PHONY: setup demo test test-quick check format docs bench-theory bench-ties bench-robust bench-gradients bench-design imdb dialogue
 
 setup: $(STAMP)
 
@@ -27,7 +28,10 @@ demo: setup
 	@$(BIN)/python recipes/imdb/demo.py $(if $(RESULTS),--results $(RESULTS))
 
 test: check
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-quick: setup
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --quick
 
 check: setup
 	@$(BIN)/ruff format --check --quiet . || (echo "run: make format"; exit 1)

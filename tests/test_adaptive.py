@@ -107,6 +107,7 @@ def test_pending_pairs_count_as_known_and_are_not_picked_again() -> None:
     assert not np.isin(free.keys(batch.pairs), free.keys(pending)).any()
 
 
+@pytest.mark.slow
 def test_a_certificate_changes_no_batch() -> None:
     world = regimes.draw("strong", 0)
     desk, evidence = evidence_of(world, 200)

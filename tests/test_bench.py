@@ -111,6 +111,7 @@ def test_coins_ties_and_tastes_are_what_they_say() -> None:
     assert np.allclose(tastes.mean(axis=0), 0.0)
 
 
+@pytest.mark.slow
 def test_a_run_is_deterministic_and_random_shares_its_first_round_with_ours() -> None:
     world = regimes.draw("strong", 0)
     first, again = (run(world, METHODS[OURS], [64, 128], 0) for _ in range(2))
@@ -120,6 +121,7 @@ def test_a_run_is_deterministic_and_random_shares_its_first_round_with_ours() ->
     assert first[1].regrets.tolist() != theirs[1].regrets.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["gap", "signal", "d-optimal", "a-optimal", "trusting", "oracle", OURS]
 )
@@ -258,6 +260,7 @@ def test_signal_in_the_bench_is_the_one_of_select() -> None:
     assert np.median(places) > 20  # … and half at random
 
 
+@pytest.mark.slow
 def test_rows_are_kept_and_only_what_is_missing_is_run(tmp_path, monkeypatch) -> None:
     grid = Grid((CELL,), seeds=2, ceiling_seeds=1, rival_seeds=1)
     first = runner.run_grid(grid, tmp_path, ["random", "farthest"], processes=1)
@@ -278,6 +281,7 @@ def test_rows_are_kept_and_only_what_is_missing_is_run(tmp_path, monkeypatch) ->
     assert same["regret"].to_list() == first.sort("method", "seed", "labels")["regret"].to_list()
 
 
+@pytest.mark.slow
 def test_rows_of_other_code_are_run_again(tmp_path, monkeypatch) -> None:
     """A method's own: a change of ours leaves the rows of random."""
     code = {"random": "a", "farthest": "b"}
@@ -435,6 +439,7 @@ def test_predicted_over_realised_is_a_ratio_of_means() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_pool_of_one_s_own_by_the_command_line(tmp_path, capsys) -> None:
     rows = pool_rows(30, 6)
     for k, row in enumerate(rows):

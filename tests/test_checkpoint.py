@@ -72,6 +72,7 @@ def through_a_file(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(**arrays, reports=tuple(back))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_going_on_from_any_checkpoint_ends_in_the_same_bytes(name: str) -> None:
     problem, kept = problem_of(name), []

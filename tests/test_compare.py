@@ -68,6 +68,7 @@ def test_a_policy_against_another(run: Path, capsys) -> None:
     assert "--against must name one of" in fails(capsys, *evaluate(run, "--against", "9"))
 
 
+@pytest.mark.slow
 def test_fits_too(tmp_path: Path, capsys) -> None:
     run = tmp_path / "run"
     source = write_jsonl(tmp_path / "pool.jsonl", pool_rows(20, 5))

@@ -117,6 +117,7 @@ def assert_solved(case, passes: int) -> None:
         solve(Problem(*case), FrankWolfe(passes=passes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_batch_within_one_limit_beats_the_bound(kind: str) -> None:
     @settings(deadline=None, max_examples=15)
@@ -127,6 +128,7 @@ def test_no_batch_within_one_limit_beats_the_bound(kind: str) -> None:
     holds()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(tiny_problems(), st.integers(1, 6))
 def test_no_batch_within_any_limits_beats_the_bound(case, passes: int) -> None:

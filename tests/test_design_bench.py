@@ -41,6 +41,7 @@ def test_a_solve_is_measured_with_its_certificate() -> None:
     assert found["passes_to_1_percent"] == found["passes"]
 
 
+@pytest.mark.slow
 def test_a_pass_counts_the_operations_of_its_products() -> None:
     speed = pass_speed(make_pool(None, "isotropic", 300, 4, 8), NumpyKernel(), 1, 50, tries=1)
     operations = 300 * (2 * 4 * 8 * 8 + 2 * 4 * 4 * 8)

@@ -57,6 +57,7 @@ def test_the_question_is_read_whatever_the_answers_hold(server: ModuleType) -> N
     assert read == ("User: " + prompt[0]["content"], tricky, "b\n\nb")
 
 
+@pytest.mark.slow
 def test_the_judge_over_http(server: ModuleType) -> None:
     questions = [Question(f"prompt {k}", LIKED, DISLIKED) for k in range(20)]
     questions += [Question(f"prompt {k}", "green trees", "red houses") for k in range(40)]
@@ -93,6 +94,7 @@ def test_prompts_are_kept_from_training() -> None:
     assert not any(one.mentions(prepare.EXPLICIT) for one in dialogues.values())
 
 
+@pytest.mark.slow
 def test_the_whole_recipe_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real model, real server, real DPO: only chosen pairs are judged, and a second call continues."""
     words = ["--prompts", "20", "--completions", "4", "--budget", "16", "--seeds", "1"]

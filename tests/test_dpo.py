@@ -89,6 +89,7 @@ def test_the_result_is_of_the_saved_policy(trained):
     assert {p.name for p in out.iterdir()} == names | {"tokenizer.json", "tokenizer_config.json"}
 
 
+@pytest.mark.slow
 def test_the_same_call_gives_the_same_weights(trained, tmp_path, monkeypatch, capfd):
     *_, out = trained
     monkeypatch.chdir(tmp_path)

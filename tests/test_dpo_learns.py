@@ -104,6 +104,7 @@ def trained(capsys, run: Path, *more: object) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.slow
 def test_what_was_cut_and_not_learnt_is_said(tmp_path, capsys):
     rows = [
         {"prompt": "It", "chosen": " was a joy from", "rejected": " was a joy and"},

@@ -111,6 +111,7 @@ class Steps:
         pass
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on(run: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     options = {**OPTIONS, "validation": 0.25, "log_to": "tensorboard"}
@@ -140,6 +141,7 @@ def the_same_as_unbroken(done: Outcome, run: Path, options: dict[str, Any]) -> N
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_adapters_go_on_too(run: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     options = {**OPTIONS, "lora_rank": 2, "accumulation": 2}
@@ -203,6 +205,7 @@ def test_the_epoch_with_the_least_validation_loss_is_kept(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("rank", [None, 2])
+@pytest.mark.slow
 def test_training_that_only_harms_keeps_the_reference(rank, tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=3, validation=0.34, lora_rank=rank)
     _, aside = set_aside(PREFERENCES, 0.34, SETTINGS.seed)
@@ -254,6 +257,7 @@ def test_a_log_that_is_not_installed(run: Path, capsys, monkeypatch) -> None:
     assert not (run / "policies.partial").exists()
 
 
+@pytest.mark.slow
 def test_soft_labels_come_from_the_labels(run: Path, capsys) -> None:
     train = ["train", "--run", run, "--model", MODEL, "--device", "cpu", "--learning-rate", 3e-3]
     train += ["--epochs", 2]

@@ -129,6 +129,7 @@ def logits(model):
     return model(input_ids=torch.tensor([[5, 9, 40, 77, 12, 300, 8]])).logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_equal_weights_train_as_stock_trl_does(kind, tmp_path):
     ours = train_dpo(
@@ -168,6 +169,7 @@ def test_the_fused_head_of_gpus_gives_the_same(tmp_path):
     np.testing.assert_allclose(plain.detach().view(2, -1).T, rows.reference, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_add_up(tmp_path):
     """12 rows in batches of 8: a step of two parts and a step of one, as without parts."""
     settings = replace(SETTINGS, batch_size=8, soft_labels=True)
@@ -244,6 +246,7 @@ def test_a_chat_model_from_end_to_end(rank, tmp_path):
     assert m.min() > 0.05
 
 
+@pytest.mark.slow
 def test_merged_adapters_say_what_the_adapters_said(tmp_path):
     lm = load(tiny_models.folder("llama"), device="cpu")
     settings = replace(SETTINGS, lora_rank=2, learning_rate=2e-2)

@@ -90,6 +90,7 @@ def test_kicks_without_a_prior_cost_no_batch() -> None:
     assert 0 < singular < 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", [a_optimal(12), c_optimal(np.arange(1.0, 13.0))])
 def test_a_nearly_singular_batch_never_gets_worse(criterion) -> None:
     """n < d: what a label teaches, over the ridge, is all the digits there are."""
@@ -194,6 +195,7 @@ def test_a_direction_that_no_pair_kept_has_is_looked_for(criterion) -> None:
     assert solution.certificate < 0.01
 
 
+@pytest.mark.slow
 def test_candidates_of_which_most_are_alike_fill_all_directions() -> None:
     """A hundred and fifty directions, one of which has nine in ten pairs."""
     dim, rng = 150, np.random.default_rng(0)

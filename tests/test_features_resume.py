@@ -76,6 +76,7 @@ def result(run: Path) -> dict[str, Any]:
     return json.loads(text)["result"]
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_and_gives_the_same_bytes(base, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(base / "run", run)
@@ -108,6 +109,7 @@ def other_settings_do_not_mix_with_what_was_begun(run: Path, base: Path) -> None
     assert features(run) != features(base / "plain")
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_bytes_of_one(base, tmp_path, monkeypatch):
     run, done = tmp_path / "run", []
     shutil.copytree(base / "run", run)

@@ -194,6 +194,7 @@ def test_chat_and_system_prompts_are_the_pools(tmp_path: Path, capsys):
     assert "logprob" not in completions(tmp_path / "led").columns
 
 
+@pytest.mark.slow
 def test_several_sources_in_one_pool(tmp_path: Path, capsys):
     file = prompt_file(tmp_path)
     with OpenAIServer() as server:
@@ -304,6 +305,7 @@ def quietly(arguments: list[str]) -> None:
     main(arguments)
 
 
+@pytest.mark.slow
 def test_a_server_is_never_asked_twice_whatever_is_killed(tmp_path: Path, capsys):
     prompts = [f"{p} {k}" for k in range(12) for p in PROMPTS]
     file, at_once, rng = prompt_file(tmp_path, prompts), 3, random.Random(0)
@@ -337,6 +339,7 @@ def test_a_server_is_never_asked_twice_whatever_is_killed(tmp_path: Path, capsys
     alike(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_local_pool_is_the_same_whatever_is_killed(tmp_path: Path, capsys):
     """Forked processes, torch loaded once: each is killed by the system all the same."""
     forks = multiprocessing.get_context("forkserver")

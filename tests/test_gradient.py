@@ -65,6 +65,7 @@ def test_features_are_the_projected_gradient(kind):
         assert np.linalg.norm(row - want) < 1e-4 * np.linalg.norm(want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gpt2", "qwen3"])
 def test_inner_products_are_kept_in_expectation(kind):
     lm = tiny_models.lm(kind)

@@ -8,6 +8,7 @@ import pytest
 HEAVY = {"torch", "ray", "transformers", "trl", "datasets", "peft", "accelerate"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

@@ -155,6 +155,7 @@ def run(tmp_path: Path, capsys) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_labels_from_a_judge(run: Path, capsys, monkeypatch):
     secret = "sk-secret-of-the-judge"
     monkeypatch.setenv("JUDGE_KEY", secret)
@@ -206,6 +207,7 @@ def test_pairs_without_a_readable_answer_go_on_waiting(run: Path, capsys):
         assert len(server.answered) == 24
 
 
+@pytest.mark.slow
 def test_a_killed_judging_goes_on_without_asking_twice(run: Path, capsys):
     journal = run / "judge" / "answers.jsonl"
     with OpenAIServer(delay=0.1) as server:

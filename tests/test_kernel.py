@@ -57,6 +57,7 @@ def plain_ratios(block: Block, factor: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return pairs, np.searchsorted(block.starts, pairs[:, 0], side="right") - 1, ratios
 
 
+@pytest.mark.slow
 @both
 def test_every_pair_that_reaches_the_floor_gets_through(kernel: Kernel) -> None:
     @settings(deadline=None, max_examples=300)
@@ -109,6 +110,7 @@ def test_a_kernel_lets_little_more_through(kernel: Kernel) -> None:
     assert np.allclose(found.tops, tops, rtol=share)
 
 
+@pytest.mark.slow
 @both
 def test_large_prompts_and_many_survivors(kernel: Kernel) -> None:
     """Prompts of several hundred completions between small ones, d no multiple of anything, floor 0."""

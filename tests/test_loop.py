@@ -138,6 +138,7 @@ def test_a_plan_rises_to_the_budget_and_is_gone_on_with_from_anywhere() -> None:
 # --- to a budget --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", [None, "random"])
 def test_simulated_to_a_budget(criterion: str | None, run: Path, capsys) -> None:
     options = [*SIMULATE] if criterion is None else [*SIMULATE, "--criterion", criterion]
@@ -164,6 +165,7 @@ def test_simulated_to_a_budget(criterion: str | None, run: Path, capsys) -> None
     assert [r["fit"] for r in more["rounds"]] == ["001", "002", "003", "004", "005"]
 
 
+@pytest.mark.slow
 def test_controls_are_of_held_out_prompts_and_never_fitted(run: Path, capsys) -> None:
     found = ok(capsys, "loop", "--run", run, "--budget", 70, "--controls-share", 0.3, *SIMULATE)
     with workspace(run) as space:
@@ -186,6 +188,7 @@ def test_controls_are_of_held_out_prompts_and_never_fitted(run: Path, capsys) ->
     assert row["control_log_loss"] == pytest.approx(last.result["held_out_log_loss"])
 
 
+@pytest.mark.slow
 def test_the_evidence_is_paired_on_all_controls_so_far(run: Path, capsys) -> None:
     found = ok(capsys, "loop", "--run", run, "--budget", 100, "--controls-share", 0.3, *SIMULATE)
     with workspace(run) as space:
@@ -211,6 +214,7 @@ def test_the_evidence_is_paired_on_all_controls_so_far(run: Path, capsys) -> Non
     assert evidence["verdict"] == verdict
 
 
+@pytest.mark.slow
 def test_a_round_gains_what_its_own_belief_foretold(run: Path, capsys) -> None:
     found = ok(capsys, "loop", "--run", run, "--budget", 60, *SIMULATE)
     with workspace(run) as space:
@@ -230,6 +234,7 @@ def test_a_round_gains_what_its_own_belief_foretold(run: Path, capsys) -> None:
     assert "unknown" in standing.table(old["rounds"])[1]
 
 
+@pytest.mark.slow
 def test_control_pairs_run_out(made, tmp_path: Path, capsys) -> None:
     run = copied(made[0.05], tmp_path / "few")  # 2 prompts of 10 pairs
     options = ["--budget", 60, "--controls-share", 0.5, "--first", 30]
@@ -249,6 +254,7 @@ def test_pairs_run_out(run: Path, capsys) -> None:
     assert (again["stopped"], again["done_before"]) == ("candidates", True)
 
 
+@pytest.mark.slow
 def test_labels_that_came_with_the_pool_are_of_the_budget(tmp_path: Path, capsys) -> None:
     rows = [
         {"prompt": f"q{k % 8}", "chosen": f"a fine answer {k}", "rejected": f"bad one {k * 7 % 11}"}
@@ -270,6 +276,7 @@ def test_labels_that_came_with_the_pool_are_of_the_budget(tmp_path: Path, capsys
 # --- people -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_people_label_and_labels_come_late_and_out_of_order(run: Path, tmp_path, capsys) -> None:
     command = ["loop", "--run", run, "--budget", 45, "--first", 20]
     first = ok(capsys, *command)
@@ -302,6 +309,7 @@ def test_people_label_and_labels_come_late_and_out_of_order(run: Path, tmp_path,
     assert [r["fit"] for r in found["rounds"]] == ["001", "002"]
 
 
+@pytest.mark.slow
 def test_top_up(run: Path, tmp_path: Path, capsys) -> None:
     command = ["loop", "--run", run, "--budget", 80, "--first", 20]
     ok(capsys, *command)
@@ -327,6 +335,7 @@ def test_top_up(run: Path, tmp_path: Path, capsys) -> None:
     assert found["evidence"]["log_loss_change"] is None
 
 
+@pytest.mark.slow
 def test_what_people_read(run: Path, made, tmp_path: Path, capsys) -> None:
     settings = LoopSettings(40, first=20)
     text = loop(run, settings).message
@@ -381,6 +390,7 @@ def labeller(tmp_path: Path):
     return command, lambda: [int(n) for n in log.read_text().split()]
 
 
+@pytest.mark.slow
 def test_a_labeller(run: Path, made, labeller, tmp_path: Path, capsys) -> None:
     command, log = labeller
     options = ["--budget", 80, "--first", 20, "--labeller", command()]
@@ -395,6 +405,7 @@ def test_a_labeller(run: Path, made, labeller, tmp_path: Path, capsys) -> None:
     assert asked(by_hand) == asked(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -426,6 +437,7 @@ def test_a_labeller_that_fails_loses_nothing(
     assert asked(whole) == asked(run)
 
 
+@pytest.mark.slow
 def test_a_labeller_that_leaves_some_is_asked_for_those_alone(run: Path, labeller, capsys) -> None:
     command, log = labeller
     options = ["--run", run, "--budget", 40, "--first", 20]
@@ -436,6 +448,7 @@ def test_a_labeller_that_leaves_some_is_asked_for_those_alone(run: Path, labelle
     assert log() == [20, 16, 20]
 
 
+@pytest.mark.slow
 def test_answers_of_a_killed_call_are_not_asked_for_again(
     run: Path, labeller, monkeypatch, capsys
 ) -> None:
@@ -450,6 +463,7 @@ def test_answers_of_a_killed_call_are_not_asked_for_again(
     assert log() == [20, 20]
 
 
+@pytest.mark.slow
 def test_two_labellers_are_one_too_many(run: Path, labeller, tmp_path: Path, capsys) -> None:
     """The first call is killed, and its labeller lives on."""
     command, log = labeller
@@ -506,6 +520,7 @@ def unbroken(made, tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple, flo
     return kept(run), time.perf_counter() - began
 
 
+@pytest.mark.slow
 def test_a_kill_after_every_stage(run: Path, unbroken, monkeypatch) -> None:
     """Every call dies as soon as a stage has changed anything."""
 
@@ -562,6 +577,7 @@ while left < kills:
 """
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments(run: Path, unbroken, tmp_path: Path) -> None:
     """SIGKILL, again and again, then one call to the end."""
     work = copied(run, tmp_path / "work")
@@ -575,6 +591,7 @@ def test_kills_at_random_moments(run: Path, unbroken, tmp_path: Path) -> None:
 # --- when to stop -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_stop_rule(run: Path, made, tmp_path: Path, capsys) -> None:
     clear = ["--budget", 80, "--first", 20, "--controls-share", 0.4, *SIMULATE]
     clear += ["--seed", 4]  # a draw whose last round is clearly better
@@ -608,6 +625,7 @@ def test_the_stop_rule(run: Path, made, tmp_path: Path, capsys) -> None:
     assert asked(run) == asked(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_the_stop_rule_needs_enough_controls(run: Path, made, tmp_path: Path, capsys) -> None:
     options = ["--budget", 80, "--first", 20, *SIMULATE, "--stop-gain", 1000]
     found = ok(capsys, "loop", "--run", run, *options)

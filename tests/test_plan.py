@@ -248,6 +248,7 @@ def labelled(run: Path, capsys, budget: int, controls: int) -> dict:
     return ok(capsys, "fit", "--run", run)
 
 
+@pytest.mark.slow
 def test_before_labels_and_after(run: Path, capsys) -> None:
     before = tree(run)
     first = ok(capsys, "plan", "--run", run)
@@ -293,6 +294,7 @@ def test_before_labels_and_after(run: Path, capsys) -> None:
     assert second == ok(capsys, "plan", "--run", run)
 
 
+@pytest.mark.slow
 def test_the_fit_foretells_by_its_posterior(run: Path, capsys) -> None:
     found = labelled(run, capsys, 25, 0)
     assert found["foretold_held_out"] is None
@@ -324,6 +326,7 @@ def test_the_fit_foretells_by_its_posterior(run: Path, capsys) -> None:
     assert said["found"] == pytest.approx(np.mean(losses), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_fits_that_foretold_nothing_are_passed_over(run: Path, capsys) -> None:
     labelled(run, capsys, 20, 15)
     labelled(run, capsys, 10, 15)
@@ -341,6 +344,7 @@ def test_fits_that_foretold_nothing_are_passed_over(run: Path, capsys) -> None:
     assert found["trust"].startswith("unknown")
 
 
+@pytest.mark.slow
 def test_money_and_a_target(run: Path, capsys) -> None:
     plain = ok(capsys, "plan", "--run", run, "--budget", 60)
     assert not {"cost", "money_saved", "target_gap", "labels_to_target_ours"} & set(plain)
@@ -367,6 +371,7 @@ def test_money_and_a_target(run: Path, capsys) -> None:
     assert "Trust: unknown: no control labels" in text
 
 
+@pytest.mark.slow
 def test_where_random_is_as_good_it_says_so(run: Path, capsys) -> None:
     """A budget that goes to random labels anyway."""
     found = ok(capsys, "plan", "--run", run, "--budget", 9)
@@ -374,6 +379,7 @@ def test_where_random_is_as_good_it_says_so(run: Path, capsys) -> None:
     assert found["verdict"] == "random is as good here"
 
 
+@pytest.mark.slow
 def test_every_candidate_is_the_same_batch_for_both(run: Path, capsys) -> None:
     found = ok(capsys, "plan", "--run", run, "--budget", 28 * 28)
     assert found["curve"][-1]["labels"] == 28 * 28

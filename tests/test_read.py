@@ -201,6 +201,7 @@ def slow_twin(rows: list[Any]) -> dict[str, dict[str, tuple[float, float]]]:
     return pool
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(rows=pool_rows, seed=st.integers(0, 99))
 def test_tables_match_a_slow_twin_in_any_order_of_rows(
@@ -343,6 +344,7 @@ def test_blank_lines_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> 
         read_pool(path, Columns())
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_in_seconds(tmp_path: Path) -> None:
     rows = [
         {"prompt": f"prompt {i // 20} " * 10, "completion": f"text {i % 10} " * 10, "s": i}

@@ -136,6 +136,7 @@ def whole_page(whole_run):
 # --- safety ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_hostile_texts_stay_text(whole_page):
     page = Reader(whole_page)
     assert not page.open
@@ -147,6 +148,7 @@ def test_hostile_texts_stay_text(whole_page):
     assert r"\x1b[31m" in page.text
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded(whole_page):
     page = Reader(whole_page)
     for name, value in page.attributes:
@@ -159,6 +161,7 @@ def test_nothing_is_loaded(whole_page):
     assert "default-src 'none'" in whole_page
 
 
+@pytest.mark.slow
 def test_a_hostile_run_folder_and_column_stay_text(pool_file, tmp_path):
     hostile = tmp_path / "<img src=x>"
     rows = [json.loads(line) for line in pool_file.read_text(encoding="utf-8").splitlines()]
@@ -255,6 +258,7 @@ def plain_gap(space: Workspace, batches: list[str]) -> float:
     return beta / 2 * np.trace(np.mean(covariances, axis=0) @ np.linalg.inv(m))
 
 
+@pytest.mark.slow
 def test_what_is_computed_anew_is_what_select_predicted(whole_run):
     space = Workspace(open_run(whole_run))
     first = space.run.record("batches", "001")
@@ -303,6 +307,7 @@ def test_random_needs_is_read_off_the_curve():
 # --- honesty --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_gain_is_claimed_without_an_evaluation(pool_file, tmp_path):
     run = picked(pool_file, tmp_path / "run")
     out = tmp_path / "other" / "page.html"
@@ -352,6 +357,7 @@ def test_labels_after_the_evaluated_fit_are_told(pool_file, tmp_path):
     assert "Labels came after fit 001 was made" in warning
 
 
+@pytest.mark.slow
 def test_replaced_features_are_not_passed_off_as_those_of_the_batch(pool_file, tmp_path):
     run = picked(pool_file, tmp_path / "run")
     compute_features(run, FeatureSettings(method="text", dim=19), replace=True)
@@ -360,6 +366,7 @@ def test_replaced_features_are_not_passed_off_as_those_of_the_batch(pool_file, t
     assert "teaches" not in text
 
 
+@pytest.mark.slow
 def test_other_criteria_have_no_borrowed_certificate(pool_file, tmp_path):
     run = picked(pool_file, tmp_path / "run", criterion="random")
     outcome = report(run)
@@ -400,6 +407,7 @@ def test_an_adaptive_batch_without_a_bound_says_why(whole_run):
     assert "its lower bound is not above 0 yet (more --passes)" in said["Certificate"]
 
 
+@pytest.mark.slow
 def test_luck_of_a_random_start_is_no_merit(pool_file, tmp_path):
     run = picked(pool_file, tmp_path / "run")
     facts = gather(run, None)

@@ -115,6 +115,7 @@ class TestLinear:
         with pytest.raises(UserError, match="got one string"):
             fitted("a good film")
 
+    @pytest.mark.slow
     def test_loading_and_scoring_need_no_torch(self):
         code = (
             "import sys; from whichpairs.evaluate.reward import load_reward;"

@@ -96,6 +96,7 @@ def test_three_rounds_until_nothing_is_left(name: str) -> None:
     share=st.floats(0.0, 1.0),
 )
 @settings(max_examples=12, deadline=None)
+@pytest.mark.slow
 def test_any_ragged_pool_and_budget(sizes: list[int], seed: int, share: float) -> None:
     world = make_world([3, *sizes, 4], seed=seed, held_out=1)
     labels = int(share * (world.space.candidates - 1))

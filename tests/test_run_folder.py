@@ -95,6 +95,7 @@ def inputs(tmp_path: Path) -> tuple[Path, Path]:
     return source, tmp_path / "phi.npy"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replacing", [False, True])
 def test_a_kill_while_features_are_replaced_loses_neither(
     replacing: bool, inputs, tmp_path: Path, monkeypatch
@@ -194,6 +195,7 @@ def test_select_again_before_labels(inputs, tmp_path: Path) -> None:
     assert select(run, SelectSettings(7), another=True).result["batch"] == "002"
 
 
+@pytest.mark.slow
 def test_generate_goes_on_after_kills(tmp_path: Path, monkeypatch) -> None:
     from tiny_models import folder
 
@@ -482,6 +484,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int] | st
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", KILLED)
 def test_a_process_killed_at_every_moment(stage: str, killed: dict[str, list[int] | str]) -> None:
     """SIGKILL before every call that changes or syncs the disk: the same command again succeeds,

@@ -45,6 +45,7 @@ def options(criterion: str, tmp_path: Path) -> list[object]:
     return ["--criterion", criterion, "--matrix", tmp_path / "w.npy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", NAMES)
 def test_certificates_are_of_the_criterion_itself(
     criterion: str, run: Path, tmp_path: Path, capsys
@@ -77,6 +78,7 @@ def test_certificates_are_of_the_criterion_itself(
     assert found["passes"] == len(passes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", NAMES)
 def test_people_are_told_what_it_is_the_best_of(
     criterion: str, run: Path, tmp_path: Path, capsys

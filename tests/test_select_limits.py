@@ -114,6 +114,7 @@ LIMITS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("case", LIMITS)
 def test_every_criterion_obeys_the_limits(case: str, criterion: str, run: Path, capsys) -> None:
@@ -155,6 +156,7 @@ def test_every_criterion_obeys_the_limits(case: str, criterion: str, run: Path, 
         assert low - 1e-9 <= shares[name] <= high + 1e-9
 
 
+@pytest.mark.slow
 def test_must_and_must_not_in_every_form(run: Path, tmp_path: Path, capsys) -> None:
     with workspace(run) as space:
         free = Desk(space, SelectSettings(1, "gap")).pairs
@@ -246,6 +248,7 @@ def test_lines_that_name_no_pair_are_refused_by_number(run: Path, tmp_path: Path
     assert tree(run) == before
 
 
+@pytest.mark.slow
 def test_limits_are_in_the_manifest_only_where_they_are_used(
     run: Path, tmp_path: Path, capsys
 ) -> None:
@@ -279,6 +282,7 @@ def test_limits_are_in_the_manifest_only_where_they_are_used(
     assert "wait" in fails(capsys, *command)
 
 
+@pytest.mark.slow
 def test_random_within_limits_is_uniform(run: Path, capsys) -> None:
     """One pair a prompt: each of its pairs as often as any other, each prompt alike."""
     counts: Counter = Counter()
@@ -304,6 +308,7 @@ def test_random_within_limits_is_uniform(run: Path, capsys) -> None:
         assert times == pytest.approx(prompt[p] / sizes[p], abs=4.5 * (prompt[p] / sizes[p]) ** 0.5)
 
 
+@pytest.mark.slow
 def test_batches_that_greedy_cannot_fill_are_filled_all_the_same(run: Path, capsys) -> None:
     """Every completion twice, in prompts of five and more: a greedy order gets stuck."""
     with workspace(run) as space:
@@ -361,6 +366,7 @@ def passes_of(run: Path, settings: SelectSettings) -> list[int]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_killed_select_goes_on_to_the_same_bytes(run: Path, tmp_path: Path) -> None:
     whole = Path(shutil.copytree(run, tmp_path / "whole"))
     every = passes_of(whole, hard())
@@ -386,6 +392,7 @@ class Trap:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["settings", "labels", "broken", "pickle"])
 def test_a_checkpoint_of_anything_else_is_no_beginning(change: str, run: Path, capsys) -> None:
     begun(run)
@@ -407,6 +414,7 @@ def test_a_checkpoint_of_anything_else_is_no_beginning(change: str, run: Path, c
     assert not (run.parent / "sprung").exists()
 
 
+@pytest.mark.slow
 def test_a_process_killed_by_the_system_goes_on(run: Path, tmp_path: Path, capsys) -> None:
     code = (
         "import os, signal, sys\n"
@@ -508,6 +516,7 @@ def test_progress_says_how_good_and_how_much_was_read() -> None:
     assert note(PassReport(**common, certificate=None)) == "26 % of prompts read"
 
 
+@pytest.mark.slow
 def test_kernels_pick_the_same_batch(run: Path, tmp_path: Path) -> None:
     found = []
     for kernel in ("numpy", "torch", "tiles")[: 3 if has_tiles() else 2]:
@@ -517,6 +526,7 @@ def test_kernels_pick_the_same_batch(run: Path, tmp_path: Path) -> None:
     assert len(set(found)) == 1
 
 
+@pytest.mark.slow
 def test_repeats_from_selection_to_fit(run: Path, tmp_path: Path, capsys) -> None:
     chosen = ok(
         capsys, "select", "--run", run, "--budget", 45, "--criterion", "gap", "--repeats", 3
@@ -568,6 +578,7 @@ def test_a_labeller_is_asked_for_what_is_missing() -> None:
     assert rows[0] == {"pair_id": "q1", "labels": 3}
 
 
+@pytest.mark.slow
 def test_the_standing_of_a_run_counts_labels(run: Path, capsys) -> None:
     ok(capsys, "select", "--run", run, "--budget", 45, "--criterion", "gap", "--repeats", 3)
     with workspace(run) as space:

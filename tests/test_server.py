@@ -35,6 +35,7 @@ def requests(count: int, n: int = 2, **more) -> list[Request]:
     ]
 
 
+@pytest.mark.slow
 def test_texts_ends_tokens_and_logprobs_are_the_models():
     with OpenAIServer() as server:
         plain = client(server).complete("The film", **DRAW)
@@ -56,6 +57,7 @@ def test_texts_ends_tokens_and_logprobs_are_the_models():
         assert [a.text for a in answers] == texts
 
 
+@pytest.mark.slow
 def test_a_server_that_gives_fewer_answers_is_asked_again_with_other_seeds():
     with OpenAIServer(most=2, says_logprobs=False, says_usage=False) as server:
         answers = client(server).complete("The film", **{**DRAW, "n": 5})
@@ -89,6 +91,7 @@ def test_answers_come_as_they_are_ready():
     assert sorted(places) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_refusals_are_waited_out():
     wait = (429, {"Retry-After": "0.4"}, "slow down")
     with OpenAIServer(refusals=[wait, (500, {}, "oops")]) as server:
@@ -250,6 +253,7 @@ def test_an_error_keeps_what_came_before(tmp_path: Path):
     assert len(Journal(tmp_path / "a.jsonl")) == 5
 
 
+@pytest.mark.slow
 def test_transformers_serve_answers_us(tmp_path: Path):
     """It leaves out `n` and log-probabilities."""
     model = tmp_path / "chat"

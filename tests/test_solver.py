@@ -61,6 +61,7 @@ tiny = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(tiny, st.data())
 def test_no_batch_beats_the_bound(case, data) -> None:
@@ -81,6 +82,7 @@ def test_no_batch_beats_the_bound(case, data) -> None:
     assert solution.value == pytest.approx(value_of(problem, solution.pairs), rel=1e-9)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(2, 30), st.booleans(), st.data())
 def test_bound_and_relaxed_design_agree_with_cvxpy(seed, dim, budget, d_optimal, data) -> None:
@@ -101,6 +103,7 @@ def test_bound_and_relaxed_design_agree_with_cvxpy(seed, dim, budget, d_optimal,
     assert optimum - slack <= usual.bound <= optimum + 1e-5 * (abs(optimum) + d_optimal)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steep", [False, True])
 def test_within_one_percent_in_fifteen_passes(steep: bool) -> None:
     """d = 64, 2.4 M candidate pairs, budget 5 000, ridge 10⁻⁶ of the mean information."""
@@ -120,6 +123,7 @@ def test_same_batch_on_one_and_two_threads() -> None:
     assert one.bound == two.bound
 
 
+@pytest.mark.slow
 def test_five_hundred_of_two_million_pairs_within_two_percent() -> None:
     """n a few times d, where rounding costs most and exchange steps mend it."""
     solution = solve(problem_on(make_space(20_000, 16, 64), 500, ridge=1e-6), FrankWolfe(threads=2))
@@ -138,6 +142,7 @@ SAME = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", SAME.values(), ids=SAME)
 @pytest.mark.parametrize("believing", [False, True])
 def test_same_bytes_by_any_kernel_on_any_number_of_threads(limits: Limits, believing) -> None:
@@ -274,6 +279,7 @@ def test_a_mixture_gets_away_from_a_nearly_singular_vertex(criterion, ridge: flo
     assert criterion.value(m) <= criterion.value(even) + 1e-3
 
 
+@pytest.mark.slow
 def test_a_solve_gets_away_from_a_nearly_singular_vertex(monkeypatch) -> None:
     """128 of 2.4 million pairs, d = 64: its first vertex is nearly singular."""
     monkeypatch.setattr("whichpairs.design.solver.ROOMY", 0.0)

@@ -45,6 +45,7 @@ def few_of_a_steep_pool(dim: int = 16) -> Problem:
     return problem_on(make_space(300, 8, dim, steep=True), 3 * dim, ridge=1e-6)
 
 
+@pytest.mark.slow
 def test_the_gap_at_the_start_does_not_leave_the_first_mixture_unsettled(
     all_dear, monkeypatch
 ) -> None:
@@ -56,6 +57,7 @@ def test_the_gap_at_the_start_does_not_leave_the_first_mixture_unsettled(
         assert tolerance == pytest.approx(max(solver.INNER * gap, 1e-7))
 
 
+@pytest.mark.slow
 def test_a_solve_that_goes_on_does_not_take_its_pass_for_a_first_one(all_dear, monkeypatch) -> None:
     kept: list[records.Checkpoint] = []
     problem = few_of_a_steep_pool(8)

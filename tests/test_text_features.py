@@ -108,6 +108,7 @@ def test_directions_are_the_svd_of_tfidf_centred_within_prompts() -> None:
     np.testing.assert_allclose(x, expected * signs, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_the_process_or_on_threads() -> None:
     texts = corpus(60, 10)
     found = set()

@@ -5,6 +5,7 @@ from whichpairs.bench.synthetic import log_linear
 from whichpairs.bench.theory import run
 
 
+@pytest.mark.slow
 def test_realised_gaps_are_within_a_fifth_of_those_predicted() -> None:
     """800 labels; uniform and plug-in designs; weak and strong rewards."""
     cells = run(draws=60, worlds=3)

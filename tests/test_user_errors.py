@@ -283,6 +283,7 @@ def test_two_processes_on_one_run(run: Path, tmp_path: Path, capsys) -> None:
     ok(capsys, "select", "--run", run, "--budget", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("absent", "command", "extra"),
     [
@@ -506,6 +507,7 @@ def test_a_full_disk_in_every_stage(
     ok(capsys, *[part.format(**places) for part in arguments])
 
 
+@pytest.mark.slow
 def test_output_that_cannot_be_printed(run: Path) -> None:
     """`/dev/full` is a disk with no room; a closed pipe is somebody who has read enough."""
     if not Path("/dev/full").exists():
@@ -523,6 +525,7 @@ def test_output_that_cannot_be_printed(run: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.slow
 def test_a_read_only_run(made: Path, run: Path, tmp_path: Path) -> None:
     """Every stage is refused; status reads only, and works."""
     if shutil.which("setpriv") is None:

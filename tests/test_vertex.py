@@ -43,6 +43,7 @@ def programmes(draw) -> tuple[PairSpace, np.ndarray, np.ndarray, float, Limits]:
     return space, pairs, scores, budget, limits
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(programmes())
 def test_counts_are_worth_what_the_plain_programme_says(case) -> None:
@@ -64,6 +65,7 @@ def test_counts_are_worth_what_the_plain_programme_says(case) -> None:
     assert len(vertex.prices) == (1 if limits.groups is None else len(limits.groups.names) + 1)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=250)
 @given(programmes(), st.data())
 def test_prices_bound_what_pairs_outside_add(case, data) -> None:

@@ -124,6 +124,7 @@ def server_margins(compared: list[dict]) -> np.ndarray:
     return reward()([r["policy"] for r in compared]) - reward()([r["against"] for r in compared])
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_twice(run: Path, capsys) -> None:
     torch.set_num_threads(1)
     with OpenAIServer() as server:

@@ -87,6 +87,7 @@ def test_labellers_cannot_tell_controls_from_the_others(run: Path, capsys) -> No
     assert abs(sum(places) / 20 - 39.5) < 13.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_batches_hold_only_what_may_be_picked(criterion: str, run: Path, capsys) -> None:
     seen: set[str] = set()
@@ -333,6 +334,7 @@ def suggestion(found: dict, blanks: dict[str, str]) -> list[list[str]]:
     return [[blanks.get(part, part) for part in command[1:]] for command in commands]
 
 
+@pytest.mark.slow
 def test_from_openings_to_a_report_by_the_commands_that_status_names(
     tmp_path: Path, capsys
 ) -> None:
@@ -559,6 +561,7 @@ def test_waiting_pairs_are_never_picked_again(run: Path, tmp_path: Path, capsys)
     ("budget", "looked_at"),
     [(4, 2 * 32), (60, 145 - 26)],  # from a part of the pool, and from all of it
 )
+@pytest.mark.slow
 def test_an_adaptive_batch_does_not_depend_on_threads(
     budget, looked_at, run, tmp_path, capsys
 ) -> None:
