@@ -74,7 +74,9 @@ def test_certificates_are_of_the_criterion_itself(
     assert 0 <= found["certificate"] < 0.05
     drawn = [value(random_pairs(candidates, BUDGET, np.random.default_rng(s))) for s in range(20)]
     assert min(drawn) > picked
-    assert (found["lower_bound"], found["regret_share"]) == (None, None)
+    assert found["criterion_value"] == pytest.approx(picked, rel=1e-8)
+    assert found["criterion_bound"] == bound
+    assert found["criterion_random"] > picked
     assert found["passes"] == len(passes)
 
 

@@ -277,7 +277,7 @@ def test_limits_are_in_the_manifest_only_where_they_are_used(
     report(run)
     page = (run / "report.html").read_text()
     assert "--reading 150 --share code=0.2:" in page
-    assert "random batches within the same limits" in page
+    assert "predicted gap of" in page
     path.write_text(first + "\n")
     assert "wait" in fails(capsys, *command)
 
@@ -635,8 +635,8 @@ def test_predictions_count_repeats(run: Path, capsys) -> None:
             i, j = space.pool.rows((row["id_a"], row["id_b"]))
             z = phi[i] - phi[j]
             m += row.get("labels", 1) * 0.3**2 / 4 * np.outer(z, z)
-        gap = 0.3 / 2 * desk.gap.value(m)
-    assert found["predicted_gap"] == pytest.approx(gap, rel=1e-8)
+        value = desk.gap.value(m)
+    assert found["criterion_value"] == pytest.approx(value, rel=1e-8)
     with workspace(run) as space:
         assert np.allclose(Beginning(space, None, 1.5).learned("002"), m, rtol=1e-8)
 

@@ -18,6 +18,8 @@ from whichpairs.cli.main import STAGES, main
 from whichpairs.design.baselines import random_pairs
 from whichpairs.pool.pool import pair_id
 from whichpairs.pool.read import Columns
+from whichpairs.report.outlook import standpoint
+from whichpairs.report.run_report import report
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.status import status
@@ -26,7 +28,8 @@ from whichpairs.workflow.workspace import workspace
 RECIPES = Path(__file__).parents[1] / "recipes"
 KEYS = {
     "criterion", "budget", "picked", "candidate_pairs", "beta", "predicted_gap",
-    "random_predicted_gap", "labels_random_would_need", "lower_bound", "certificate",
+    "random_predicted_gap", "labels_random_would_need", "criterion_value", "criterion_bound",
+    "criterion_random", "predicted_gap_error", "predicted_saving_error", "certificate",
     "regret_share", "passes", "seconds", "batch_file", "predicted_gap_before", "random_picked",
     "looked_at", "too_far", "worse_than_random", "beyond_approximation",
 }  # fmt: skip
@@ -116,14 +119,14 @@ def test_batches_hold_only_what_may_be_picked(criterion: str, run: Path, capsys)
     certified = criterion in {"adaptive", "gap", "d-optimal", "a-optimal"}
     assert (found["certificate"] is not None) == certified
     assert (found["passes"] > 0) == certified
-    assert (found["lower_bound"] is not None) == (criterion in {"adaptive", "gap"})
-    if found["lower_bound"] is not None:
-        assert found["lower_bound"] <= found["predicted_gap"] < found["predicted_gap_before"]
-        ratio = found["predicted_gap"] / found["lower_bound"]
+    assert (found["criterion_bound"] is not None) == certified
+    if certified and criterion != "d-optimal":
+        assert 0.0 < found["criterion_bound"] <= found["criterion_value"]
+        ratio = found["criterion_value"] / found["criterion_bound"]
         assert found["certificate"] == pytest.approx(ratio - 1, abs=1e-9)
 
 
-def test_predicted_gap_is_the_plain_formula(run: Path, capsys) -> None:
+def test_the_gap_criterion_is_the_plain_formula(run: Path, capsys) -> None:
     found = ok(capsys, "select", "--run", run, "--budget", 30, "--criterion", "gap")
     with workspace(run) as space:
         _, _, phi = space.feature_set(None)
@@ -141,12 +144,50 @@ def test_predicted_gap_is_the_plain_formula(run: Path, capsys) -> None:
     for row in batch_rows(found):
         z = phi[row_of[row["id_a"]]] - phi[row_of[row["id_b"]]]
         m += beta**2 / 4 * np.outer(z, z)
-    plain = beta / 2 * np.trace(np.mean(covariances, axis=0) @ np.linalg.inv(m))
-    assert found["predicted_gap"] == pytest.approx(plain, rel=1e-8)
-    assert found["lower_bound"] <= plain * (1 + 1e-9)
-    assert found["certificate"] == pytest.approx(plain / found["lower_bound"] - 1, abs=1e-8)
-    assert found["random_predicted_gap"] > plain
-    assert found["labels_random_would_need"] is None or found["labels_random_would_need"] > 30
+    plain = np.trace(np.mean(covariances, axis=0) @ np.linalg.inv(m))
+    assert found["criterion_value"] == pytest.approx(plain, rel=1e-8)
+    assert found["criterion_bound"] <= plain * (1 + 1e-9)
+    assert found["certificate"] == pytest.approx(plain / found["criterion_bound"] - 1, abs=1e-8)
+    assert found["criterion_random"] > plain
+    share = (plain - found["criterion_bound"]) / (
+        found["criterion_random"] - found["criterion_bound"]
+    )
+    assert found["regret_share"] == pytest.approx(share, rel=1e-6)
+    assert found["predicted_gap"] != pytest.approx(beta / 2 * plain, rel=0.05)  # another thing
+    assert found["labels_random_would_need"] is None or found["labels_random_would_need"] >= 30
+
+
+def test_one_predicted_gap_wherever_it_is_shown(run: Path, capsys) -> None:
+    """In plan, select, loop, status and the report; until 2026-11 there were five meanings of it."""
+    planned = ok(capsys, "plan", "--run", run, "--budget", 90)
+    picked = ok(capsys, "select", "--run", run, "--budget", 90)
+    assert picked["random_picked"] == planned["random_picked"] < 90
+    for name in ("predicted_gap", "random_predicted_gap", "labels_random_would_need"):
+        assert planned[name] == picked[name]
+    assert planned["predicted_gap_now"] == picked["predicted_gap_before"]
+    gap = f"{picked['predicted_gap']:.4g}"
+    for command in (["status"], ["loop", "--budget", 90, "--controls-share", 0]):
+        with pytest.raises(SystemExit):
+            main([*map(str, command), "--run", str(run)])
+        assert gap in capsys.readouterr().out
+    report(run)
+    assert f'value="{picked["predicted_gap"]!r}"' in (run / "report.html").read_text(
+        encoding="utf-8"
+    )
+    with workspace(run) as space:
+        stood = standpoint(space, ("001", space.run.record("batches", "001")))
+        assert stood is not None
+        assert stood.before == 0
+        curve = {n: mean for n, mean, _ in stood.curves((90, 90)).random}
+    assert curve[90] == picked["random_predicted_gap"]
+
+
+def test_what_chance_picked_is_predicted_as_chance(run: Path, capsys) -> None:
+    planned = ok(capsys, "plan", "--run", run, "--budget", 40)
+    found = ok(capsys, "select", "--run", run, "--budget", 40)
+    assert planned["random_picked"] == found["random_picked"] == 40
+    assert found["predicted_gap"] == found["random_predicted_gap"] == planned["predicted_gap"]
+    assert found["labels_random_would_need"] == 40
 
 
 def test_labels_that_came_with_the_pool_count(tmp_path: Path, capsys) -> None:
@@ -162,7 +203,7 @@ def test_labels_that_came_with_the_pool_count(tmp_path: Path, capsys) -> None:
         assert found["labels"] == len(pool)
         ok(capsys, "features", "--run", tmp_path / name, "--method", "text", "--dim", 18)
         command = ["--run", tmp_path / name, "--budget", 1, "--criterion", "gap"]
-        gaps.append(ok(capsys, "select", *command)["predicted_gap"])
+        gaps.append(ok(capsys, "select", *command)["criterion_value"])
         fitted = ok(capsys, "fit", "--run", tmp_path / name)
         assert fitted["labels"] + fitted["held_out_labels"] == len(pool)
     assert gaps[1] < gaps[0]
@@ -236,7 +277,7 @@ def test_conversations_come_in_and_go_out_as_conversations(tmp_path: Path, capsy
     }
 
 
-def plain_gap(run: Path, asked: list[tuple[str, str]]) -> float:
+def plain_value(run: Path, asked: list[tuple[str, str]]) -> float:
     """(β/2) tr(I M⁻¹) by plain NumPy, with H₀ and the information of these pairs of completions."""
     with workspace(run) as space:
         _, _, phi = space.feature_set(None)
@@ -254,7 +295,7 @@ def plain_gap(run: Path, asked: list[tuple[str, str]]) -> float:
         if not pool.holdout[pool.prompt_of[row_of[a]]]:
             z = phi[row_of[a]] - phi[row_of[b]]
             m += beta**2 / 4 * np.outer(z, z)
-    return beta / 2 * np.trace(np.mean(covariances, axis=0) @ np.linalg.inv(m))
+    return np.trace(np.mean(covariances, axis=0) @ np.linalg.inv(m))
 
 
 def ends(found: dict) -> list[tuple[str, str]]:
@@ -264,16 +305,15 @@ def ends(found: dict) -> list[tuple[str, str]]:
 def test_labels_and_waiting_pairs_both_count_in_the_next_prediction(run: Path, capsys) -> None:
     gap = ["--criterion", "gap"]
     first = ok(capsys, "select", "--run", run, "--budget", 10, "--controls", 4, *gap)
-    assert first["predicted_gap"] == pytest.approx(plain_gap(run, ends(first)), rel=1e-8)
+    assert first["criterion_value"] == pytest.approx(plain_value(run, ends(first)), rel=1e-8)
     ok(capsys, "label", "--run", run, "--simulate", "score")
     second = ok(capsys, "select", "--run", run, "--budget", 7, "--criterion", "random")
     third = ok(capsys, "select", "--run", run, "--budget", 5, "--another", *gap)
     assert (second["batch"], third["batch"]) == ("002", "003")
-    plain = plain_gap(run, ends(first) + ends(second))
-    assert second["predicted_gap"] == pytest.approx(plain, rel=1e-8)
-    plain = plain_gap(run, ends(first) + ends(second) + ends(third))
-    assert third["predicted_gap"] == pytest.approx(plain, rel=1e-8)
-    assert third["lower_bound"] <= plain * (1 + 1e-9)
+    assert second["criterion_value"] is None  # chance minimises nothing
+    plain = plain_value(run, ends(first) + ends(second) + ends(third))
+    assert third["criterion_value"] == pytest.approx(plain, rel=1e-8)
+    assert third["criterion_bound"] <= plain * (1 + 1e-9)
     assert len({*map(frozenset, ends(first) + ends(second) + ends(third))}) == 26
     train_pairs = 15 * 15
     assert third["candidate_pairs"] == train_pairs - 10 - 7
@@ -295,10 +335,10 @@ def test_imported_pairs_are_labels_with_their_information(tmp_path: Path, capsys
         assert all(
             (x.id_a if x.choice == "a" else x.id_b) in {w for w, _ in came} for x in space.labels
         )
-    assert found["predicted_gap"] == pytest.approx(
-        plain_gap(tmp_path / "run", came + ends(found)), rel=1e-8
+    assert found["criterion_value"] == pytest.approx(
+        plain_value(tmp_path / "run", came + ends(found)), rel=1e-8
     )
-    assert found["predicted_gap"] < 0.99 * plain_gap(tmp_path / "run", ends(found))
+    assert found["criterion_value"] < 0.99 * plain_value(tmp_path / "run", ends(found))
     assert not {*map(frozenset, came)} & {*map(frozenset, ends(found))}
 
 
@@ -514,14 +554,12 @@ def test_before_labels_the_belief_is_the_prior(run: Path, capsys) -> None:
         desk = Desk(space, SelectSettings(budget=1))
         prior, policy = desk.prior, desk.gap.matrix
     m, plain = prior.copy(), np.linalg.inv(prior)
-    before = beta / 2 * np.trace(policy @ plain)
     for row in batch_rows(found):
         z = phi[row_of[row["id_a"]]] - phi[row_of[row["id_b"]]]
         kappa = (1 + np.pi / 8 * beta**2 * z @ plain @ z) ** -0.5
         m += beta**2 * kappa / 4 * np.outer(z, z)
-    assert found["predicted_gap_before"] == pytest.approx(before, rel=1e-8)
-    gap = beta / 2 * np.trace(policy @ np.linalg.inv(m))
-    assert found["predicted_gap"] == pytest.approx(gap, rel=1e-8)
+    value = np.trace(policy @ np.linalg.inv(m))
+    assert found["criterion_value"] == pytest.approx(value, rel=1e-8)
 
 
 def test_the_next_round_uses_the_answers(run: Path, tmp_path: Path, capsys) -> None:
@@ -544,16 +582,16 @@ def test_waiting_pairs_are_never_picked_again(run: Path, tmp_path: Path, capsys)
     answer(run, tmp_path, capsys, coin, part=2)
     assert ok(capsys, "status", "--run", run)["waiting"] == 45
     seen = picked(first)
-    gap = None
     for budget, random in ((30, 13), (40, 17), (65, 28)):  # the last takes every pair that is left
         found = ok(capsys, "select", "--run", run, "--budget", budget, "--another")
         assert found["random_picked"] == random
         assert found["looked_at"] == 225 - len(seen) - random
         assert len(picked(found)) == budget
         assert not picked(found) & seen
-        if gap is not None:  # what waits counts, as if it were labelled
-            assert found["predicted_gap_before"] == pytest.approx(gap, rel=1e-9)
-        seen, gap = seen | picked(found), found["predicted_gap"]
+        with workspace(run) as space:  # what waits counts, as if it were labelled
+            desk = Desk(space, SelectSettings(budget=1))
+            assert len(desk.forecast.known.pending) == 45 + len(seen) - 90 + budget
+        seen = seen | picked(found)
     assert len(seen) == 225
 
 
@@ -574,6 +612,6 @@ def test_an_adaptive_batch_does_not_depend_on_threads(
         found.append(ok(capsys, "select", *command))
     assert found[0]["looked_at"] == looked_at
     assert batch_rows(found[0]) == batch_rows(found[1])
-    same = ("predicted_gap", "lower_bound", "certificate", "random_predicted_gap", "too_far")
+    same = ("predicted_gap", "criterion_bound", "certificate", "random_predicted_gap", "too_far")
     for key in same:
         assert found[0][key] == found[1][key]

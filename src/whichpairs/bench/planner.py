@@ -1,8 +1,8 @@
 """Does the planner tell the truth? Predicted against realised gaps, and its verdict against savings.
 
 Both where the truth is known. The bare formula is (β/2) tr(I(θ*) M⁻¹) at θ* for the maximum-
-likelihood fit; the planner's own is at the belief that the labels give, for the default estimator,
-with the correction for a finite sample (`design.foresight`).
+likelihood fit; the planner's own is the predicted gap that every command shows: expected over the
+belief that the labels give, for the default estimator (`train.forecast`).
 """
 
 import hashlib
@@ -25,9 +25,10 @@ from whichpairs.bench.registry import METHODS, OURS, RANDOM
 from whichpairs.bench.runner import one_thread
 from whichpairs.bench.world import World
 from whichpairs.design import PairWeights, gap_criterion, information, policy_information
-from whichpairs.design.foresight import finite_sample, outlook
+from whichpairs.design.foresight import Outlook
 from whichpairs.pool.files import write_whole
 from whichpairs.train.fit import fit_theta
+from whichpairs.train.forecast import Forecast, Known
 from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
 from whichpairs.workflow.plan import WORTH_IT
 
@@ -98,8 +99,6 @@ def moments(cell: Cell, method: str, seed: int) -> list[Moment]:
         asked = np.concatenate([asked, picked])
         wins = np.concatenate([wins, world.answers(picked, seed)])
         desk = after = Desk(world, asked, wins, seed, number + 1)
-        view = _view(after)
-        planned = world.beta / 2 * view.gap.value(view.base)
         free = fit_theta(after.z, wins, world.beta, VAGUE * world.prior)
         found.append(
             Moment(
@@ -109,7 +108,7 @@ def moments(cell: Cell, method: str, seed: int) -> list[Moment]:
                 world.space.dim,
                 _bare(world, asked),
                 float(world.regrets(free).mean()),
-                planned * finite_sample(budget, world.space.dim),
+                float(_forecast(after).now().mean()),
                 float(world.regrets(after.theta).mean()),
             )
         )
@@ -120,6 +119,20 @@ def _view(desk: Desk) -> View:
     evidence = Evidence(desk.asked, desk.wins, desk.prompts, desk.fit)
     world = desk.world
     return look(desk.space, world.beta, world.prior, world.reference, evidence, seed=desk.seed)
+
+
+def _forecast(desk: Desk) -> Forecast:
+    world, none = desk.world, np.empty((0, 2), np.int64)
+    known = Known(desk.asked, desk.wins, desk.theta, none)
+    return Forecast(
+        desk.space,
+        world.beta,
+        world.reference,
+        world.prior,
+        world.prior,
+        known,
+        seed=desk.seed,
+    )
 
 
 def _bare(world: World, asked: np.ndarray) -> float:
@@ -136,21 +149,18 @@ def foretell(cell: Cell, seed: int) -> Foretold:
     nothing = Desk(world, np.empty((0, 2), np.int64), np.empty(0), seed, 0)
     asked = METHODS[RANDOM](nothing, cell.budgets[0])
     desk = Desk(world, asked, world.answers(asked, seed), seed, 1)
-    view, known = _view(desk), len(asked)
+    view, known, forecast = _view(desk), len(asked), _forecast(desk)
     # Beyond the last budget too, so that what random needs can be read off.
     ladder = sorted({n - known for n in cell.budgets[1:]} | {2 * cell.budgets[-1]})
-    found = outlook(
-        desk.space,
-        world.beta,
-        view.gap,
-        view.belief.weights(world.beta),
-        view.base,
-        known,
-        [n for n in ladder if n <= desk.space.candidates],
-        lambda n: [next_batch(desk.space, world.beta, view, n, np.random.default_rng(n)).pairs],
-        seed=seed,
-        draws=5,
-    )
+    budgets = [n for n in ladder if n <= desk.space.candidates]
+    random, design = [], []
+    for n in budgets:
+        rng = np.random.default_rng(n)
+        batch = next_batch(desk.space, world.beta, view, n, rng).pairs
+        random.append(float(forecast.random(n).mean()))
+        design.append(float(forecast.after([batch]).mean()))
+    now = float(forecast.now().mean())
+    found = Outlook(np.array(budgets), np.array(random), np.array(design), now)
     saved = (known + found.random_needs()) / (known + found.budgets)
     every = {int(known + n): float(s) for n, s in zip(found.budgets, saved, strict=True)}
     return Foretold(cell.name, {n: every[n] for n in cell.budgets[1:] if n in every})
@@ -237,8 +247,7 @@ def _markdown(ratios: list[dict[str, Any]], verdicts: dict[str, Any]) -> str:
         "## The planner",
         "",
         "Predicted ÷ realised gap on the well-specified regimes; the goal is 0.8 to 1.25 by the bare "
-        "formula at 16 d labels or more, and by the planner at 4 d or more (whose finite-sample "
-        "correction was fitted on these regimes, near-duplicates left out).",
+        "formula at 16 d labels or more, and by the planner at 4 d or more.",
         "",
         f"- bare formula: {_within(bare, 'bare')}",
         f"- planner: {_within(planned, 'planned')}",

@@ -7,46 +7,48 @@ from markupsafe import Markup
 
 from whichpairs.report import figures
 from whichpairs.report.facts import Facts
-from whichpairs.report.outlook import Beginning, Curves
+from whichpairs.report.outlook import Curves, Standpoint
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.verdict import at_random
 from whichpairs.report.words import data, plural, say
-from whichpairs.workflow.batch import labels_of
-from whichpairs.workflow.select import LEARNING
+from whichpairs.workflow.batch import labels_of, predicted
 
 ID, TITLE = "budget", "Budget and predicted gap"
-_HEAD = ("Batch", "Picked by", "Pairs", "Predicted gap", "Lower bound", "At random", "Random needs")
+_HEAD = ("Batch", "Picked by", "Pairs", "Gap before", "Predicted gap", "At random", "Random needs")
 
 
-def budget(facts: Facts, start: Beginning | None) -> Section:
+def budget(facts: Facts, start: Standpoint | None) -> Section:
     """The section.
 
     Args:
-        start: where the latest batch's design began; None without its features.
+        start: where the latest batch was picked from; None without its features.
     """
-    if not facts.batches and (facts.pool is None or start is None or start.most < 1):
+    if not facts.batches and (
+        facts.pool is None or start is None or start.desk.pairs.candidates < 1
+    ):
         return Section(ID, TITLE, missing=Missing(_no_curve(facts), facts.next))
     tables = [_table(facts)] if facts.batches else []
     lead = [
         Markup(
-            "The gap is J of the best policy less J of the one fitted to the labels. These are "
-            "predictions at the reference policy, before any answer is known; they hold as far as "
-            "preferences follow the model, and held-out prompts are the judge of that."
+            "The gap is J of the best policy less J of the one fitted to the labels. Predicted, it is "
+            "the mean over what was believed when a batch was picked: of the rewards, and of the answers "
+            "to come. It holds as far as preferences follow the model; held-out prompts are the judge "
+            "of that."
         )
     ]
-    if any(record.result["criterion"] in LEARNING for _, record in facts.batches):
+    if len(facts.batches) > 1:
         lead.append(
             Markup(
-                "The table has what was predicted when a batch was picked, for one that learns, by "
-                "the labels it knew; the figure values every batch at the reference policy."
+                "Every batch is shown as it was predicted then. Labels change what is believed, so a "
+                "later batch may begin above or below where an earlier one was to end; the curves are "
+                "of the belief before the latest."
             )
         )
     shown = []
     if start is None:
         lead.append(_gone())
     else:
-        batches = _on_curve(facts, start)
-        shown = [_figure(facts, start, batches)]
+        shown = [_figure(facts, start, _on_curve(facts))]
     return Section(ID, TITLE, lead, shown, tables)
 
 
@@ -65,36 +67,24 @@ def _gone() -> Markup:
     )
 
 
-def _on_curve(facts: Facts, start: Beginning) -> list[dict[str, Any]]:
-    """The batches whose predictions share the curve's features and prior."""
-    latest, total, found = facts.batches[-1:], 0, []
+def _on_curve(facts: Facts) -> list[dict[str, Any]]:
+    """The batches as they were predicted, by the labels asked up to each."""
+    total, found = 0, []
     for name, record in facts.batches:
-        r = record.result
-        total += labels_of(r)
-        mine = (record.inputs.get("features"), record.settings.get("prior_spread"))
-        if mine != (latest[0][1].inputs.get("features"), latest[0][1].settings.get("prior_spread")):
+        total += labels_of(record.result)
+        gaps = predicted(record.result)
+        if gaps["predicted_gap"] is None:
             continue
-        # A batch that learns from labels was predicted by another belief than the curve's: value it anew.
-        anew = r["criterion"] in LEARNING
+        random = None if at_random(record.result) else gaps["random_predicted_gap"]
         found.append(
-            {
-                "name": name,
-                "labels": total,
-                "gap": start.gap(start.learned(name)) if anew else r["predicted_gap"],
-                "bound": None if anew else r["lower_bound"],
-                "random": None if anew or r["criterion"] == "random" else r["random_predicted_gap"],
-            }
+            {"name": name, "labels": total, "gap": gaps["predicted_gap"], "random": random}
         )
     return found
 
 
-def _figure(facts: Facts, start: Beginning, batches: list[dict[str, Any]]) -> Figure:
-    if batches:
-        span = (batches[0]["labels"] // 8, 8 * batches[-1]["labels"])
-    else:
-        span = (start.desk.pairs.dim, 64 * start.desk.pairs.dim)
-    labels = [batch["labels"] for batch in batches]
-    curves = start.curves(span, labels[:1] + labels[1:][-1:])
+def _figure(facts: Facts, start: Standpoint, batches: list[dict[str, Any]]) -> Figure:
+    size = labels_of(facts.batches[-1][1].result) if facts.batches else 8 * start.desk.pairs.dim
+    curves = start.curves((max(size // 8, 1), 8 * size), [size])
     caption = _caption(facts, curves, batches)
     label = "Predicted gap against labels. " + str(caption.striptags())
     return Figure(
@@ -106,15 +96,14 @@ def _figure(facts: Facts, start: Beginning, batches: list[dict[str, Any]]) -> Fi
 
 def _caption(facts: Facts, curves: Curves, batches: list[dict[str, Any]]) -> Markup:
     parts = [_conclusion(facts, curves, batches)]
-    rings, dashes = (any(b[key] is not None for b in batches) for key in ("random", "bound"))
-    marks = ["rings: random pairs in place of that batch"] * rings
-    marks += ["dashes: lower bounds"] * dashes
-    if marks:
-        parts.append(Markup("; ".join(marks).capitalize() + "."))
-    parts.append(Markup("Random: mean and spread (two standard deviations) of 20 drawn batches."))
+    if any(b["random"] is not None for b in batches):
+        parts.append(Markup("Rings: random pairs in place of that batch."))
+    parts.append(
+        Markup("Random: mean over drawn batches, and two standard errors of the forecast.")
+    )
     if curves.best:
         solved = data(len(curves.best), "count")
-        parts.append(say("The best design is solved, and bounded, at {n} budgets.", n=solved))
+        parts.append(say("The best design is solved at {n} budgets.", n=solved))
     else:
         parts.append(Markup("The pool is too large to solve further budgets for this page."))
     return Markup(" ").join(parts)
@@ -124,33 +113,21 @@ def _conclusion(facts: Facts, curves: Curves, batches: list[dict[str, Any]]) -> 
     if not batches:
         if not curves.best:
             return Markup("<b>What random pairs are predicted to reach.</b>")
-        n, gap, _ = curves.best[len(curves.best) // 2]
+        n, gap = curves.best[len(curves.best) // 2]
         sentence = (
             "<b>{n} well-chosen pairs are predicted to do the work of {needs} random ones.</b>"
         )
         return say(sentence, n=data(n, "count"), needs=_about(curves.random_needs(gap)))
-    last = batches[-1]
-    if any(record.result.get("limits") for _, record in facts.batches):
-        # The curve of random pairs knows no limits.
-        return say(
-            "<b>{n} picked {labels} to a predicted gap of {gap}.</b>",
-            n=data(last["labels"], "count"),
-            labels=plural(last["labels"], "label leads", "labels lead"),
-            gap=data(last["gap"]),
-        )
-    needs = _about(curves.random_needs(last["gap"]))
-    first = facts.batches[0][1].result
-    # What a batch that learns from labels says that random needs is of another belief than the curve's.
-    mine = len(facts.batches) == 1 and first["criterion"] not in LEARNING
-    if mine and first["labels_random_would_need"]:
-        needs = data(first["labels_random_would_need"], "count")
+    last, latest = batches[-1], facts.batches[-1][1].result
+    sentence = "<b>{n} picked {pairs} to a predicted gap of {gap}"
+    if last["random"] is not None:
+        sentence += "; a random batch in place of the latest, to {random}"
     return say(
-        "<b>{n} picked {pairs} to a predicted gap of {gap}; random pairs alone would need "
-        "{needs}.</b>",
+        sentence + ".</b>",
         n=data(last["labels"], "count"),
-        pairs=plural(last["labels"], "pair leads", "pairs lead"),
+        pairs=plural(last["labels"], "label leads", "labels lead"),
         gap=data(last["gap"]),
-        needs=needs,
+        random=None if last["random"] is None else data(latest["random_predicted_gap"]),
     )
 
 
@@ -170,9 +147,7 @@ def _table(facts: Facts) -> Table:
                 say("{name}", name=name),
                 r["criterion"],
                 data(r["picked"], "count"),
-                data(r["predicted_gap"]),
-                Markup("–") if r["lower_bound"] is None else data(r["lower_bound"]),
-                data(r["random_predicted_gap"]),
+                *(Markup("–") if gap is None else data(gap) for gap in predicted(r).values()),
                 Markup("–")
                 if at_random(r) or (needs is None and r.get("limits"))
                 else data(needs, "count")

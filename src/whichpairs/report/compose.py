@@ -11,9 +11,9 @@ from whichpairs.report.budget import budget
 from whichpairs.report.facts import Facts, gather
 from whichpairs.report.gains import gained
 from whichpairs.report.origins import made
-from whichpairs.report.outlook import Beginning
+from whichpairs.report.outlook import Beginning, standpoint
 from whichpairs.report.parts import Section
-from whichpairs.report.picked import picked, start_of
+from whichpairs.report.picked import picked
 from whichpairs.report.quality import convergence, fit
 from whichpairs.report.verdict import verdict
 from whichpairs.report.words import data, say, visible
@@ -35,10 +35,10 @@ def compose(run: Path, beta: float | None = None) -> Page:
     """
     facts = gather(run, beta)
     starts: dict[tuple[Any, Any], Beginning | None] = {}
-    latest = facts.batches[-1][1] if facts.batches else None
-    start = start_of(facts, latest, starts) if facts.pool and facts.features else None
+    latest = facts.batches[-1] if facts.batches else None
+    stood = standpoint(facts.space, latest) if facts.pool and facts.features else None
     sections = [
-        budget(facts, start),
+        budget(facts, stood),
         picked(facts, starts),
         convergence(facts),
         fit(facts),

@@ -18,7 +18,6 @@ from whichpairs.report.canvas import (
     PAPER,
     RULE,
     SOFT,
-    WASH,
     draw,
     plain_log,
     steps,
@@ -38,7 +37,7 @@ def budget_curve(
     """Predicted gap against labels, both on log axes.
 
     Args:
-        batches: ``name, labels, gap, bound, random`` of each batch that can stand on this curve,
+        batches: ``name, labels, gap, random`` of each batch that can stand on this curve,
             `labels` being all that were picked up to it.
     """
 
@@ -69,19 +68,8 @@ def _paint_curves(axes: Axes, curves: Curves, narrow: bool) -> None:
     at = len(n) // 2 if narrow else (len(n) * 2) // 3
     axes.annotate("random pairs", (n[at], mean[at]), (8, 6), textcoords="offset points", color=SOFT)
     if curves.best:
-        b, value, bound = (np.array(column) for column in zip(*curves.best, strict=True))
-        sound = bound > 0
-        floor = min(value.min(), mean.min()) / 2.2
-        axes.fill_between(b[sound], floor, bound[sound], color=WASH, linewidth=0)
+        b, value = (np.array(column) for column in zip(*curves.best, strict=True))
         axes.plot(b, value, color=ACCENT)
-        axes.set_ylim(bottom=floor)
-        axes.annotate(
-            "no batch can be here",
-            (b[0] * 1.15, floor * 1.25),
-            color=SOFT,
-            fontsize=11,
-            fontstyle="italic",
-        )
         axes.annotate(
             "best design",
             (b[-1], value[-1]),
@@ -98,8 +86,6 @@ def _paint_batch(axes: Axes, batch: dict[str, Any]) -> None:
     if batch["random"] is not None:
         axes.plot([x, x], [batch["gap"], batch["random"]], color=INK, linewidth=0.8, linestyle=":")
         axes.plot(x, batch["random"], "o", color=SOFT, markerfacecolor=PAPER, markersize=6)
-    if batch["bound"]:
-        axes.plot(x, batch["bound"], "_", color=INK, markersize=14, markeredgewidth=1.2)
     axes.plot(x, batch["gap"], "o", color=ACCENT, markeredgecolor=PAPER, markersize=9)
 
 

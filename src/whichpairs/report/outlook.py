@@ -1,4 +1,4 @@
-"""What the page draws from the design: how far random gets, how far any design could, and why the
+"""What the page draws from the design: how far random gets, how far a solved design would, and why the
 picked pairs were picked. The belief, the prior and the candidates are those of `workflow.select`.
 """
 
@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 
 from whichpairs.design import FrankWolfe, Problem, information, solve
 from whichpairs.design.baselines import random_pairs
-from whichpairs.design.prediction import DRAWS
 from whichpairs.design.scores import exact_scores
 from whichpairs.errors import UserError
 from whichpairs.pool.run import Record
+from whichpairs.workflow.batch import labels_of
 from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.workspace import IMPORTED, Workspace
 
@@ -34,15 +34,15 @@ _QUICK = FrankWolfe(passes=5, tolerance=1e-2, inner=30, swaps=100)
 
 @dataclass(frozen=True)
 class Curves:
-    """Predicted gap against labels picked in this run.
+    """Predicted gap against labels picked in this run, as believed before the latest batch.
 
     Attributes:
-        random: rows (labels, mean, standard deviation over the drawn batches).
-        best: rows (labels, predicted gap of a solved batch, lower bound); empty where too dear.
+        random: rows (labels, mean, its standard error over the forecast's draws).
+        best: rows (labels, predicted gap of a solved batch); empty where too dear.
     """
 
     random: list[tuple[int, float, float]]
-    best: list[tuple[int, float, float]]
+    best: list[tuple[int, float]]
 
     def random_needs(self, gap: float) -> float | None:
         """Labels at which random's curve reaches `gap`, interpolated; None outside the curve."""
@@ -53,6 +53,72 @@ class Curves:
         return float(np.exp(np.interp(-np.log(gap), -gaps, labels)))
 
 
+class Standpoint:
+    """The run as it stood when a batch was picked, or as it stands now: what was believed then.
+
+    Args:
+        space: the run now; batch: its name and record, None is the one to come.
+
+    Raises:
+        UserError: there are no features, or they are of another pool.
+    """
+
+    def __init__(self, space: Workspace, batch: tuple[str, Record] | None) -> None:
+        then = Workspace(space.run)
+        then.pool, then.batches, then.labels = space.pool, space.batches, space.labels
+        chosen: dict[str, Any] = {}
+        if batch is not None:
+            name, record = batch
+            then.batches = {n: rows for n, rows in space.batches.items() if n < name}
+            then.labels = space.labels[: record.result.get("labels_before", 0)]
+            kept = ("features", "prior_spread", "seed")
+            chosen = {key: record.settings[key] for key in kept if key in record.settings}
+        self.before = sum(_labels(space, name) for name in then.batches)
+        self.desk = Desk(then, SelectSettings(budget=1, **chosen))
+
+    def curves(self, budgets: tuple[int, int], marked: Sequence[int] = ()) -> Curves:
+        """Predicted gaps between two numbers of further labels: random's, and solved batches' where
+        that is cheap.
+
+        Args:
+            marked: numbers at which a solved batch must be among those on the curve, at most two.
+        """
+        most = self.desk.pairs.candidates
+        low = min(max(budgets[0], 1), most)
+        dear = _WORK / (POINTS * self.desk.pairs.dim**2)
+        high = max(min(budgets[1], most, int(dear)), low)
+        at = np.unique(np.geomspace(low, high, POINTS).round().astype(int)).tolist()
+        ends = {low, high, *(n for n in marked if low <= n <= high)}
+        solved = _filled(ends) if most * self.desk.pairs.dim < SOLVABLE else []
+        return Curves([self._random(n) for n in at], [self._best(n) for n in solved])
+
+    def _random(self, labels: int) -> tuple[int, float, float]:
+        found = self.desk.forecast.random(labels)
+        error = float(found.std(ddof=1) / np.sqrt(len(found)))
+        return self.before + labels, float(found.mean()), error
+
+    def _best(self, labels: int) -> tuple[int, float]:
+        desk = self.desk
+        with threadpool_limits(1):
+            found = solve(Problem(desk.pairs, desk.gap, desk.weights, desk.base, labels), _QUICK)
+        return self.before + labels, float(desk.forecast.after([found.pairs]).mean())
+
+
+def standpoint(space: Workspace, batch: tuple[str, Record] | None) -> Standpoint | None:
+    """Where a batch was picked from; None without its features."""
+    try:
+        found = Standpoint(space, batch)
+    except UserError:
+        return None
+    wanted = None if batch is None else batch[1].inputs.get("features")
+    return found if wanted in (None, found.desk.record.result["fingerprint"]) else None
+
+
+def _labels(space: Workspace, batch: str) -> int:
+    record = space.run.record("batches", batch)
+    return 0 if record is None else labels_of(record.result)
+
+
 @dataclass(frozen=True)
 class Choice:
     """The pairs of one batch beside as many random candidates.
@@ -61,14 +127,12 @@ class Choice:
         pairs, others: rows of both, (n, 2), the second at least as many as the first.
         scores, other_scores: what one such label teaches when the batch is done (w zᵀAz), in units
             of a median random pair; empty where the features are no longer there.
-        value: of M after the batch: its predicted gap, recomputed; None likewise.
     """
 
     pairs: np.ndarray
     others: np.ndarray
     scores: np.ndarray
     other_scores: np.ndarray
-    value: float | None
 
 
 class Beginning:
@@ -100,10 +164,6 @@ class Beginning:
         """Candidate pairs."""
         return self.desk.pairs.candidates
 
-    def gap(self, m: np.ndarray) -> float:
-        """(β/2) f(M), the predicted gap."""
-        return self.desk.beta / 2 * self.desk.gap.value(m)
-
     def learned(self, batch: str) -> np.ndarray:
         """M when `batch` and all before it are labelled."""
         m = self.desk.base
@@ -114,40 +174,6 @@ class Beginning:
                     self._sums[name] = information(self.desk.pairs, rows, self.desk.weights)
                 m = m + self._sums[name]
         return m
-
-    def curves(self, budgets: tuple[int, int], marked: Sequence[int] = ()) -> Curves:
-        """Predicted gaps between two budgets: random's, and the best batches' where that is cheap.
-
-        Args:
-            marked: budgets at which the best batch must be among those solved, at most two.
-        """
-        low = min(max(budgets[0], 1), self.most)
-        dear = _WORK / (DRAWS * self.desk.pairs.dim**2)
-        high = max(min(budgets[1], self.most, int(dear)), low)
-        at = np.unique(np.geomspace(low, high, POINTS).round().astype(int)).tolist()
-        ends = {low, high, *(n for n in marked if low <= n <= high)}
-        design = self.most * self.desk.pairs.dim < SOLVABLE
-        with threadpool_limits(1):  # many small matrices: more threads only wait for one another
-            return Curves(
-                self._random(at), [self._best(n) for n in _filled(ends)] if design else []
-            )
-
-    def _random(self, budgets: list[int]) -> list[tuple[int, float, float]]:
-        values = np.empty((DRAWS, len(budgets)))
-        for draw in range(DRAWS):
-            rng = np.random.default_rng([self.desk.seed, draw])
-            order = random_pairs(self.desk.pairs, budgets[-1], rng)
-            m, done = self.desk.base.copy(), 0
-            for k, n in enumerate(budgets):
-                m += information(self.desk.pairs, order[done:n], self.desk.weights)
-                values[draw, k], done = self.gap(m), n
-        mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
-        return list(zip(budgets, mean.tolist(), spread.tolist(), strict=True))
-
-    def _best(self, budget: int) -> tuple[int, float, float]:
-        desk = self.desk
-        found = solve(Problem(desk.pairs, desk.gap, desk.weights, desk.base, budget), _QUICK)
-        return budget, desk.beta / 2 * found.value, desk.beta / 2 * max(found.bound, 0.0)
 
 
 def _filled(ends: set[int]) -> list[int]:
@@ -193,7 +219,7 @@ def choice(space: Workspace, batch: str, start: Beginning | None) -> Choice:
     pairs = picked_rows(space, batch)
     none = np.empty(0)
     if start is None:
-        return Choice(pairs, np.empty((0, 2), np.int64), none, none, None)
+        return Choice(pairs, np.empty((0, 2), np.int64), none, none)
     rng = np.random.default_rng([start.desk.seed, 5])
     others = random_pairs(start.desk.pairs, min(max(len(pairs), 4000), start.most), rng)
     m = start.learned(batch)
@@ -202,4 +228,4 @@ def choice(space: Workspace, batch: str, start: Beginning | None) -> Choice:
         exact_scores(start.desk.pairs, rows, factor, start.desk.weights) for rows in (pairs, others)
     )
     unit = float(np.median(theirs)) or float(theirs.mean()) or 1.0
-    return Choice(pairs, others, mine / unit, theirs / unit, start.gap(m))
+    return Choice(pairs, others, mine / unit, theirs / unit)

@@ -30,7 +30,7 @@ def picked(facts: Facts, starts: dict[tuple[Any, Any], Beginning | None]) -> Sec
         return Section(ID, TITLE, missing=Missing(why, facts.next))
     lead = [
         Markup(
-            "A pair scores by how much one label of it would still take off the predicted gap once "
+            "A pair scores by how much one label of it would still take off the gap criterion tr(I M⁻¹) once "
             "the batch is labelled: far apart in directions that matter to the policy and that "
             "other labels leave open."
         )

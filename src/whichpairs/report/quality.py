@@ -11,7 +11,6 @@ from whichpairs.report import panels
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.words import data, plural, say
-from whichpairs.workflow.batch import BEST
 
 SHOWN = 6
 TELLING = 0.1
@@ -57,13 +56,11 @@ def _projections(facts: Facts) -> list[Markup]:
 
 def _passes(name: str, r: dict[str, Any], passes: list[dict[str, Any]]) -> Figure:
     volume, wary = r["criterion"] == "d-optimal", r["criterion"] == "adaptive"
-    own = r["criterion"] in BEST
-    unit = 1.0 if own else r["beta"] / 2
     rows = [
         {
             "number": row["number"],
-            "batch": unit * row["batch"],
-            "bound": None if row["bound"] is None else unit * row["bound"],
+            "batch": row["batch"],
+            "bound": row["bound"],
         }
         for row in passes
     ]
@@ -84,8 +81,8 @@ def _passes(name: str, r: dict[str, Any], passes: list[dict[str, Any]]) -> Figur
             " The passes look for the best batch if the model holds, and so for the bound; the "
             "large dot is the batch that was picked, warily and a part of it at random."
         )
-    axis = "−log det M" if volume else "tr(W M⁻¹)" if own else "predicted gap"
-    final = None if own else r["predicted_gap"]
+    axis = "−log det M" if volume else "tr(W M⁻¹)"
+    final = r.get("criterion_value")
     label = f"{axis} and its lower bound by pass. " + str(caption.striptags())
     return Figure(panels.convergence(f"passes-{name}", rows, final, axis, label), caption)
 

@@ -14,9 +14,9 @@ from whichpairs.report.words import data, plural, say
 from whichpairs.workflow.batch import BEST, labels_of
 
 HOW = {
-    "adaptive": "the predicted gap given the labels so far, warily of the model and in part at random",
+    "adaptive": "the gap expected from the labels so far, warily of the model and in part at random",
     "signal": "what a label should teach a policy that DPO trains from the reference",
-    "gap": "the predicted gap of the final policy",
+    "gap": "the paper’s gap criterion at the reference policy",
     "random": "chance, uniformly over candidate pairs",
     "uniform-prompts": "chance, a prompt first and then a pair",
     "reference": "chance, both ends drawn from the reference policy",
@@ -161,6 +161,10 @@ def _random(facts: Facts) -> Markup:
 def _needs(name: str, r: dict[str, Any]) -> Markup:
     if at_random(r):
         return say("Batch {name} is random itself.", name=name)
+    needed = r["labels_random_would_need"]
+    if needed is not None and needed <= labels_of(r):
+        sentence = "Random pairs in place of batch {name} are predicted to do as well."
+        return say(sentence, name=name)
     sentence = "For what batch {name} is predicted to reach with {n}, random needs {needs} labels."
     if r["labels_random_would_need"] is None:
         sentence = (

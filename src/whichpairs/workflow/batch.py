@@ -64,6 +64,16 @@ def labels_of(r: dict[str, Any]) -> int:
     return int(r.get("labels", r["picked"]))
 
 
+GAPS = ("predicted_gap_before", "predicted_gap", "random_predicted_gap")
+
+
+def predicted(r: dict[str, Any]) -> dict[str, float | None]:
+    """Predicted gaps of a batch by its result, in units of J; None for a batch of a version before
+    2026-11-28, whose numbers of these names were a criterion's value at one θ."""
+    known = "predicted_gap_error" in r
+    return {name: r.get(name) if known else None for name in GAPS}
+
+
 def _how(r: dict[str, Any]) -> str:
     """``, 128 of them at random …`` for those that learn from labels."""
     worse = r.get("worse_than_random")
@@ -89,14 +99,17 @@ def batch_message(r: dict[str, Any]) -> str:
     text = f"{r['picked']} of {r['candidate_pairs']} candidate pairs picked by {r['criterion']}"
     text += f" (and {r['controls']} control pairs)" if r["controls"] else ""
     text += _how(r) + _spent(r)
-    text += f"; predicted gap {r['predicted_gap']:.4g}, random's {r['random_predicted_gap']:.4g}"
+    text += f"; predicted gap {r['predicted_gap']:.4g} ({r['predicted_gap_before']:.4g} without it)"
     needs = r["labels_random_would_need"]
     learns = r["criterion"] != "random" and r["random_picked"] != labels_of(r)
-    if learns and (needs or not r.get("limits")):
-        if r["random_predicted_gap"] <= r["predicted_gap"]:
-            text += "; random of as many labels is as good"
-        else:
-            text += f"; random would need {needs} labels" if needs else "; random cannot get there"
+    if learns:
+        text += f", random's {r['random_predicted_gap']:.4g}"
+        if needs is not None and needs <= labels_of(r):
+            text += "; random of as many labels is as good, as far as the forecast can tell"
+        elif needs:
+            text += f"; random would need {needs} labels"
+        elif not r.get("limits"):
+            text += "; random cannot get there"
     if r["certificate"] is not None:
         of = BEST.get(r["criterion"], "best possible batch")
         text += f"; at most {100 * r['certificate']:.2g} % from the {of}"

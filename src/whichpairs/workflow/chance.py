@@ -1,14 +1,19 @@
-"""What random batches would reach in place of a selection, with every advantage within its limits."""
+"""What a selection is predicted to reach, and what random batches would reach in its place, with every
+advantage within the same limits. The gaps are `train.forecast`'s, whatever criterion picked."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from whichpairs.design import RandomOutlook, information, random_outlook
+from whichpairs.design import information
 from whichpairs.design.baselines import random_pairs
+from whichpairs.design.criterion import Criterion
 from whichpairs.design.prediction import DRAWS
+from whichpairs.design.space import Rows
 from whichpairs.design.within import within
 from whichpairs.errors import UserError
+from whichpairs.train.forecast import Reach
 
 if TYPE_CHECKING:
     from whichpairs.workflow.select import Desk
@@ -17,31 +22,65 @@ WORK, LEAST_DRAWS = 100_000, 4
 """Labels drawn for the mean over random batches within limits, at most; but some batches."""
 
 
-def chance(desk: "Desk", labels: int, target: float) -> RandomOutlook:
-    """Random's mean f, and the labels it would need for `target`.
+@dataclass(frozen=True)
+class Chance:
+    """A selection beside random ones.
+
+    Attributes:
+        reach: predicted gaps; value: mean of the criterion over random batches.
+    """
+
+    reach: Reach
+    value: float
+
+
+def chance(desk: "Desk", picked: Rows, criterion: Criterion, *, at_random: bool) -> Chance:
+    """What the batch is predicted to reach, and random in its place.
 
     Where more than the budget limits a batch, the batches drawn obey the same limits, and how many
     labels random would need is not looked for: what would grow with them is the user's to say.
 
     Args:
-        labels: of the selection.
+        criterion: the one that picked, or the gap's.
+        at_random: the batch is itself a random one: its predicted gap is random's, an expectation,
+            and not another draw of it.
     """
-    plain = (desk.pairs, desk.gap, desk.weights, desk.base)
+    labels = len(picked)
     few = min(labels, desk.pairs.candidates)
-    if desk.limits.only_budget and labels == few:
-        return random_outlook(*plain, few, target, seed=desk.seed)
-    draws = int(np.clip(WORK // max(labels, 1), LEAST_DRAWS, DRAWS))
+    plain = desk.limits.only_budget and labels == few
+    batches = None if plain else _limited(desk, labels)
+    mine = None if at_random else picked
+    if batches is None:
+        batches = [_plain(desk, few, draw) for draw in range(DRAWS)]
+        reach = desk.forecast.reach(mine, few, search=plain)
+    else:
+        drawn = batches
+        reach = desk.forecast.reach(mine, labels, lambda k: drawn[k % len(drawn)], search=False)
+    values = [
+        criterion.value(desk.base + information(desk.pairs, batch, desk.weights))
+        for batch in batches
+    ]
+    return Chance(reach, float(np.mean(values)))
+
+
+def _draws(labels: int) -> int:
+    return int(np.clip(WORK // max(labels, 1), LEAST_DRAWS, DRAWS))
+
+
+def _plain(desk: "Desk", labels: int, draw: int) -> Rows:
+    return random_pairs(desk.pairs, labels, np.random.default_rng([desk.seed, draw]))
+
+
+def _limited(desk: "Desk", labels: int) -> list[Rows] | None:
+    """Random batches within the limits; None where random cannot fill them: it is set free of them."""
     try:
-        values = np.array([_value(desk, draw) for draw in range(draws)])
-    except UserError:  # random cannot fill these limits: it is set free of them
-        return random_outlook(*plain, few, target, seed=desk.seed)
-    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(draws))
-    return RandomOutlook(mean, error, labels if mean <= target else None, labels)
+        return [_within(desk, draw) for draw in range(_draws(labels))]
+    except UserError:
+        return None
 
 
-def _value(desk: "Desk", draw: int) -> float:
+def _within(desk: "Desk", draw: int) -> Rows:
     rng = np.random.default_rng([desk.seed, draw])
-    batch = within(
+    return within(
         desk.pairs, desk.settings.budget, desk.limits, lambda some, n: random_pairs(some, n, rng)
     )
-    return float(desk.gap.value(desk.base + information(desk.pairs, batch, desk.weights)))

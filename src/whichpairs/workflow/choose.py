@@ -53,6 +53,10 @@ class Choice:
     too_far: int | None = None
     versus: VersusRandom | None = None
 
+    def all_random(self, criterion: str) -> bool:
+        """Whether chance alone picked, uniformly."""
+        return criterion == "random" or self.random == len(self.pairs)
+
     @property
     def how(self) -> dict[str, Any]:
         """As the result has it; ``worse_than_random`` is null where it was not."""
@@ -92,7 +96,7 @@ def choose(desk: "Desk", watch: Watch, resume: Resume) -> Choice:
     if s.criterion == "adaptive":
         batch = next_batch(
             *(desk.pairs, desk.beta, desk.view, s.budget),
-            np.random.default_rng([desk.seed, 3, desk.view.known]),
+            adaptive_rng(desk),
             limits=desk.limits,
             method=method,
             certify=desk.pairs.candidates * desk.pairs.dim <= CERTIFIED_WORK,
@@ -106,6 +110,11 @@ def choose(desk: "Desk", watch: Watch, resume: Resume) -> Choice:
     problem = Problem(desk.pairs, criterion, desk.weights, desk.base, s.budget, desk.limits)
     solution = solve(problem, method, watch, resume=resume.load(), keep=resume.keep)
     return Choice(solution.pairs, solution, versus=solution.versus)
+
+
+def adaptive_rng(desk: "Desk") -> np.random.Generator:
+    """What an adaptive batch draws from: plan asks for the same batch as select."""
+    return np.random.default_rng([desk.seed, 3, desk.view.known])
 
 
 def _order(desk: "Desk", rng: np.random.Generator) -> Draw | None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from whichpairs.design import PairSpace, information
-from whichpairs.design.foresight import Outlook, finite_sample, outlook
+from whichpairs.design import PairSpace
+from whichpairs.design.foresight import Outlook
 from whichpairs.design.limits import check_budget
 from whichpairs.errors import UserError
+from whichpairs.train.forecast import Reach
 from whichpairs.workflow.adaptive import next_batch
+from whichpairs.workflow.choose import adaptive_rng
 from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.standing import LEAST_CONTROLS, few_controls
@@ -19,13 +21,12 @@ from whichpairs.workflow.workspace import Workspace, workspace
 WORTH_IT = 1.2
 """A saving below this is called none: random is as good."""
 
+WORTH = "worth it"
+
 SIZES = (4, 8, 16, 32, 64)
 """Completions a prompt whose value is measured, those that the pool has."""
 
 SIZE_DRAWS = 5
-
-BATCHES = 4
-"""Batches of ours drawn at a budget, where the design draws at random."""
 
 
 @dataclass(frozen=True)
@@ -82,60 +83,72 @@ def plan(
         check_budget(budget, desk.pairs.candidates)
         found = foresee(desk, budget)
         result = _result(found, budget, settings)
-        result["completions"] = _completions(desk, budget)
+        result["completions"] = _completions(desk, budget, result["predicted_gap"])
         result["rounds"] = rounds_so_far(space, desk.record.result["fingerprint"])
         result["trust"] = trust(result["rounds"])
-        result["verdict"] = verdict(result["saved"])
+        result["verdict"] = verdict(found.reach, budget)
     return Outcome(_message(result, settings), result)
 
 
-def foresee(desk: Desk, budget: int) -> Outlook:
-    """Predicted gaps at an eighth to eight times the budget, by the belief that the labels give."""
+@dataclass(frozen=True)
+class Foresight:
+    """Predicted gaps by budget, and at the one asked about what select would say.
+
+    Attributes:
+        outlook: by budget; reach: of the batch of the budget; random: how many of its labels are random.
+    """
+
+    outlook: Outlook
+    reach: Reach
+    random: int
+
+
+def foresee(desk: Desk, budget: int) -> Foresight:
+    """Predicted gaps at an eighth to eight times the budget: those of the very batches that select
+    would pick, and random's."""
     most = desk.pairs.candidates
     ladder = np.geomspace(budget / 8, budget * 8, 13).round().astype(int)
     budgets = sorted({int(np.clip(n, 1, most)) for n in ladder} | {budget})
-    known = len(desk.evidence.known)
-
-    def design(n: int) -> list[np.ndarray]:
-        batches = []
-        for draw in range(BATCHES):
-            rng = np.random.default_rng([desk.seed, 9, n, draw])
-            batch = next_batch(desk.pairs, desk.beta, desk.view, n, rng)
-            if not batch.looked_at:
-                return []
-            batches.append(batch.pairs)
-        return batches
-
-    return outlook(
-        desk.pairs,
-        desk.beta,
-        desk.gap,
-        desk.weights,
-        desk.base,
-        known,
-        budgets,
-        design,
-        seed=desk.seed,
+    found, randoms = [], []
+    for n in budgets:
+        batch = next_batch(desk.pairs, desk.beta, desk.view, n, adaptive_rng(desk))
+        mine = None if batch.random == n else batch.pairs
+        found.append(desk.forecast.reach(mine, n, search=n == budget))
+        randoms.append(batch.random)
+    outlook = Outlook(
+        np.array(budgets),
+        np.array([reach.random for reach in found]),
+        np.array([reach.gap for reach in found]),
+        found[0].before,
     )
+    at = budgets.index(budget)
+    return Foresight(outlook, found[at], randoms[at])
 
 
-def verdict(saved: float | None) -> str:
-    """The answer in words; `saved` is None where random cannot get there at all."""
-    if saved is None or saved >= WORTH_IT:
-        return "worth it"
+def verdict(reach: Reach, budget: int) -> str:
+    """The answer in words."""
+    if reach.labels_needed is None or reach.labels_needed >= WORTH_IT * budget:
+        return WORTH
     return "random is as good here"
 
 
-def _result(found: Outlook, budget: int, settings: PlanSettings) -> dict[str, Any]:
+def _result(foreseen: Foresight, budget: int, settings: PlanSettings) -> dict[str, Any]:
+    found, reach = foreseen.outlook, foreseen.reach
     needs = found.random_needs()
-    at = int(np.flatnonzero(found.budgets == budget)[0])
-    saved = float(needs[at] / budget) if np.isfinite(needs[at]) else None
+    # One number for what random needs at this budget: the one that select gives.
+    needed = np.inf if reach.labels_needed is None else float(reach.labels_needed)
+    needs[np.flatnonzero(found.budgets == budget)] = needed
+    saved = needed / budget if np.isfinite(needed) else None
     result: dict[str, Any] = {
         "budget": budget,
-        "predicted_gap_now": found.now,
-        "predicted_gap": float(found.design[at]),
-        "random_predicted_gap": float(found.random[at]),
-        "labels_random_would_need": round(float(needs[at])) if saved is not None else None,
+        "random_picked": foreseen.random,
+        "predicted_gap_now": reach.before,
+        "predicted_gap": reach.gap,
+        "predicted_gap_error": reach.error,
+        "random_predicted_gap": reach.random,
+        "predicted_saving_error": reach.saving_error,
+        "labels_random_would_need": reach.labels_needed,
+        "searched": reach.searched,
         "saved": saved,
         "flattens_at": found.flattens(),
         "curve": [
@@ -151,7 +164,7 @@ def _result(found: Outlook, budget: int, settings: PlanSettings) -> dict[str, An
     if settings.cost_per_label is not None:
         cost = settings.cost_per_label
         result["cost"] = round(cost * budget, 2)
-        more = None if saved is None else round(cost * (needs[at] - budget), 2)
+        more = None if saved is None else round(cost * (needed - budget), 2)
         result["money_saved"] = None if more is None else float(more) + 0.0
     if settings.target_gap is not None:
         result["target_gap"] = settings.target_gap
@@ -172,31 +185,33 @@ def _reaches(budgets: np.ndarray, gaps: np.ndarray, target: float) -> int | None
     return int(np.ceil(budgets[to - 1] * (budgets[to] / budgets[to - 1]) ** way - 1e-9))
 
 
-def _completions(desk: Desk, budget: int) -> dict[str, Any] | None:
+def _completions(desk: Desk, budget: int, gap: float) -> dict[str, Any] | None:
     """What more completions a prompt would buy, from subsamples of the pool.
 
     The predicted gap of our design at the budget with 4, 8, 16 … completions a prompt, and its
     log-linear extrapolation to twice the most, with the interval of the fit over subsamples.
+
+    Args:
+        gap: the plan's predicted gap at the budget, with the pool as it is.
     """
     most = int(np.median(desk.pairs.sizes[desk.pairs.sizes >= 2]))
     sizes = [m for m in SIZES if m <= most]
     if len(sizes) < 2:
         return None
-    known = len(desk.evidence.known)
     points = []
     for size in sizes:
         for draw in range(SIZE_DRAWS):
-            some = _subsample(desk.pairs, size, np.random.default_rng([desk.seed, 10, draw]))
+            some, rows = _subsample(desk.pairs, size, np.random.default_rng([desk.seed, 10, draw]))
             if some.candidates < budget:
                 continue
             rng = np.random.default_rng([desk.seed, 11, draw])
-            pairs = next_batch(some, desk.beta, desk.view, budget, rng).pairs
-            m = desk.base + information(some, pairs, desk.weights)
-            points.append((size, desk.beta / 2 * desk.gap.value(m)))
+            pairs = rows[next_batch(some, desk.beta, desk.view, budget, rng).pairs]
+            points.append((size, float(desk.forecast.after([pairs]).mean())))
     if len({size for size, _ in points}) < 2:
         return None
-    correct = finite_sample(known + budget, desk.pairs.dim)
-    x, y = np.log([s for s, _ in points]), np.log([correct * gap for _, gap in points])
+    x, y = np.log([s for s, _ in points]), np.log([gap for _, gap in points])
+    # The whole pool's is the plan's own number, and not another draw of it.
+    y += np.log(gap) - np.mean(y[np.isclose(x, np.log(sizes[-1]))])
     design = np.stack([np.ones_like(x), x], axis=1)
     line, *_ = np.linalg.lstsq(design, y, rcond=None)
     left = y - design @ line
@@ -217,8 +232,11 @@ def _completions(desk: Desk, budget: int) -> dict[str, Any] | None:
     }
 
 
-def _subsample(space: PairSpace, size: int, rng: np.random.Generator) -> PairSpace:
-    """A pool of at most `size` completions of every eligible prompt, drawn at random.
+def _subsample(
+    space: PairSpace, size: int, rng: np.random.Generator
+) -> tuple[PairSpace, np.ndarray]:
+    """A pool of at most `size` completions of every eligible prompt, drawn at random, and the rows of
+    the whole one that these are.
 
     Pairs that were asked are candidates again: what they taught is in the information of the past.
     """
@@ -228,7 +246,7 @@ def _subsample(space: PairSpace, size: int, rng: np.random.Generator) -> PairSpa
     rows = np.sort(order[(place < size) & (space.sizes[owner] >= 2)])
     counts = np.bincount(owner[rows], minlength=len(space.sizes))
     starts = np.concatenate([[0], np.cumsum(counts[counts > 0])]).astype(np.int64)
-    return PairSpace(np.asarray(space.features[rows]), starts)
+    return PairSpace(np.asarray(space.features[rows]), starts), rows
 
 
 def rounds_so_far(space: Workspace, fingerprint: str) -> list[dict[str, Any]]:
@@ -264,22 +282,42 @@ def trust(rounds: list[dict[str, Any]]) -> str:
     )
 
 
+def _random_part(r: dict[str, Any], settings: PlanSettings) -> str:
+    share, default = r["random_picked"] / r["budget"], "" if settings.budget else _DEFAULT_BUDGET
+    if r["random_picked"] == r["budget"]:
+        return f"The default criterion would pick all of them at random{default}."
+    return f"The default criterion would pick {100 * share:.0f} % of them at random{default}."
+
+
+_DEFAULT_BUDGET = " (--budget asks about your own number of labels)"
+
+
+def _saving(r: dict[str, Any]) -> str:
+    if r["random_picked"] == r["budget"]:
+        return "So there is nothing to save against random."
+    if r["saved"] is not None and r["saved"] <= 1.0:
+        return "What it would save is too little for the forecast to tell from nothing."
+    if r["saved"] is None:
+        return f"Random does not reach that gap with {r['searched']} labels."
+    text = f"It is predicted to save {r['saved']:.2f} × (random would need "
+    text += f"{r['labels_random_would_need']} labels)"
+    return text + (f"; less than {WORTH_IT:g} × is called none." if r["saved"] < WORTH_IT else ".")
+
+
 def _message(r: dict[str, Any], settings: PlanSettings) -> str:
     lines = [f"{'labels':>10}{'random':>12}{'ours':>12}{'random needs':>17}"]
     for row in r["curve"]:
         needs = "more than shown" if row["random_needs"] is None else str(row["random_needs"])
         lines.append(f"{row['labels']:>10}{row['random']:>12.4g}{row['ours']:>12.4g}{needs:>17}")
     lines += ["", f"At {r['budget']} further labels: {r['verdict']} (a prediction, no evidence)."]
-    if r["saved"] is None:
-        lines.append(f"Random does not reach that gap with {r['curve'][-1]['labels']} labels.")
-    else:
-        lines.append(
-            f"Ours is predicted to save {r['saved']:.2f} × (random would need "
-            f"{r['labels_random_would_need']} labels)."
-        )
+    lines += [_random_part(r, settings), _saving(r)]
     if settings.cost_per_label is not None:
         saved = r["money_saved"]
-        tail = "" if saved is None else f"; random would cost {saved:g} more for the same gap"
+        tail = (
+            ""
+            if saved is None or r["verdict"] != WORTH
+            else f"; random would cost {saved:g} more for the same gap"
+        )
         lines.append(f"Cost: {r['cost']:g}{tail}.")
     if settings.target_gap is not None:
         for who in ("ours", "random"):
@@ -296,7 +334,4 @@ def _message(r: dict[str, Any], settings: PlanSettings) -> str:
             f"{c['extrapolated']:.4g} [{c['low']:.4g}, {c['high']:.4g}] instead of {now[1]:.4g}."
         )
     lines.append(f"Trust: {r['trust']}.")
-    lines.append(
-        "(Gaps here hold what a finite sample adds, up to a half; those of select do not.)"
-    )
     return "\n".join(lines)

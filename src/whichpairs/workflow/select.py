@@ -30,6 +30,7 @@ from whichpairs.engine.kernels import KERNELS
 from whichpairs.errors import UserError
 from whichpairs.pool.run import versions
 from whichpairs.train.fit import fit
+from whichpairs.train.forecast import Forecast, Known
 from whichpairs.workflow.adaptive import Evidence, View, look
 from whichpairs.workflow.batch import batch_message, batch_rows, finite
 from whichpairs.workflow.chance import chance
@@ -258,6 +259,18 @@ class Desk:
         return prior(self.pairs, self.beta, self.settings.prior_spread)
 
     @cached_property
+    def forecast(self) -> Forecast:
+        """Predicted gaps by all that is known now, whatever criterion picks."""
+        known, default = self.evidence, PRIOR_MARGIN_SPREAD
+        h0, theta = prior(self.pairs, self.beta, default), known.fit.theta
+        if self.settings.prior_spread != default and len(known.wins):
+            z = self.pairs.differences(known.pairs)
+            theta = fit(z, known.wins, self.beta, h0, known.prompts, seed=self.seed).theta
+        labels = Known(known.pairs, known.wins, theta, known.pending)
+        weight = self.space.pool.weight
+        return Forecast(self.pairs, self.beta, weight, self.prior, h0, labels, seed=self.seed)
+
+    @cached_property
     def view(self) -> View:
         """What is believed: from the labels for adaptive, else the plug-in θ = 0
         (design.md, section 2, equation 5)."""
@@ -303,9 +316,10 @@ class Desk:
         controls = self._controls()
         chosen = choose(self, watch, resume)
         picked, solution = chosen.pairs, chosen.solution
-        value = self.gap.value(self.base + information(self.pairs, picked, self.weights))
-        outlook = chance(self, len(picked), value)
-        used = s.limits.recorded()
+        criterion = self.target.criterion if self.target else self.gap
+        value = criterion.value(self.base + information(self.pairs, picked, self.weights))
+        random = chance(self, picked, criterion, at_random=chosen.all_random(s.criterion))
+        reach, used = random.reach, s.limits.recorded()
         result = {
             "criterion": s.criterion,
             "budget": s.budget,
@@ -316,11 +330,14 @@ class Desk:
             "candidate_pairs": self.pairs.candidates,
             "beta": self.beta,
             "features": self.name,
-            "predicted_gap_before": self.beta / 2 * self.gap.value(self.base),
-            "predicted_gap": self.beta / 2 * value,
-            "random_predicted_gap": self.beta / 2 * outlook.value,
-            "labels_random_would_need": outlook.labels_needed,
-            **self._certified(value, outlook.value, solution),
+            "labels_before": len(self.space.labels),
+            "predicted_gap_before": reach.before,
+            "predicted_gap": reach.gap,
+            "predicted_gap_error": reach.error,
+            "random_predicted_gap": reach.random,
+            "predicted_saving_error": reach.saving_error,
+            "labels_random_would_need": reach.labels_needed,
+            **self._certified(value, random.value, solution),
             **chosen.how,
             "beyond_approximation": self._beyond(picked),
             "interrupted": solution is not None and solution.interrupted,
@@ -356,23 +373,26 @@ class Desk:
     def _certified(
         self, value: float, random_value: float, solution: Solution | None
     ) -> dict[str, Any]:
-        """Bound, certificate, share of the regret, passes: null where they say nothing."""
-        nothing = {"lower_bound": None, "certificate": None, "regret_share": None}
+        """The criterion's own value (for the gap tr(Ī M⁻¹), no gap in J), random's mean of it, its
+        bound, certificate and share of the regret, passes: null where they say nothing."""
+        names = ("value", "random", "bound")
+        found: dict[str, Any] = {f"criterion_{name}": None for name in names}
+        found |= {"certificate": None, "regret_share": None, "passes": 0}
         if solution is None:
-            return nothing | {"passes": 0}
-        passes, bound, dim = {"passes": len(solution.reports)}, solution.bound, self.pairs.dim
-        if self.target:
-            # The bound is one on this criterion: it certifies the batch by it, and no gap.
-            share = self.target.criterion.certificate(solution.value, bound, dim)
-            return nothing | {"certificate": share} | passes
-        certificate, room = self.gap.certificate(value, bound, dim), random_value - bound
+            return found
+        criterion = self.target.criterion if self.target else self.gap
+        found |= {"criterion_value": value, "criterion_random": random_value}
+        found |= {"passes": len(solution.reports)}
+        certificate = criterion.certificate(value, solution.bound, self.pairs.dim)
         if certificate is None:
-            return nothing | passes
-        return {
-            "lower_bound": self.beta / 2 * bound,
+            return found
+        room = random_value - solution.bound
+        share = (value - solution.bound) / room if room > 0 else None
+        return found | {
+            "criterion_bound": solution.bound,
             "certificate": certificate,
-            "regret_share": (value - bound) / room if room > 0 else None,
-        } | passes
+            "regret_share": share,
+        }
 
     def _write(
         self,

@@ -15,7 +15,7 @@ from scipy.special import log_expit
 from whichpairs.design import PairSpace
 from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.train.fit import quality
-from whichpairs.workflow.batch import labels_of
+from whichpairs.workflow.batch import labels_of, predicted
 from whichpairs.workflow.workspace import IMPORTED, Votes, Workspace
 
 LEAST_CONTROLS = 30
@@ -135,10 +135,10 @@ class _Fits:
         """One line of the table."""
         record = self.space.run.record("batches", batch)
         assert record is not None
-        names = ("criterion", "picked", "controls", "predicted_gap", "random_predicted_gap")
-        row = {"batch": batch, **{name: record.result.get(name) for name in names}}
+        names, gaps = ("criterion", "picked", "controls"), predicted(record.result)
+        row = {"batch": batch, **{name: record.result.get(name) for name in names}, **gaps}
         row["picked"] = labels_of(record.result)
-        before, after = record.result.get("predicted_gap_before"), row["predicted_gap"]
+        before, after = gaps["predicted_gap_before"], gaps["predicted_gap"]
         # Both of one belief: gaps of two batches differ by what was learnt between them, too.
         row["predicted_gain"] = None if before is None or after is None else before - after
         fit = self.of(batch)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.pool.run import open_run
-from whichpairs.workflow.batch import labels_of
+from whichpairs.workflow.batch import labels_of, predicted
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace
 
@@ -86,7 +86,8 @@ def _batch_line(space: Workspace, name: str) -> str:
     r = record.result
     text = f"{name}: {r['picked']} by {r['criterion']}"
     text += f" ({labels_of(r)} labels)" if labels_of(r) != r["picked"] else ""
-    text += f", predicted gap {r['predicted_gap']:.4g}"
+    gap = predicted(r)["predicted_gap"]
+    text += "" if gap is None else f", predicted gap {gap:.4g}"
     certificate = r.get("certificate")
     return text if certificate is None else f"{text}, within {100 * certificate:.2g} %"
 
