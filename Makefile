@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test test-quick check format docs bench-theory bench-ties bench-robust bench-gradients bench-design imdb dialogue
+.PHONY: setup demo test test-quick check format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design imdb dialogue
 
 setup: $(STAMP)
 
@@ -53,6 +53,10 @@ bench-theory: setup
 # Pools with many equal pairs: no batch worse than random. About two minutes of one core.
 bench-ties: setup
 	@$(BIN)/python -m whichpairs.bench.ties --results docs/results
+
+# Predicted against realised gaps, two minutes.
+bench-forecast: setup
+	@$(BIN)/python -m whichpairs.bench.forecast --results $(or $(RESULTS),docs/results)
 
 # About eight minutes of one core; QUICK=--quick for a taste.
 bench-gradients: setup
