@@ -113,11 +113,12 @@ def _pool(
     space, beta = world.space, world.beta
     width = spread if belief == "prior" else PRIOR_MARGIN_SPREAD
     count = KNOWN if belief == "labels" else 0
-    old = random_pairs(space, count, np.random.default_rng([seed, 1]))
+    none = np.empty((0, 2), np.int64)
+    old = random_pairs(space, count, np.random.default_rng([seed, 1])) if count else none
     wins = world.answers(old, seed)
     theta = _fitted(world, old, wins) if count else np.zeros(DIM)
     left = space.without(old)
-    known = Known(old, wins, theta, np.empty((0, 2), np.int64))
+    known = Known(old, wins, theta, none)
     h0 = prior(space, beta, width)
     forecast = Forecast(left, beta, None, h0, world.prior, known, seed=seed)
     found = {}
@@ -221,9 +222,10 @@ def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--pools", type=int, default=48)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--results", type=Path, default=Path("docs/results"))
     settings = parser.parse_args()
-    found = run(settings.pools)
+    found = run(settings.pools, settings.processes)
     facts = {"cells": [asdict(cell) for cell in found], "pools": settings.pools}
     text = page(found, settings.pools)
     about = About("make bench-forecast", MEASURES)
