@@ -116,8 +116,8 @@ def batch_message(r: dict[str, Any]) -> str:
     beyond = r.get("beyond_approximation", 0.0)
     if beyond > 0.0:
         text += (
-            f"; the margins of {100 * beyond:.2g} % of these labels are so large that what "
-            "they teach, and with it the predicted gap, may be off by more than 9 %"
+            f"; the margins of {100 * beyond:.2g} % of these labels are so large that "
+            "what they teach by the criterion may be off by more than 9 %"
         )
     if r.get("interrupted"):
         text += f"; stopped by you after pass {r['passes']}"
