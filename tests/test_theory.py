@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from whichpairs.bench import forecast
 from whichpairs.bench.synthetic import log_linear
 from whichpairs.bench.theory import run
 
@@ -38,3 +39,24 @@ def test_the_truth_is_the_maximiser_and_the_gap_is_a_divergence() -> None:
     divergence = np.mean(np.sum(np.exp(p) * (p - q), axis=1))
     gap = world.objective(star) - world.objective(other)
     assert gap == pytest.approx(0.7 * divergence, rel=1e-9)
+
+
+def test_the_forecast_page_says_what_its_cells_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pool of every belief: ratios are of means, the third belief has no goal."""
+    monkeypatch.setattr(forecast, "LABELS", {"prior": (64,), "labels": (80,), "guess": (64,)})
+    found = [cell for belief in forecast.LABELS for cell in forecast.cells(belief, 1.0, 0.5, 2)]
+    assert [(c.belief, c.labels, c.design) for c in found] == [
+        (belief, labels, design)
+        for belief, labels in (("prior", 64), ("labels", 80), ("guess", 64))
+        for design in ("random", "gap")
+    ]
+    for cell in found:
+        assert cell.ratio == pytest.approx(cell.predicted / cell.realised)
+        assert cell.low <= cell.ratio <= cell.high
+        assert 0.2 < cell.ratio < 5.0
+    shown = forecast.figures(found)
+    assert [one.goal for one in shown] == ["0.8 to 1.25"] * 4 + [None] * 2
+    assert shown[0].reached == (0.8 <= found[0].ratio <= 1.25)
+    text = forecast.page(found, 2)
+    assert f"{found[0].ratio:.2f} [{found[0].low:.2f}, {found[0].high:.2f}]" in text
+    assert text.index("After 64 random labels") > text.index("Before any label")
