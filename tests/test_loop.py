@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from scipy.special import expit
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs import LoopSettings, UserError, loop
 from whichpairs.cli import main
-from whichpairs.evaluate.interval import interval
+from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.workflow import labeller as asking
 from whichpairs.workflow import rounds, standing
 from whichpairs.workflow.schedule import next_total, plan_rounds
@@ -210,7 +211,8 @@ def test_the_evidence_is_paired_on_all_controls_so_far(run: Path, capsys) -> Non
     assert evidence["log_loss_change"]["standard_error"] == pytest.approx(stats.sem(change))
     low, high = stats.t.interval(0.95, 29, change.mean(), stats.sem(change))
     assert evidence["log_loss_change"]["low"] == pytest.approx(low)
-    verdict = "better" if high < 0 else "worse" if low > 0 else "no better within the noise"
+    unclear = "too few to tell" if (high - low) / 2 > 0.05 else "no better within the noise"
+    verdict = "better" if high < 0 else "worse" if low > 0 else unclear
     assert evidence["verdict"] == verdict
 
 
@@ -611,7 +613,7 @@ def test_the_stop_rule(run: Path, made, tmp_path: Path, capsys) -> None:
     rows, evidence = found["rounds"], found["evidence"]
     assert found["stopped"] == "gain"
     assert 2 <= len(rows) < 4
-    assert evidence["verdict"] in ("no better within the noise", "worse")
+    assert evidence["verdict"] in ("no better within the noise", "too few to tell", "worse")
     assert evidence["log_loss_change"]["high"] >= 0
     before = tree(run)
     again = ok(capsys, "loop", "--run", run, *options, "--stop-gain", 1000)
@@ -649,6 +651,7 @@ def test_the_stop_rule_needs_enough_controls(run: Path, made, tmp_path: Path, ca
     ("gain", "verdict", "stopped"),
     [
         (0.01, "no better within the noise", "gain"),
+        (0.01, "too few to tell", "gain"),
         (0.01, "worse", "gain"),
         (0.01, "better", None),
         (0.01, "unknown: no control labels", None),
@@ -673,7 +676,8 @@ def test_the_stop_rule_in_every_case(gain, verdict, stopped, run: Path) -> None:
     [
         (30, [-0.2, -0.21, -0.19, -0.2], "better"),
         (30, [0.2, 0.21, 0.19, 0.2], "worse"),
-        (30, [0.2, -0.3, 0.1, -0.05], "no better within the noise"),
+        (30, [0.02, -0.03, 0.01, -0.005], "no better within the noise"),
+        (30, [0.2, -0.3, 0.1, -0.05], "too few to tell"),
         (30, [0.0, 0.0], "no better within the noise"),
         (30, None, "unknown: no two fits to compare"),
         (29, [-0.2, -0.21, -0.19, -0.2], "unknown: only 29 control labels"),
@@ -684,6 +688,19 @@ def test_the_stop_rule_in_every_case(gain, verdict, stopped, run: Path) -> None:
 def test_verdicts(count: int, change: list[float] | None, verdict: str) -> None:
     found = None if change is None else interval(np.array(change))
     assert standing._verdict(count, found) == verdict
+    evidence = {"control_labels": count, "verdict": verdict}
+    evidence["log_loss_change"] = None if found is None else asdict(found)
+    assert ("a difference of 0.05 could not show" in standing.claim(evidence)) == (
+        verdict == "too few to tell"
+    )
+
+
+def test_just_wide_enough_to_show_a_difference() -> None:
+    def half(width: float) -> Interval:
+        return Interval(mean=0.0, standard_error=width / 2, low=-width, high=width)
+
+    assert standing._verdict(30, half(0.05)) == "no better within the noise"
+    assert standing._verdict(30, half(0.0501)) == "too few to tell"
 
 
 # --- mistakes -----------------------------------------------------------------------------------------

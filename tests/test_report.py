@@ -23,7 +23,8 @@ from whichpairs.report.outlook import Curves, beginning, choice, picked_rows, st
 from whichpairs.report.quality import _calibration
 from whichpairs.report.run_report import report
 from whichpairs.report.verdict import gain, verdict
-from whichpairs.report.words import common_start, excerpt, nearly, number, percent, visible
+from whichpairs.report.words import common_start, excerpt, nearly, percent, visible
+from whichpairs.wording import number
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
 from whichpairs.workflow.features import FeatureSettings, compute_features

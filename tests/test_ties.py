@@ -35,7 +35,8 @@ from whichpairs.design.rounding import roundings
 from whichpairs.design.scores import Sweep
 from whichpairs.design.solver import solve_among
 from whichpairs.design.versus_random import no_worse_than_random, random_batches, value_of
-from whichpairs.workflow.batch import _how
+from whichpairs.wording import percent
+from whichpairs.workflow.batch import _how, batch_message
 
 
 def same_under_all(prompts: int, size: int, dim: int, seed: int = 0, noise: float = 0.0):
@@ -182,6 +183,28 @@ def test_a_replaced_batch_is_said_in_a_line() -> None:
         "(1.53), so the best of those was taken"
     )
     assert _how({**result, "worse_than_random": None}) == ""
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(1.74, "174 %"), (0.012, "1.2 %"), (0.0, "0 %"), (47.3, "4\u202f730 %"), (3e-5, "0.0030 %")],
+)
+def test_shares_are_said_without_an_exponent(share: float, said: str) -> None:
+    """One formatter: the batch's message, the passes and the pages."""
+    result = {
+        "picked": 9, "candidate_pairs": 90, "criterion": "gap", "controls": 0, "random_picked": None,
+        "predicted_gap": 0.1, "predicted_gap_before": 0.3, "random_predicted_gap": 0.2,
+        "labels_random_would_need": 12, "certificate": share, "batch_file": "b",
+        "beyond_approximation": share,
+        "shares": {"code": share},
+    }  # fmt: skip
+    message = batch_message(result)
+    assert f"at most {said} from the" in message
+    if share:
+        assert f"the margins of {said} of" in message
+    assert "e+" not in message
+    assert "e-" not in message
+    assert percent(share) == said
 
 
 @pytest.mark.parametrize("block", [1024, 1100, 5000])

@@ -4,6 +4,7 @@ from io import BytesIO
 from typing import Any
 
 from whichpairs.bench.markdown import Figure, goals, table
+from whichpairs.wording import percent
 
 Row = dict[str, Any]
 
@@ -148,7 +149,7 @@ def _billion(big: Row, wide: Row | None) -> str:
             str(r["dim"]),
             str(r["budget"]),
             f"{100 * r['tolerance']:g} %",
-            f"{100 * r['certificate']:.2g} %",
+            f"{percent(r['certificate'])}",
             f"{r['policy_information_seconds']:.0f}",
             f"{r['solve_seconds']:.0f}",
             " ".join(f"{read:.2f}" for read in r["prompts_read"]),

@@ -22,7 +22,7 @@ SOURCE = Path(__file__).parents[1]
 """The folder of the package."""
 
 MUTE = (
-    *("cli", "report", "errors", "__init__"),
+    *("cli", "report", "errors", "wording", "__init__"),
     *("pool/files", "pool/run", "workflow/stage"),
     *("bench/fingerprint", "bench/markdown", "bench/machine", "bench/picture"),
     *("bench/design_page", "bench/gradients_page", "bench/robustness"),

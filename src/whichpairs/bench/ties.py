@@ -25,6 +25,7 @@ from whichpairs.design.versus_random import VersusRandom, random_batches, value_
 from whichpairs.errors import UserError
 from whichpairs.pool.files import write_whole
 from whichpairs.pool.run import versions
+from whichpairs.wording import percent
 from whichpairs.workflow.adaptive import View, next_batch
 
 DRAWS = 40
@@ -195,7 +196,7 @@ def page(r: dict[str, Any]) -> str:
     lines += [
         "",
         "What the certified solve leaves of random's excess over the bound, median: "
-        f"{100 * r['excess left, median']:.2g} %.",
+        f"{percent(r['excess left, median'])}.",
         "",
     ]
     for row in r["rows"]:

@@ -18,6 +18,7 @@ from whichpairs.cli.limit_options import (
 )
 from whichpairs.cli.options import BetaOption, JsonOption, RunOption, SeedOption, show
 from whichpairs.cli.progress import Bars
+from whichpairs.wording import percent
 
 if TYPE_CHECKING:
     from whichpairs.design import PassReport
@@ -119,7 +120,7 @@ def command(
 
 def note(report: "PassReport") -> str:
     """How good the batch is after a pass, as far as is known, and how much of the pool it read."""
-    read = f"{100 * report.read:.2g} % of prompts read"
+    read = f"{percent(report.read)} of prompts read"
     if report.certificate is None or report.certificate >= 1e3:
         return read
-    return f"batch within {100 * report.certificate:.2g} %, {read}"
+    return f"batch within {percent(report.certificate)}, {read}"

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from whichpairs.report.words import count, number
+from whichpairs.report.words import count
+from whichpairs.wording import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from whichpairs import wording
+from whichpairs.wording import NARROW, THIN, number
+
 if TYPE_CHECKING:
     from markupsafe import Markup
 
@@ -20,7 +23,6 @@ LONGEST = 400
 _LINES = 14
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _KEPT = "\n\t\u200c\u200d"  # line breaks; the joiners that some scripts are written with
-_THIN, _NARROW = "\u2009", "\u202f"
 
 
 def visible(text: str) -> str:
@@ -54,21 +56,7 @@ def common_start(a: str, b: str) -> int:
 
 def count(n: float) -> str:
     """A whole number, its thousands apart: ``958 138``."""
-    return f"{round(n):,}".replace(",", _NARROW).replace("-", "−")
-
-
-def number(x: float, digits: int = 3) -> str:
-    """`x` to some significant digits, without an exponent where that can be avoided."""
-    if abs(x) < 1e-12:
-        return "0"
-    if not math.isfinite(x):
-        return "∞" if x > 0 else "−∞"
-    power = math.floor(math.log10(abs(float(f"{x:.{digits - 1}e}"))))
-    if power < -4 or power > 6:
-        mantissa = f"{x / 10.0**power:.{digits - 1}f}".replace("-", "−")
-        superscript = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        return f"{mantissa}{_THIN}×{_THIN}10{superscript}"
-    return f"{x:,.{max(digits - 1 - power, 0)}f}".replace(",", _NARROW).replace("-", "−")
+    return f"{round(n):,}".replace(",", NARROW).replace("-", "−")
 
 
 def signed(x: float) -> str:
@@ -92,12 +80,12 @@ def nearly(share: float) -> str:
         return percent(share)
     digits = max(1 - math.floor(math.log10(100.0 * (1.0 - share))), 0)
     places = min(digits, 4)
-    return f"{math.floor(share * 100 * 10**places) / 10**places:.{places}f}{_THIN}%"
+    return f"{math.floor(share * 100 * 10**places) / 10**places:.{places}f}{THIN}%"
 
 
 def percent(share: float) -> str:
     """A share of one as per cent, to two digits."""
-    return f"{number(100.0 * share, 2)}{_THIN}%"
+    return wording.percent(share).replace(" %", f"{THIN}%")
 
 
 _FORMS: dict[str, Callable[[float], str]] = {

@@ -7,6 +7,7 @@ import numpy as np
 
 from whichpairs.design.space import Rows
 from whichpairs.pool.pool import Pool, pair_id
+from whichpairs.wording import percent
 
 
 def batch_rows(pool: Pool, pairs: Rows, *, seed: int) -> list[dict[str, Any]]:
@@ -112,11 +113,11 @@ def batch_message(r: dict[str, Any]) -> str:
             text += "; random cannot get there"
     if r["certificate"] is not None:
         of = BEST.get(r["criterion"], "best possible batch")
-        text += f"; at most {100 * r['certificate']:.2g} % from the {of}"
+        text += f"; at most {percent(r['certificate'])} from the {of}"
     beyond = r.get("beyond_approximation", 0.0)
     if beyond > 0.0:
         text += (
-            f"; the margins of {100 * beyond:.2g} % of these labels are so large that "
+            f"; the margins of {percent(beyond)} of these labels are so large that "
             "what they teach by the criterion may be off by more than 9 %"
         )
     if r.get("interrupted"):
@@ -131,7 +132,7 @@ def _spent(r: dict[str, Any]) -> str:
         text += f"; a cost of {r['cost']:.6g} of {r['budget']:g} ({r['unit']})"
         if r["cost"] < 0.9 * r["budget"]:
             text += ", for the pool and the other limits leave no room for more"
-    shares = ", ".join(f"{name} {100 * share:.3g} %" for name, share in r.get("shares", {}).items())
+    shares = ", ".join(f"{name} {percent(share, 3)}" for name, share in r.get("shares", {}).items())
     return text + (f"; shares: {shares}" if shares else "")
 
 

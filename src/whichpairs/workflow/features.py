@@ -12,6 +12,7 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.features.store import NAME, write_features
 from whichpairs.types import SILENT, Progress
+from whichpairs.wording import percent
 from whichpairs.workflow.extract import AXES, WIDE_ROWS, Job, Partial, Recipe, extract, fit_axes
 from whichpairs.workflow.stage import Outcome, plain_name, settle
 from whichpairs.workflow.workspace import Workspace, workspace
@@ -164,7 +165,7 @@ def _message(name: str, r: dict[str, Any], before: bool) -> str:
 def fidelity_text(found: dict[str, Any]) -> str:
     """The fidelity figure in words."""
     return (
-        f"the projection loses {100 * found['loss']:.2g} % of what a design gains over random "
+        f"the projection loses {percent(found['loss'])} of what a design gains over random "
         f"(against {found['larger_dim']} dimensions, on {found['prompts']} prompts)"
     )
 

@@ -21,6 +21,10 @@ from whichpairs.workflow.workspace import IMPORTED, Votes, Workspace
 LEAST_CONTROLS = 30
 """Fewer control labels than this say nothing."""
 
+TELLING = 0.05
+"""Nats a label: where half the interval of a change in log loss is wider, a difference worth having
+could not show."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -171,7 +175,13 @@ def _verdict(count: int, change: Interval | None) -> str:
         return "unknown: no two fits to compare"
     if change.high < 0.0:
         return "better"
-    return "worse" if change.low > 0.0 else "no better within the noise"
+    if change.low > 0.0:
+        return "worse"
+    wide = (change.high - change.low) / 2 > TELLING
+    return TOO_FEW if wide else "no better within the noise"
+
+
+TOO_FEW = "too few to tell"
 
 
 def few_controls(count: int) -> str:
@@ -208,4 +218,7 @@ def claim(evidence: dict[str, Any]) -> str:
         return f"{text}."
     change, count = evidence["log_loss_change"], evidence["control_labels"]
     half = (change["high"] - change["low"]) / 2
-    return f"{text}: log loss {change['mean']:+.4f} ± {half:.4f} on {count} control labels."
+    text += f": log loss {change['mean']:+.4f} ± {half:.4f} on {count} control labels"
+    if evidence["verdict"] == TOO_FEW:
+        text += f" (a difference of {TELLING:g} could not show: the ± must be {TELLING:g} at most)"
+    return f"{text}."

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.pool.run import open_run
+from whichpairs.wording import percent
 from whichpairs.workflow.batch import labels_of, predicted
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace
@@ -74,7 +75,7 @@ def _feature_lines(space: Workspace, names: list[str]) -> list[str]:
     for name in names:
         record = space.run.record("features", name)
         found = record.result.get("fidelity") if record else None
-        lost = "" if found is None else f" (projection loses {100 * found['loss']:.2g} %)"
+        lost = "" if found is None else f" (projection loses {percent(found['loss'])})"
         lines.append(name + lost)
     begun = sorted(space.run.root.glob("features.partial/*/settings.json"))
     return lines + [f"{path.parent.name} begun, not finished" for path in begun]
@@ -89,7 +90,7 @@ def _batch_line(space: Workspace, name: str) -> str:
     gap = predicted(r)["predicted_gap"]
     text += "" if gap is None else f", predicted gap {gap:.4g}"
     certificate = r.get("certificate")
-    return text if certificate is None else f"{text}, within {100 * certificate:.2g} %"
+    return text if certificate is None else f"{text}, within {percent(certificate)}"
 
 
 def _next(space: Workspace, facts: dict[str, Any]) -> str:
