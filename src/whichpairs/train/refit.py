@@ -4,7 +4,7 @@ A forecast refits thousands of times, so the five-fold search for the ridge is r
 leave-one-out search in the quadratic model of the likelihood at a pilot estimate: with H = V Λ Vᵀ its
 Hessian, every strength s has θ_s = V (Λ + s)⁻¹ Vᵀ b, and a label's left-out margin is m − h (r − w m) ÷
 (1 − w h) with leverage h = xᵀ (Λ + s)⁻¹ x (Pregibon 1981: one-step approximation of logistic leave-one-out).
-The chosen strength's θ is then exact, and scaled as `fit` scales. `make bench-forecast` shows how
+It is made anew where that leads. The chosen strength's θ is exact, and scaled as `fit` scales. `make bench-forecast` shows how
 well gaps predicted that way hold.
 """
 
@@ -17,6 +17,9 @@ from whichpairs.train.fit import STRENGTHS, best_scale, fit_theta
 
 PILOT = 1.0
 """Strength of the ridge at the pilot estimate."""
+
+PASSES = 2
+"""The quadratic model is made anew at the first choice: far from it, at strong margins, it errs."""
 
 LEAST_LEFT = 1e-3
 """1 − w h is kept above this: a label that alone decides a direction has no left-out margin."""
@@ -42,14 +45,15 @@ def refit(
         steps: Newton steps at most; one is the linear approximation at `start`.
     """
     one = np.eye(x.shape[1])
-    pilot = fit_theta(x, wins, 1.0, PILOT * one, start=start, tolerance=QUICK, steps=steps)
+    theta = fit_theta(x, wins, 1.0, PILOT * one, start=start, tolerance=QUICK, steps=steps)
     if not choose:
-        return pilot
-    left = left_out_margins(x, wins, pilot)
-    losses = np.mean(np.logaddexp(0.0, left) - wins[:, None] * left, axis=0)
-    best = int(np.argmin(losses))
-    strength = STRENGTHS[best]
-    theta = fit_theta(x, wins, 1.0, strength * one, start=pilot, tolerance=QUICK, steps=steps)
+        return theta
+    for _ in range(PASSES):
+        left = left_out_margins(x, wins, theta)
+        losses = np.mean(np.logaddexp(0.0, left) - wins[:, None] * left, axis=0)
+        best = int(np.argmin(losses))
+        ridge = STRENGTHS[best] * one
+        theta = fit_theta(x, wins, 1.0, ridge, start=theta, tolerance=QUICK, steps=steps)
     scale = np.sqrt(best_scale(left[:, best], wins) * best_scale(x @ theta, wins))
     return np.asarray(scale * theta)
 
