@@ -2,15 +2,20 @@
 
 import sys
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 class Bars:
     """A `whichpairs.types.Progress` that draws with rich; silent where nobody looks."""
 
     def __init__(self, *, quiet: bool = False) -> None:
+        # Here, since every command imports this module, and most draw no bars.
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

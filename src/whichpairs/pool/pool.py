@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,8 @@ from whichpairs.types import Example, Message
 
 MESSAGE = "assistant_message"
 """The column of completions that are more than a text (there only where one is)."""
+BOOKKEEPING = frozenset({"tokens", "logprob"})
+"""Numeric columns that `generate` writes beside what it draws: no scores, unless chosen as such."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,14 @@ class Pool:
             prompt's completions contiguous and in the order of `prompts`.
         pairs: answers that came with the pool: ``prompt_id, chosen_id, rejected_id, tie``.
         fingerprint: 16 hex digits over ids, texts, weights and the held-out prompts.
+        bookkeeping: numeric columns of `completions` that are no scores.
     """
 
     prompts: pl.DataFrame
     completions: pl.DataFrame
     pairs: pl.DataFrame
     fingerprint: str
+    bookkeeping: frozenset[str] = BOOKKEEPING
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -97,6 +102,11 @@ class Pool:
         kinds = self.completions.schema.items()
         return [name for name, kind in kinds if kind.is_numeric() and name not in {"weight"}]
 
+    @property
+    def scores(self) -> list[str]:
+        """The numeric columns that are scores: all but what a generation wrote down for itself."""
+        return [name for name in self.numeric if name not in self.bookkeeping]
+
     def numbers(self, column: str, beside: Sequence[str] = ()) -> np.ndarray:
         """A numeric column of the completions (float64).
 
@@ -106,11 +116,10 @@ class Pool:
         Raises:
             UserError: there is none of that name, or it is not numeric.
         """
-        numeric = self.numeric
-        if column not in numeric:
+        if column not in self.numeric:
             raise UserError(
                 "the score column must be a numeric column of the pool",
-                f"got {column!r}; there is {', '.join([*beside, *numeric]) or 'none'}",
+                f"got {column!r}; there is {', '.join([*beside, *self.scores]) or 'none'}",
                 "import with --score-column, or score the pool with: whichpairs score",
             )
         return self.completions[column].to_numpy().astype(np.float64)
@@ -161,8 +170,17 @@ def save_pool(
     return fingerprint(prompts, completions)
 
 
-def load_pool(folder: Path, expected: str) -> Pool:
+def no_scores(settings: dict[str, Any]) -> frozenset[str]:
+    """The names of numeric columns that are no scores, by the settings of the import or generation."""
+    return BOOKKEEPING - set(settings.get("columns", {}).get("scores", ()))
+
+
+def load_pool(folder: Path, expected: str, bookkeeping: frozenset[str] = BOOKKEEPING) -> Pool:
     """The pool in `folder`.
+
+    Args:
+        expected: its fingerprint.
+        bookkeeping: numeric columns that are no scores.
 
     Raises:
         UserError: a file is missing or broken.
@@ -176,7 +194,7 @@ def load_pool(folder: Path, expected: str) -> Pool:
         raise UserError(
             "the pool's files must be whole", f"{folder}: {error}", "import the pool into a new run"
         ) from None
-    return Pool(prompts, completions, pairs, expected)
+    return Pool(prompts, completions, pairs, expected, bookkeeping)
 
 
 def pair_id(left: str, right: str) -> str:

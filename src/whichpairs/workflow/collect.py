@@ -9,7 +9,7 @@ import polars as pl
 
 from whichpairs.errors import UserError
 from whichpairs.pool.policy import MAX_BAD, by_reason
-from whichpairs.pool.pool import hold_out, save_pool
+from whichpairs.pool.pool import Pool, hold_out, no_scores, save_pool
 from whichpairs.pool.read import Columns, PoolTables, read_pool
 from whichpairs.pool.run import Record, Run, create_run, locked
 from whichpairs.pool.source import show
@@ -84,7 +84,10 @@ def add_pool(
             (folder / LEFT_OUT).write_text(_left_out(tables), encoding="utf-8")
         counts = {**tables.counts, "held_out_prompts": int(prompts["holdout"].sum())}
         read = {"label_column": tables.answers.words()} if tables.answers else {}
+        apart = no_scores(settings)
+        pool = Pool(prompts, tables.completions, answers, print_of, apart)
         more = {"labels": len(answers), **read, "beta": run.beta, "fingerprint": print_of}
+        more["score_columns"] = pool.scores
         return {**counts, **more, **_reading(tables)}
 
     content = {"content": _digest(prompts, tables)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from whichpairs.pool.run import open_run
 from whichpairs.wording import percent
-from whichpairs.workflow.batch import labels_of, predicted
+from whichpairs.workflow.batch_result import labels_of, predicted
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace
 
@@ -15,22 +15,32 @@ _JUDGED = ("evaluations", "judgements", "capabilities")
 
 
 def status(run: str | Path, *, beta: float | None = None) -> Outcome:
-    """What is there, and what comes next. Reads only; another process may be at work."""
+    """What is there, and what comes next. Reads only; another process may be at work.
+
+    The text is written from the result alone, so that it says nothing that the result lacks.
+    """
     space = Workspace(open_run(Path(run), beta))
     result = _facts(space)
     result["next"] = _next(space, result)
-    lines = [f"{name:12} {text}" for name, text in _lines(space, result)]
+    lines = [f"{name:12} {text}" for name, text in _lines(result)]
     return Outcome("\n".join([*lines, "", f"Next: {result['next']}"]), result)
 
 
 def _facts(space: Workspace) -> dict[str, Any]:
     run = space.run
     pool = run.record("pool")
-    kinds = ("scores", "features", "batches", "fits", "policies", *_JUDGED)
     facts: dict[str, Any] = {"run": str(run.root), "beta": run.beta, "seed": run.seed}
     facts["pool"] = pool.result if pool else None
     facts["unfinished_pool"] = (run.root / "pool.partial").is_dir() and pool is None
-    facts |= {kind: run.finished(kind) for kind in kinds}
+    facts["score_columns"] = _score_columns(space, pool.result) if pool else []
+    facts["scores"] = [*run.finished("scores"), *facts["score_columns"]]
+    facts |= {kind: run.finished(kind) for kind in ("features", "batches", "fits", "policies")}
+    facts |= {kind: run.finished(kind) for kind in _JUDGED}
+    facts["projection_loss"] = _projection_losses(space, facts["features"])
+    begun = sorted(run.root.glob("features.partial/*/settings.json"))
+    facts["unfinished_features"] = [path.parent.name for path in begun]
+    facts["batch_results"] = {name: _batch(space, name) for name in facts["batches"]}
+    facts["unfinished_batch"] = (run.root / "batches.partial").is_dir()
     facts["labels"] = len(space.labels) if pool else 0
     facts["waiting"] = len(space.pending()) if pool else 0
     fits = [run.record("fits", name) for name in facts["fits"]]
@@ -40,15 +50,41 @@ def _facts(space: Workspace) -> dict[str, Any]:
     return facts
 
 
-def _lines(space: Workspace, facts: dict[str, Any]) -> list[tuple[str, str]]:
-    pool = facts["pool"]
+def _score_columns(space: Workspace, pool: dict[str, Any]) -> list[str]:
+    """Columns of the pool that are scores: by its manifest, or by itself where that is older."""
+    return list(pool["score_columns"]) if "score_columns" in pool else space.pool.scores
+
+
+def _projection_losses(space: Workspace, features: list[str]) -> dict[str, float]:
+    """The share of a design's gain that each projected feature set loses, where it was measured."""
+    records = {name: space.run.record("features", name) for name in features}
+    found = {name: r.result.get("fidelity") for name, r in records.items() if r is not None}
+    return {name: fidelity["loss"] for name, fidelity in found.items() if fidelity is not None}
+
+
+def _batch(space: Workspace, name: str) -> dict[str, Any]:
+    """What is told of a batch."""
+    record = space.run.record("batches", name)
+    assert record is not None
+    r = record.result
+    return {
+        "picked": r["picked"],
+        "labels": labels_of(r),
+        "criterion": r["criterion"],
+        "predicted_gap": predicted(r)["predicted_gap"],
+        "certificate": r.get("certificate"),
+    }
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [("run", f"{facts['run']} (beta {facts['beta']:g}, seed {facts['seed']})")]
-    lines.append(("pool", _pool_line(pool, facts["unfinished_pool"])))
-    columns = [f"{name} (a column of the pool)" for name in space.pool.numeric] if pool else []
-    lines.append(("scores", ", ".join([*facts["scores"], *columns]) or "none"))
-    lines.append(("features", "; ".join(_feature_lines(space, facts["features"])) or "none"))
-    batches = [_batch_line(space, b) for b in facts["batches"]]
-    if (space.run.root / "batches.partial").is_dir():
+    lines.append(("pool", _pool_line(facts["pool"], facts["unfinished_pool"])))
+    columns = [f"{name} (a column of the pool)" for name in facts["score_columns"]]
+    made = facts["scores"][: len(facts["scores"]) - len(columns)]
+    lines.append(("scores", ", ".join([*made, *columns]) or "none"))
+    lines.append(("features", "; ".join(_feature_lines(facts)) or "none"))
+    batches = [_batch_line(name, r) for name, r in facts["batch_results"].items()]
+    if facts["unfinished_batch"]:
         batches.append("one begun, not finished: the same select goes on")
     lines.append(("batches", "; ".join(batches) or "none"))
     lines.append(("labels", f"{facts['labels']}, {facts['waiting']} pairs wait"))
@@ -70,26 +106,17 @@ def _pool_line(pool: dict[str, Any] | None, unfinished: bool) -> str:
     )
 
 
-def _feature_lines(space: Workspace, names: list[str]) -> list[str]:
-    lines = []
-    for name in names:
-        record = space.run.record("features", name)
-        found = record.result.get("fidelity") if record else None
-        lost = "" if found is None else f" (projection loses {percent(found['loss'])})"
-        lines.append(name + lost)
-    begun = sorted(space.run.root.glob("features.partial/*/settings.json"))
-    return lines + [f"{path.parent.name} begun, not finished" for path in begun]
+def _feature_lines(facts: dict[str, Any]) -> list[str]:
+    lost = {k: f" (projection loses {percent(v)})" for k, v in facts["projection_loss"].items()}
+    lines = [name + lost.get(name, "") for name in facts["features"]]
+    return lines + [f"{name} begun, not finished" for name in facts["unfinished_features"]]
 
 
-def _batch_line(space: Workspace, name: str) -> str:
-    record = space.run.record("batches", name)
-    assert record is not None
-    r = record.result
+def _batch_line(name: str, r: dict[str, Any]) -> str:
     text = f"{name}: {r['picked']} by {r['criterion']}"
-    text += f" ({labels_of(r)} labels)" if labels_of(r) != r["picked"] else ""
-    gap = predicted(r)["predicted_gap"]
+    text += f" ({r['labels']} labels)" if r["labels"] != r["picked"] else ""
+    gap, certificate = r["predicted_gap"], r["certificate"]
     text += "" if gap is None else f", predicted gap {gap:.4g}"
-    certificate = r.get("certificate")
     return text if certificate is None else f"{text}, within {percent(certificate)}"
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from whichpairs.errors import UserError
 from whichpairs.features.store import open_features
 from whichpairs.label.store import LabelStore
 from whichpairs.pool.files import read_array
-from whichpairs.pool.pool import Pool, load_pool, pair_id
 from whichpairs.pool.run import Record, Run, locked, open_run
 from whichpairs.types import Choice, Label
+
+if TYPE_CHECKING:
+    from whichpairs.pool.pool import Pool
 
 IMPORTED = "imported"
 """The batch, and the annotator, of labels that came with the pool."""
@@ -55,7 +57,7 @@ class Workspace:
         self.store = LabelStore(run.root / "labels.sqlite")
 
     @cached_property
-    def pool(self) -> Pool:
+    def pool(self) -> "Pool":
         """The pool.
 
         Raises:
@@ -68,7 +70,11 @@ class Workspace:
                 f"{self.run.root} has none",
                 f"run: whichpairs import FILE --run {self.run.root}",
             )
-        return load_pool(self.run.root / "pool", record.result["fingerprint"])
+        # Here, for it imports polars, which costs more than all else that `status` does.
+        from whichpairs.pool.pool import load_pool, no_scores
+
+        apart = no_scores(record.settings)
+        return load_pool(self.run.root / "pool", record.result["fingerprint"], apart)
 
     def accept_imported(self) -> int:
         """Put labels that came with the pool into the store (again, where a kill prevented it)."""
@@ -80,6 +86,11 @@ class Workspace:
 
         Their order on a screen is not known: A is the smaller id.
         """
+        record = self.run.record("pool")
+        if record is not None and not record.result.get("labels", 1):
+            return []
+        from whichpairs.pool.pool import pair_id  # here, as in `pool`
+
         seen: dict[str, int] = {}
         labels = []
         columns = self.pool.pairs.select("chosen_id", "rejected_id", "tie")
