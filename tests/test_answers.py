@@ -32,7 +32,7 @@ def made(tmp_path_factory) -> Path:
     import_pool(source, folder / "run", Columns(scores=("score",)), holdout=0.2)
     np.save(folder / "phi.npy", np.random.default_rng(0).standard_normal((100, 3)))
     compute_features(folder / "run", FeatureSettings("file", file=str(folder / "phi.npy")))
-    select(folder / "run", SelectSettings(40, "random"))
+    select(folder / "run", SelectSettings(40, "random", controls=0))
     return folder / "run"
 
 

@@ -81,7 +81,7 @@ def steps(source: Path, phi: Path) -> dict[str, Callable[[Path], object]]:
     return {
         "import": lambda run: import_pool(source, run, Columns(scores=("score",)), holdout=0.25),
         "features": lambda run: compute_features(run, FeatureSettings("file", file=str(phi))),
-        "select": lambda run: select(run, SelectSettings(6)),
+        "select": lambda run: select(run, SelectSettings(6, controls=0)),
         "label": lambda run: label_simulated(run, "score"),
         "fit": lambda run: fit_labels(run, strength=1.0),
     }
@@ -190,9 +190,9 @@ def test_select_again_before_labels(inputs, tmp_path: Path) -> None:
     before = tree(tmp_path)
     assert todo["select"](run).done_before
     with pytest.raises(UserError, match=r"6 pairs wait \(batch 001; budget was 6, now 7\)"):
-        select(run, SelectSettings(7))
+        select(run, SelectSettings(7, controls=0))
     assert tree(tmp_path) == before
-    assert select(run, SelectSettings(7), another=True).result["batch"] == "002"
+    assert select(run, SelectSettings(7, controls=0), another=True).result["batch"] == "002"
 
 
 @pytest.mark.slow
@@ -516,7 +516,7 @@ def test_another_batch_with_the_same_settings_is_another_batch(inputs, tmp_path:
     todo, run = steps(*inputs), tmp_path / "run"
     for name in ("import", "features", "select"):
         todo[name](run)
-    second = select(run, SelectSettings(6), another=True)
+    second = select(run, SelectSettings(6, controls=0), another=True)
     assert not second.done_before
     assert second.result["batch"] == "002"
     picked = [
@@ -525,7 +525,7 @@ def test_another_batch_with_the_same_settings_is_another_batch(inputs, tmp_path:
     ]
     assert [len(p) for p in picked] == [6, 6]
     assert not picked[0] & picked[1]
-    assert select(run, SelectSettings(6)).done_before
+    assert select(run, SelectSettings(6, controls=0)).done_before
 
 
 def test_simulating_nothing_settles_nothing(inputs, tmp_path: Path) -> None:
@@ -539,7 +539,7 @@ def test_simulating_nothing_settles_nothing(inputs, tmp_path: Path) -> None:
     before = tree(run)
     assert label_simulated(run, "score", temperature=3.0).done_before
     assert tree(run) == before
-    select(run, SelectSettings(6))
+    select(run, SelectSettings(6, controls=0))
     assert label_simulated(run, "score", temperature=1.0).result["new"] == 6
 
 

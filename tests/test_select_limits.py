@@ -9,11 +9,13 @@ import sys
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cli import fails, ok, pool_rows, tree, write_jsonl
+import cli
+from cli import fails, pool_rows, tree, write_jsonl
 from whichpairs import LimitSettings, SelectSettings, UserError, select, status
 from whichpairs.cli import main
 from whichpairs.cli.select import note
@@ -24,6 +26,7 @@ from whichpairs.pool import files
 from whichpairs.pool.pool import pair_id
 from whichpairs.report.outlook import Beginning
 from whichpairs.report.run_report import report
+from whichpairs.workflow.batch import batch_message
 from whichpairs.workflow.labeller import _missing
 from whichpairs.workflow.resume import Resume
 from whichpairs.workflow.select import Desk
@@ -59,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in (
         ["import", source, "--score-column", "score", "--holdout", 0.2, "--beta", 0.3],
         ["features", "--method", "file", "--file", folder / "phi.npy"],
-        ["select", "--budget", 40, "--criterion", "random"],
+        ["select", "--budget", 40, "--criterion", "random", "--controls", 0],
         ["label", "--simulate", "score", "--temperature", 0.2],
     ):
         with pytest.raises(SystemExit) as stop:
@@ -71,6 +74,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def ok(capsys: pytest.CaptureFixture[str], *command: object) -> dict[str, Any]:
+    """A command that must succeed; a batch is looked at without the controls beside it."""
+    if command[0] == "select" and "--controls" not in command:
+        command = (*command, "--controls", 0)
+    return cli.ok(capsys, *command)
 
 
 def batch(found: dict) -> list[dict]:
@@ -154,6 +164,27 @@ def test_every_criterion_obeys_the_limits(case: str, criterion: str, run: Path, 
     assert set(found.get("shares", {})) == set(bounds.get(case, {}))
     for name, (low, high) in bounds.get(case, {}).items():
         assert low - 1e-9 <= shares[name] <= high + 1e-9
+
+
+@pytest.mark.parametrize("criterion", ["adaptive", "gap", "random"])
+def test_a_batch_of_named_pairs_is_called_that(
+    criterion: str, run: Path, tmp_path: Path, capsys
+) -> None:
+    """It was told as "12 of them at random, the others the best of 4 282 candidates drawn"."""
+    with workspace(run) as space:
+        free = Desk(space, SelectSettings(1, "gap")).pairs
+        pairs = free.unrank(np.arange(free.all_pairs))
+        pairs = pairs[free.not_excluded(pairs)][::37][:8]
+        names = [pair_id(space.pool.ids[i], space.pool.ids[j]) for i, j in pairs.tolist()]
+    (tmp_path / "must").write_text("\n".join(names))
+    command = ["select", "--run", run, "--must", tmp_path / "must", "--criterion", criterion]
+    message = batch_message(ok(capsys, *command, "--budget", 8))
+    assert "all of which you named (--must)" in message
+    for word in ("drawn", "at random", "best possible"):
+        assert word not in message
+    shutil.rmtree(run / "batches" / "002")
+    more = batch_message(ok(capsys, *command, "--budget", 12))
+    assert ", 8 of them named by you (--must)" in more
 
 
 @pytest.mark.slow
@@ -333,11 +364,22 @@ class Killed(Exception):
     """A kill, as far as this process lets one be."""
 
 
-HARD = ["--budget", 8, "--criterion", "d-optimal", "--tolerance", 1e-9, "--per-prompt", 1]
+HARD = [
+    "--budget",
+    8,
+    "--controls",
+    0,
+    "--criterion",
+    "d-optimal",
+    "--tolerance",
+    1e-9,
+    "--per-prompt",
+    1,
+]
 
 
 def hard(**changes) -> SelectSettings:
-    settings = {"budget": 8, "criterion": "d-optimal", "tolerance": 1e-9}
+    settings = {"budget": 8, "criterion": "d-optimal", "tolerance": 1e-9, "controls": 0}
     settings |= {"limits": LimitSettings(per_prompt=1)}
     return SelectSettings(**settings | changes)
 

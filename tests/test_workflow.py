@@ -20,6 +20,7 @@ from whichpairs.pool.pool import pair_id
 from whichpairs.pool.read import Columns
 from whichpairs.report.outlook import standpoint
 from whichpairs.report.run_report import report
+from whichpairs.workflow.batch import batch_message
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.status import status
@@ -127,7 +128,9 @@ def test_batches_hold_only_what_may_be_picked(criterion: str, run: Path, capsys)
 
 
 def test_the_gap_criterion_is_the_plain_formula(run: Path, capsys) -> None:
-    found = ok(capsys, "select", "--run", run, "--budget", 30, "--criterion", "gap")
+    found = ok(
+        capsys, "select", "--run", run, "--budget", 30, "--controls", 0, "--criterion", "gap"
+    )
     with workspace(run) as space:
         _, _, phi = space.feature_set(None)
         pool, beta = space.pool, space.run.beta
@@ -160,7 +163,7 @@ def test_the_gap_criterion_is_the_plain_formula(run: Path, capsys) -> None:
 def test_one_predicted_gap_wherever_it_is_shown(run: Path, capsys) -> None:
     """In plan, select, loop, status and the report; until 2026-11 there were five meanings of it."""
     planned = ok(capsys, "plan", "--run", run, "--budget", 90)
-    picked = ok(capsys, "select", "--run", run, "--budget", 90)
+    picked = ok(capsys, "select", "--run", run, "--budget", 90, "--controls", 0)
     assert picked["random_picked"] == planned["random_picked"] < 90
     for name in ("predicted_gap", "random_predicted_gap", "labels_random_would_need"):
         assert planned[name] == picked[name]
@@ -184,7 +187,7 @@ def test_one_predicted_gap_wherever_it_is_shown(run: Path, capsys) -> None:
 
 def test_what_chance_picked_is_predicted_as_chance(run: Path, capsys) -> None:
     planned = ok(capsys, "plan", "--run", run, "--budget", 40)
-    found = ok(capsys, "select", "--run", run, "--budget", 40)
+    found = ok(capsys, "select", "--run", run, "--budget", 40, "--controls", 0)
     assert planned["random_picked"] == found["random_picked"] == 40
     assert found["predicted_gap"] == found["random_predicted_gap"] == planned["predicted_gap"]
     assert found["labels_random_would_need"] == 40
@@ -210,7 +213,7 @@ def test_labels_that_came_with_the_pool_count(tmp_path: Path, capsys) -> None:
 
 
 def test_fit_without_held_out_labels_says_unknown(run: Path, capsys) -> None:
-    ok(capsys, "select", "--run", run, "--budget", 40)
+    ok(capsys, "select", "--run", run, "--budget", 40, "--controls", 0)
     ok(capsys, "label", "--run", run, "--simulate", "score")
     assert ok(capsys, "fit", "--run", run)["held_out"] is None
     ok(capsys, "select", "--run", run, "--budget", 5, "--controls", 20)
@@ -218,6 +221,37 @@ def test_fit_without_held_out_labels_says_unknown(run: Path, capsys) -> None:
     found = ok(capsys, "fit", "--run", run)
     assert (found["labels"], found["held_out_labels"]) == (45, 20)
     assert 0 <= found["held_out_accuracy"] <= 1
+
+
+def test_a_batch_brings_its_own_evidence(run: Path, tmp_path: Path, capsys) -> None:
+    """By hand as in the loop: a tenth of the labels goes to controls, beside the budget."""
+    command = ["select", "--run", run, "--budget", 45]
+    found = ok(capsys, *command)
+    assert (found["picked"], found["controls"], len(batch_rows(found))) == (45, 5, 50)
+    said = batch_message(found)
+    assert (
+        "(and 5 control pairs of held-out prompts beside them, never fitted; --controls 0" in said
+    )
+    assert ok(capsys, *command)["done_before"]
+    message = fails(capsys, *command, "--controls", 3)
+    assert "controls was not given, now 3" in message
+    ok(capsys, "label", "--run", run, "--simulate", "score")
+    fitted = ok(capsys, "fit", "--run", run)
+    assert (fitted["labels"], fitted["held_out_labels"]) == (45, 5)
+    explicit = ok(capsys, "select", "--run", run, "--budget", 30, "--controls", 2)
+    assert (explicit["controls"], "--controls 0" in batch_message(explicit)) == (2, False)
+
+
+def test_controls_by_default_are_as_many_as_there_are(tmp_path: Path, capsys) -> None:
+    source = write_jsonl(tmp_path / "pool.jsonl", pool_rows(20, 4))
+    for holdout, controls in ((0.05, [5, 1, 0]), (0, [0, 0, 0])):  # a prompt has six pairs
+        run = tmp_path / f"{holdout}"
+        ok(capsys, "import", source, "--run", run, "--holdout", holdout)
+        ok(capsys, "features", "--run", run, "--method", "text", "--dim", 18)
+        command = ["select", "--run", run, "--budget", 50, "--criterion", "random", "--another"]
+        some = [ok(capsys, *command)["controls"] for _ in range(2)]
+        few = ok(capsys, "select", "--run", run, "--budget", 4, "--another")["controls"]
+        assert [*some, few] == controls
 
 
 def test_every_next_command_that_status_names_works(run: Path, tmp_path: Path, capsys) -> None:
@@ -308,13 +342,15 @@ def test_labels_and_waiting_pairs_both_count_in_the_next_prediction(run: Path, c
     assert first["criterion_value"] == pytest.approx(plain_value(run, ends(first)), rel=1e-8)
     ok(capsys, "label", "--run", run, "--simulate", "score")
     second = ok(capsys, "select", "--run", run, "--budget", 7, "--criterion", "random")
-    third = ok(capsys, "select", "--run", run, "--budget", 5, "--another", *gap)
+    third = ok(capsys, "select", "--run", run, "--budget", 5, "--controls", 0, "--another", *gap)
     assert (second["batch"], third["batch"]) == ("002", "003")
     assert second["criterion_value"] is None  # chance minimises nothing
     plain = plain_value(run, ends(first) + ends(second) + ends(third))
     assert third["criterion_value"] == pytest.approx(plain, rel=1e-8)
     assert third["criterion_bound"] <= plain * (1 + 1e-9)
-    assert len({*map(frozenset, ends(first) + ends(second) + ends(third))}) == 26
+    assert (
+        len({*map(frozenset, ends(first) + ends(second) + ends(third))}) == 27
+    )  # five controls among them
     train_pairs = 15 * 15
     assert third["candidate_pairs"] == train_pairs - 10 - 7
 
@@ -426,7 +462,7 @@ def test_from_openings_to_a_report_by_the_commands_that_status_names(
     assert said == ["select", "label", "fit", "train", "evaluate", "report"]
     assert (tmp_path / "out.jsonl").exists()
     final = ok(capsys, "status", "--run", run)
-    assert (final["labels"], final["waiting"]) == (5, 0)
+    assert (final["labels"], final["waiting"]) == (6, 0)  # one of them a control
     assert [len(final[k]) for k in ("scores", "features", "batches", "fits", "policies")] == [1] * 5
     assert ok(capsys, "train", "--run", run, "--model", model)["done_before"]
     halved = ok(capsys, "train", "--run", run, "--model", model, "--validation", 0.5)
@@ -497,7 +533,7 @@ def test_the_first_labels_are_random(budget: int, random: int, run: Path, capsys
             drawn = np.concatenate([drawn, random_pairs(pairs.without(drawn), 9, rng)])
         ids = space.pool.ids
         expected = {pair_id(ids[i], ids[j]) for i, j in drawn.tolist()}
-    found = ok(capsys, "select", "--run", run, "--budget", budget)
+    found = ok(capsys, "select", "--run", run, "--budget", budget, "--controls", 0)
     assert (found["criterion"], found["random_picked"]) == ("adaptive", random)
     assert (found["looked_at"] == 0) == (budget == random)
     assert (picked(found) == expected) == (budget == random)
@@ -508,7 +544,7 @@ def test_designed_pairs_have_bounded_leverage(run: Path, tmp_path: Path, capsys)
     rng = np.random.default_rng(0)
     np.save(tmp_path / "far.npy", rng.standard_normal((120, 5)) * rng.standard_t(2, (120, 1)))
     ok(capsys, "features", "--run", run, "--method", "file", "--file", tmp_path / "far.npy")
-    select = ["select", "--run", run, "--features", "file"]
+    select = ["select", "--run", run, "--features", "file", "--controls", 0]
     first = ok(capsys, *select, "--budget", 20)
     assert first["random_picked"] == 20
     answer(run, tmp_path, capsys, longer)
@@ -536,17 +572,17 @@ def test_designed_pairs_have_bounded_leverage(run: Path, tmp_path: Path, capsys)
 
 
 def test_a_random_start_goes_on_where_it_stopped(run: Path, tmp_path: Path, capsys) -> None:
-    first = ok(capsys, "select", "--run", run, "--budget", 50)
+    first = ok(capsys, "select", "--run", run, "--budget", 50, "--controls", 0)
     answer(run, tmp_path, capsys, coin)
-    found = ok(capsys, "select", "--run", run, "--budget", 50)
+    found = ok(capsys, "select", "--run", run, "--budget", 50, "--controls", 0)
     assert found["random_picked"] == 30 + 9  # and 0.4 + 1/32 of the 20 others
     assert not picked(first) & picked(found)
     answer(run, tmp_path, capsys, coin)
-    assert ok(capsys, "select", "--run", run, "--budget", 12)["random_picked"] == 5
+    assert ok(capsys, "select", "--run", run, "--budget", 12, "--controls", 0)["random_picked"] == 5
 
 
 def test_before_labels_the_belief_is_the_prior(run: Path, capsys) -> None:
-    found = ok(capsys, "select", "--run", run, "--budget", 40)
+    found = ok(capsys, "select", "--run", run, "--budget", 40, "--controls", 0)
     with workspace(run) as space:
         row_of, beta = space.pool.row_of, space.run.beta
         phi = np.asarray(space.feature_set(None)[2], float)
@@ -563,12 +599,12 @@ def test_before_labels_the_belief_is_the_prior(run: Path, capsys) -> None:
 
 
 def test_the_next_round_uses_the_answers(run: Path, tmp_path: Path, capsys) -> None:
-    ok(capsys, "select", "--run", run, "--budget", 80)
+    ok(capsys, "select", "--run", run, "--budget", 80, "--controls", 0)
     batches = []
     for name, say in (("coin", coin), ("again", coin), ("longer", longer)):
         other = shutil.copytree(run, tmp_path / name)
         answer(other, tmp_path, capsys, say)
-        found = ok(capsys, "select", "--run", other, "--budget", 12)
+        found = ok(capsys, "select", "--run", other, "--budget", 12, "--controls", 0)
         assert found["random_picked"] == 5
         batches.append((picked(found), found["predicted_gap_before"]))
     assert batches[0] == batches[1]
@@ -578,12 +614,12 @@ def test_the_next_round_uses_the_answers(run: Path, tmp_path: Path, capsys) -> N
 
 
 def test_waiting_pairs_are_never_picked_again(run: Path, tmp_path: Path, capsys) -> None:
-    first = ok(capsys, "select", "--run", run, "--budget", 90)
+    first = ok(capsys, "select", "--run", run, "--budget", 90, "--controls", 0)
     answer(run, tmp_path, capsys, coin, part=2)
     assert ok(capsys, "status", "--run", run)["waiting"] == 45
     seen = picked(first)
     for budget, random in ((30, 13), (40, 17), (65, 28)):  # the last takes every pair that is left
-        found = ok(capsys, "select", "--run", run, "--budget", budget, "--another")
+        found = ok(capsys, "select", "--run", run, "--budget", budget, "--controls", 0, "--another")
         assert found["random_picked"] == random
         assert found["looked_at"] == 225 - len(seen) - random
         assert len(picked(found)) == budget
@@ -603,7 +639,7 @@ def test_waiting_pairs_are_never_picked_again(run: Path, tmp_path: Path, capsys)
 def test_an_adaptive_batch_does_not_depend_on_threads(
     budget, looked_at, run, tmp_path, capsys
 ) -> None:
-    ok(capsys, "select", "--run", run, "--budget", 80)
+    ok(capsys, "select", "--run", run, "--budget", 80, "--controls", 0)
     answer(run, tmp_path, capsys, longer)
     found = []
     for threads in (1, 3):

@@ -138,7 +138,9 @@ def run_trial(folder: Path, url: str, trial: Trial) -> dict[str, Any]:
     judge = f"small-judge-{trial.seed}"
     known, fits, ties = 0, [], 0
     for total in plan_rounds(0, trial.budget, 4 * SETTINGS["dim"]):
-        picking = SelectSettings(total - known, trial.criterion, seed=trial.seed, tolerance=0.01)
+        picking = SelectSettings(
+            total - known, trial.criterion, controls=0, seed=trial.seed, tolerance=0.01
+        )
         select(run, picking)
         ties += label_judged(run, JudgeSettings(url, judge)).result["ties"]
         fits.append(fit_labels(run, seed=trial.seed).result)

@@ -112,7 +112,10 @@ def pick(
 ) -> dict[str, Any]:
     """Select a batch; the design's does not depend on the seed."""
     settings = SelectSettings(
-        budget, criterion, features=features, score=score, seed=seed, tolerance=0.01
+        *(budget, criterion, features, score),
+        controls=0,
+        seed=seed,
+        tolerance=0.01,
     )
     return select(run, settings).result
 

@@ -49,8 +49,12 @@ def command(
         ),
     ] = None,
     controls: Annotated[
-        int, typer.Option(help="Random pairs of held-out prompts beside the budget, never fitted.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            help="Random pairs of held-out prompts beside the budget, never fitted, which judge the "
+            "fit; else a tenth of the batch's labels."
+        ),
+    ] = None,
     prior_spread: Annotated[
         float, typer.Option(help="Prior spread of a random pair's margin, logits.")
     ] = 1.5,

@@ -83,6 +83,19 @@ def _how(r: dict[str, Any]) -> str:
             f"; the batch found was worse by its own criterion ({worse['found']:.4g}) than the mean "
             f"of {worse['draws']} random ones ({worse['random']:.4g}), so the best of those was taken"
         )
+    named = r.get("named", 0)
+    if _all_named(r):
+        return ", all of which you named (--must)"
+    text = f", {named} of them named by you (--must)" if named else ""
+    return text + _drawn(r)
+
+
+def _all_named(r: dict[str, Any]) -> bool:
+    return 0 < r["picked"] == r.get("named", 0)
+
+
+def _drawn(r: dict[str, Any]) -> str:
+    """What chance and the model picked."""
     if r["random_picked"] is None:
         return ""
     if r["random_picked"] == labels_of(r):
@@ -95,11 +108,21 @@ def _how(r: dict[str, Any]) -> str:
     )
 
 
+def _controls(r: dict[str, Any]) -> str:
+    """What is to be labelled beside the budget."""
+    if not r["controls"]:
+        return ""
+    pairs = "pair" if r["controls"] == 1 else "pairs"
+    text = f" (and {r['controls']} control {pairs}"
+    if r.get("controls_by_default"):
+        text += " of held-out prompts beside them, never fitted; --controls 0 for none"
+    return text + ")"
+
+
 def batch_message(r: dict[str, Any]) -> str:
     """How the pairs were picked, what they should reach, and what random would need for it."""
     text = f"{r['picked']} of {r['candidate_pairs']} candidate pairs picked by {r['criterion']}"
-    text += f" (and {r['controls']} control pairs)" if r["controls"] else ""
-    text += _how(r) + _spent(r)
+    text += _controls(r) + _how(r) + _spent(r)
     text += f"; predicted gap {r['predicted_gap']:.4g} ({r['predicted_gap_before']:.4g} without it)"
     needs = r["labels_random_would_need"]
     learns = r["criterion"] != "random" and r["random_picked"] != labels_of(r)
@@ -111,7 +134,7 @@ def batch_message(r: dict[str, Any]) -> str:
             text += f"; random would need {needs} labels"
         elif not r.get("limits"):
             text += "; random cannot get there"
-    if r["certificate"] is not None:
+    if r["certificate"] is not None and not _all_named(r):
         of = BEST.get(r["criterion"], "best possible batch")
         text += f"; at most {percent(r['certificate'])} from the {of}"
     beyond = r.get("beyond_approximation", 0.0)

@@ -19,7 +19,7 @@ from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.fit import fit_labels
 from whichpairs.workflow.label import label_simulated
 from whichpairs.workflow.labeller import ask, command_words
-from whichpairs.workflow.schedule import next_total, plan_rounds, share_of
+from whichpairs.workflow.schedule import CONTROLS_SHARE, next_total, plan_rounds, share_of
 from whichpairs.workflow.select import SelectSettings, select
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.standing import Standing, claim, read_standing, table
@@ -52,7 +52,7 @@ class LoopSettings:
     budget: int
     first: int | None = None
     rounds: int | None = None
-    controls_share: float = 0.1
+    controls_share: float = CONTROLS_SHARE
     simulate: str | None = None
     temperature: float = 1.0
     labeller: str | None = None

@@ -55,6 +55,10 @@ def next_total(plan: list[int], already: int, known: int) -> int | None:
     return None
 
 
+CONTROLS_SHARE = 0.1
+"""Of the labels, how many go to control pairs where nobody says otherwise."""
+
+
 def share_of(share: float, total: int) -> int:
     """How many of the first `total` labels are controls; rounded once, so that shares add up."""
     return int(share * total + 0.5)

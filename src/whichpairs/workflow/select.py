@@ -38,7 +38,8 @@ from whichpairs.workflow.choose import choose
 from whichpairs.workflow.constraints import LimitSettings, Spent
 from whichpairs.workflow.named_pairs import NamedPairs
 from whichpairs.workflow.resume import Resume, digest
-from whichpairs.workflow.stage import Outcome, find
+from whichpairs.workflow.schedule import CONTROLS_SHARE, share_of
+from whichpairs.workflow.stage import Outcome, find, said
 from whichpairs.workflow.target import OPTIMALITIES, Target, check_named
 from whichpairs.workflow.workspace import Workspace, workspace
 
@@ -72,7 +73,8 @@ class SelectSettings:
         features: name of the feature set; None is the latest.
         score: for best-vs-worst, the column it goes by; None is the latest fit.
         matrix: for c-optimal and i-optimal, the .npy of the direction, (d,), or moment, (d, d).
-        controls: random pairs of held-out prompts to label beside the budget, never fitted.
+        controls: random pairs of held-out prompts to label beside the budget, never fitted, which
+            judge the fit; None is a tenth of the batch's labels, as far as there are such pairs.
         prior_spread: τ, the prior standard deviation of a random pair's margin, in logits.
         seed: None is the run's.
         passes, tolerance, threads: see `FrankWolfe`; threads do not change the batch.
@@ -85,7 +87,7 @@ class SelectSettings:
     features: str | None = None
     score: str | None = None
     matrix: str | None = None
-    controls: int = 0
+    controls: int | None = None
     prior_spread: float = PRIOR_MARGIN_SPREAD
     seed: int | None = None
     passes: int = 15
@@ -112,6 +114,8 @@ class SelectSettings:
         for name in ("controls", "passes", "threads"):
             least = 0 if name == "controls" else 1
             value = getattr(self, name)
+            if value is None and name == "controls":
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UserError(
                     f"{name} must be a whole number of at least {least}", f"got {value}"
@@ -170,7 +174,9 @@ def _check_waiting(space: Workspace, chosen: dict[str, Any], another: bool) -> N
     name = max(space.batches)
     record = space.run.record("batches", name)
     old = record.settings if record else {}
-    changed = [f"{k} was {old.get(k)!r}, now {v!r}" for k, v in chosen.items() if old.get(k) != v]
+    changed = [
+        f"{k} was {said(old.get(k))}, now {said(v)}" for k, v in chosen.items() if old.get(k) != v
+    ]
     raise UserError(
         "picked pairs are labelled before the next are picked",
         f"{waiting} pairs wait (batch {name}"
@@ -313,9 +319,10 @@ class Desk:
         s, limits, resume = self.settings, self.limits, self._resume()
         check(self.pairs, s.budget, limits)
         s.limits.check_affordable(self.pairs, s.budget, limits)
-        controls = self._controls()
+        self._check_controls()
         chosen = choose(self, watch, resume)
         picked, solution = chosen.pairs, chosen.solution
+        controls = self._controls(len(picked))
         criterion = self.target.criterion if self.target else self.gap
         value = criterion.value(self.base + information(self.pairs, picked, self.weights))
         random = chance(self, picked, criterion, at_random=chosen.all_random(s.criterion))
@@ -327,6 +334,8 @@ class Desk:
             **Spent.of(picked, self.space.pool, s.budget, limits, s.limits.unit).recorded(),
             **({"limits": used} if used else {}),
             "controls": len(controls),
+            "controls_by_default": s.controls is None,
+            "named": len(limits.must),
             "candidate_pairs": self.pairs.candidates,
             "beta": self.beta,
             "features": self.name,
@@ -357,18 +366,27 @@ class Desk:
         batch = self.space.run.next_number("batches")
         return Resume(self.space.run.root, digest(*self.recorded(), batch, excluded, versions()))
 
-    def _controls(self) -> np.ndarray:
-        count = self.settings.controls
-        if count == 0:
-            return np.empty((0, 2), np.int64)
-        held_out = self._pairs(self.space.pool.holdout)
-        if count > held_out.candidates:
+    @cached_property
+    def _control_pairs(self) -> PairSpace:
+        return self._pairs(self.space.pool.holdout)
+
+    def _check_controls(self) -> None:
+        count, most = self.settings.controls, self._control_pairs.candidates
+        if count is not None and count > most:
             raise UserError(
-                f"controls must be at most the {held_out.candidates} pairs of held-out prompts",
+                f"controls must be at most the {most} pairs of held-out prompts",
                 f"got {count}",
                 "import with --holdout 0.2",
             )
-        return random_pairs(held_out, count, np.random.default_rng([self.seed, 4]))
+
+    def _controls(self, labels: int) -> np.ndarray:
+        """Control pairs beside a batch of so many labels."""
+        count, there = self.settings.controls, self._control_pairs
+        if count is None:
+            count = min(share_of(CONTROLS_SHARE, labels), there.candidates)
+        if count == 0:
+            return np.empty((0, 2), np.int64)
+        return random_pairs(there, count, np.random.default_rng([self.seed, 4]))
 
     def _certified(
         self, value: float, random_value: float, solution: Solution | None

@@ -88,7 +88,7 @@ def differences(old: Record, settings: dict[str, Any], inputs: dict[str, Any]) -
         changes += [
             "what was read has changed"
             if name == "content"
-            else f"{name} was {_said(before.get(name))}, now {_said(after.get(name))}"
+            else f"{name} was {said(before.get(name))}, now {said(after.get(name))}"
             for name in sorted(before.keys() | after.keys())
             if before.get(name) != after.get(name)
         ]
@@ -104,7 +104,8 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A setting's value, for people."""
     if value is None or value == []:
         return "not given"
     return ", ".join(map(str, value)) if isinstance(value, list) else repr(value)
