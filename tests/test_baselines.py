@@ -7,6 +7,7 @@ from pools import all_pairs, make_space
 from whichpairs.design import PairWeights, a_optimal, information, random_outlook
 from whichpairs.design.baselines import random_pairs, reference_pairs
 from whichpairs.design.space import PairSpace
+from whichpairs.streams import Stream, stream
 
 
 def test_reference_pairs_go_by_the_weights_of_both_ends() -> None:
@@ -29,7 +30,7 @@ def test_the_outlook_s_error_is_that_of_the_mean_over_its_draws() -> None:
     found = random_outlook(space, a_optimal(3), weights, base, 20, 0.0, seed=3, draws=9, reach=2)
     values = []
     for draw in range(9):
-        order = random_pairs(space, 40, np.random.default_rng([3, draw]))
+        order = random_pairs(space, 40, stream(3, Stream.RANDOM_BATCHES, draw))
         values.append(a_optimal(3).value(base + information(space, order[:20], weights)))
     assert found.value == pytest.approx(np.mean(values))
     assert found.standard_error == pytest.approx(np.std(values, ddof=1) / 3)

@@ -19,6 +19,7 @@ from whichpairs.design import (
 from whichpairs.design.baselines import random_pairs
 from whichpairs.features.pca import principal_axes
 from whichpairs.features.store import centred
+from whichpairs.streams import Stream, stream
 from whichpairs.workflow.fidelity import fidelity_loss, greedy_batch
 
 SIZES = np.array([4, 5, 3, 6])
@@ -63,7 +64,7 @@ def test_the_loss_is_the_share_of_the_gain_that_is_lost(wide):
     best = plain_f(large, greedy_batch(space, budget))
     chosen = plain_f(large, greedy_batch(PairSpace(small, STARTS), budget))
     drawn = [
-        plain_f(large, random_pairs(space, budget, np.random.default_rng([0, k, 9])))
+        plain_f(large, random_pairs(space, budget, stream(0, Stream.FIDELITY, k)))
         for k in range(20)
     ]
     assert loss == pytest.approx((chosen - best) / (np.mean(drawn) - best), rel=1e-8)

@@ -23,6 +23,7 @@ from whichpairs.design.baselines import (
 )
 from whichpairs.evaluate.pool_policy import policy_values
 from whichpairs.label.simulate import simulate
+from whichpairs.streams import Stream, stream
 from whichpairs.train.fit import STRENGTHS, fit, fit_theta, quality
 
 
@@ -157,7 +158,7 @@ def test_random_outlook_is_the_plain_mean_and_finds_the_least_prefix() -> None:
     def mean(n: int, most: int) -> float:
         values = []
         for draw in range(20):
-            order = random_pairs(space, most, np.random.default_rng([3, draw]))[:n]
+            order = random_pairs(space, most, stream(3, Stream.RANDOM_BATCHES, draw))[:n]
             values.append(gap.value(base + information(space, order, weights)))
         return float(np.mean(values))
 

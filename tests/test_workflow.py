@@ -20,6 +20,7 @@ from whichpairs.pool.pool import pair_id
 from whichpairs.pool.read import Columns
 from whichpairs.report.outlook import standpoint
 from whichpairs.report.run_report import report
+from whichpairs.streams import Stream, stream
 from whichpairs.workflow.batch import batch_message
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.select import Desk, SelectSettings
@@ -527,7 +528,7 @@ def test_the_first_labels_are_random(budget: int, random: int, run: Path, capsys
     with workspace(run) as space:
         pairs = Desk(space, SelectSettings(budget=1)).pairs
         assert 4 * pairs.dim == 80
-        rng = np.random.default_rng([space.run.seed, 3, 0])
+        rng = stream(space.run.seed, Stream.PICK)
         drawn = random_pairs(pairs, min(budget, 80), rng)
         if budget > 80:  # 0.4 + 1/32 of the rest
             drawn = np.concatenate([drawn, random_pairs(pairs.without(drawn), 9, rng)])
@@ -550,7 +551,7 @@ def test_designed_pairs_have_bounded_leverage(run: Path, tmp_path: Path, capsys)
     answer(run, tmp_path, capsys, longer)
     with workspace(run) as space:
         pairs = Desk(space, SelectSettings(budget=1, features="file")).pairs
-        drawn = random_pairs(pairs, 17, np.random.default_rng([space.run.seed, 3, 20]))
+        drawn = random_pairs(pairs, 17, stream(space.run.seed, Stream.PICK, 20))
         phi, pool = np.asarray(space.feature_set("file")[2], float), space.pool
     train = [p for p in range(20) if not pool.holdout[p]]
     every = [c for p in train for c in combinations(range(pool.starts[p], pool.starts[p + 1]), 2)]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from whichpairs.design import PairSpace
+from whichpairs.streams import bench_stream
 
 KINDS = ("isotropic", "steep", "uneven")
 
@@ -51,7 +52,7 @@ def make_pool(
 
 
 def _chunk(kind: str, prompts: int, size: int, dim: int, seed: int, chunk: int) -> np.ndarray:
-    rng = np.random.default_rng([seed, KINDS.index(kind), chunk])
+    rng = bench_stream(seed, KINDS.index(kind), chunk)
     x = rng.standard_normal((prompts, size, dim), dtype=np.float32)
     if kind != "isotropic":
         x *= (np.arange(1, dim + 1) ** -0.5).astype(np.float32)

@@ -15,6 +15,7 @@ from whichpairs.bench.world import World
 from whichpairs.design import PairSpace
 from whichpairs.design.belief import Belief
 from whichpairs.design.space import Rows
+from whichpairs.streams import bench_stream
 from whichpairs.train.fit import Fit, fit, posterior
 
 HEADS = 20
@@ -32,7 +33,7 @@ class Desk:
 
     def __init__(self, world: World, asked: Rows, wins: np.ndarray, seed: int, round_: int) -> None:
         self.world, self.asked, self.wins, self.seed, self.round = world, asked, wins, seed, round_
-        self.rng = np.random.default_rng([seed, round_, 21])
+        self.rng = bench_stream(seed, round_, 21)
 
     @property
     def beta(self) -> float:

@@ -36,6 +36,7 @@ from whichpairs.design import (
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.information import PRIOR_MARGIN_SPREAD
 from whichpairs.design.space import Rows
+from whichpairs.streams import bench_stream
 from whichpairs.train.fit import fit
 from whichpairs.train.forecast import Forecast, Known
 
@@ -114,7 +115,7 @@ def _pool(
     width = spread if belief == "prior" else PRIOR_MARGIN_SPREAD
     count = KNOWN if belief == "labels" else 0
     none = np.empty((0, 2), np.int64)
-    old = random_pairs(space, count, np.random.default_rng([seed, 1])) if count else none
+    old = random_pairs(space, count, bench_stream(seed, 1)) if count else none
     wins = world.answers(old, seed)
     theta = _fitted(world, old, wins) if count else np.zeros(DIM)
     left = space.without(old)
@@ -140,7 +141,7 @@ def _pool(
 def _batches(world: World, left: PairSpace, labels: int, design: str, seed: int) -> list[Rows]:
     """`REPEATS` batches: the same one, for a design that draws nothing."""
     if design == "random":
-        rngs = [np.random.default_rng([seed, 2, k]) for k in range(REPEATS)]
+        rngs = [bench_stream(seed, 2, k) for k in range(REPEATS)]
         return [random_pairs(left, labels, rng) for rng in rngs]
     gap = gap_criterion(policy_information(world.space))
     problem = Problem(left, gap, PairWeights(world.beta), world.prior, labels)

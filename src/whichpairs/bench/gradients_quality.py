@@ -17,6 +17,7 @@ from whichpairs.design import PairSpace, prior
 from whichpairs.design.baselines import random_pairs
 from whichpairs.evaluate.reward import load_reward
 from whichpairs.pool.files import write_whole
+from whichpairs.streams import Stream, stream
 from whichpairs.train.fit import fit
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.features import FeatureSettings, compute_features
@@ -157,7 +158,7 @@ def _fitted(
     train: PairSpace, z: np.ndarray, truth: np.ndarray, score: np.ndarray, seed: int
 ) -> tuple[float, float, float]:
     """Share of held-out pairs in the reward's order, expected log loss, the prior's strength."""
-    rng = np.random.default_rng([seed, 77])
+    rng = stream(seed, Stream.GRADIENTS_BENCH)
     pairs = random_pairs(train, min(LABELS, train.candidates), rng)
     wins = rng.random(len(pairs)) < expit(score[pairs[:, 0]] - score[pairs[:, 1]])
     prompts = np.searchsorted(train.starts, pairs[:, 0], side="right") - 1

@@ -12,6 +12,7 @@ import numpy as np
 from whichpairs.bench.world import Labeller, World
 from whichpairs.design import PairSpace
 from whichpairs.features.standardise import centre_and_clip
+from whichpairs.streams import Stream, stream
 
 PROMPTS, SIZE, DIM = 400, 16, 16
 """Prompts (half of them judged), completions a prompt, features."""
@@ -100,7 +101,7 @@ def tabular(seed: int, types: int = 6, size: int = 8, prompts: int = 640) -> Wor
 
     Prompts of one type are alike, so a cell can be asked as often as there are prompts of it.
     """
-    rng = np.random.default_rng([seed, 11])
+    rng = stream(seed, Stream.TABULAR)
     kind = np.arange(prompts) % types
     cell = (kind[:, None] * size + np.arange(size)).ravel()
     features = np.eye(types * size, dtype=np.float32)[cell]
@@ -113,7 +114,7 @@ def tabular(seed: int, types: int = 6, size: int = 8, prompts: int = 640) -> Wor
 
 def contextual(name: str, recipe: Recipe, seed: int) -> World:
     """A contextual pool by its recipe."""
-    rng = np.random.default_rng([seed, 12])
+    rng = stream(seed, Stream.CONTEXTUAL)
     starts = np.arange(0, PROMPTS * SIZE + 1, SIZE)
     scales = 1.0 / np.arange(1, DIM + 1) if recipe.steep else np.ones(DIM)
     features = _features(recipe, rng) * scales

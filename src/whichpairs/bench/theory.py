@@ -25,6 +25,7 @@ from whichpairs.design import (
 )
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.information import random_second_moment
+from whichpairs.streams import Stream, stream
 
 LABELS, DIM, BETA = 800, 8, 1.0
 REWARDS = {"weak": 0.5, "strong": 2.0}
@@ -71,7 +72,7 @@ def _gaps(world: World, design: str, draws: int, seed: int) -> tuple[float, np.n
     space, weights = world.space, PairWeights(world.beta)
     scale = LABELS * np.trace(random_second_moment(space)) / 4 * world.beta**2 / space.dim
     ridge = 1e-6 * scale * np.eye(space.dim)
-    rng = np.random.default_rng([seed, 7])
+    rng = stream(seed, Stream.THEORY)
     if design == "plug-in":
         problem = Problem(space, gap_criterion(policy_information(space)), weights, ridge, LABELS)
         batches = [solve(problem, FrankWolfe(tolerance=1e-2)).pairs]

@@ -25,6 +25,7 @@ from whichpairs.design import (
 )
 from whichpairs.design.space import Rows
 from whichpairs.errors import UserError
+from whichpairs.streams import bench_stream
 
 Rng = np.random.Generator
 
@@ -124,7 +125,7 @@ def tie_pool(number: int) -> TiePool:
     """The pool of this number."""
     for attempt in range(50):  # where the limits leave no room for the budget, draw again
         try:
-            return _drawn(number, np.random.default_rng([number, attempt, 31]))
+            return _drawn(number, bench_stream(number, attempt, 31))
         except UserError:
             continue
     raise ValueError(f"no pool of number {number}")

@@ -25,6 +25,7 @@ from whichpairs.design.versus_random import VersusRandom, random_batches, value_
 from whichpairs.errors import UserError
 from whichpairs.pool.files import write_whole
 from whichpairs.pool.run import versions
+from whichpairs.streams import bench_stream
 from whichpairs.wording import percent
 from whichpairs.workflow.adaptive import View, next_batch
 
@@ -77,7 +78,7 @@ def rows_of(pool: TiePool) -> list[Row]:
                 pool.beta,
                 view,
                 problem.budget,
-                np.random.default_rng([pool.number, 3]),
+                bench_stream(pool.number, 3),
                 limits=problem.limits,
             )
         except UserError:  # the order of random pairs cannot fill these limits

@@ -19,6 +19,7 @@ from whichpairs.design.criterion import Matrix, lower_factor
 from whichpairs.design.information import policy_information
 from whichpairs.design.rows import squared_lengths
 from whichpairs.design.space import PairSpace
+from whichpairs.streams import Stream, stream
 
 RANGE = (4.0, 1.5)
 """`expected_slope` is within 9 % for means of up to 4 logits, or up to 1.5 spreads of the margin."""
@@ -113,7 +114,7 @@ class Belief:
         root = self.root()
         if root is None:
             return self.theta[None, :]
-        noise = np.random.default_rng([seed, 5]).standard_normal(((count + 1) // 2, len(root)))
+        noise = stream(seed, Stream.BELIEF).standard_normal(((count + 1) // 2, len(root)))
         steps = noise @ root.T
         return np.concatenate([self.theta + steps, self.theta - steps])
 

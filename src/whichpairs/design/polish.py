@@ -11,6 +11,7 @@ from whichpairs.design.criterion import value_or_infinity
 from whichpairs.design.exchange import exchange, kicked
 from whichpairs.design.problem import Problem
 from whichpairs.design.records import FrankWolfe
+from whichpairs.streams import Stream, stream
 
 KICKS_ABOVE = 0.05
 """A certificate above this, after exchange steps, is worth kicks: n is a few times d."""
@@ -49,7 +50,7 @@ def polish(
     certificate = p.criterion.certificate(value, bound, p.space.dim)
     kicks = method.kicks if certificate is None or certificate > KICKS_ABOVE else 0
     for kick in range(kicks):
-        trial = kicked(c, best, p.budget, p.limits, np.random.default_rng([7, kick]))
+        trial = kicked(c, best, p.budget, p.limits, stream(7, Stream.KICKS, kick))
         if trial is not None:
             other, reached = exchanged(trial)
             best, value = (other, reached) if reached < value else (best, value)

@@ -14,6 +14,7 @@ from whichpairs.design.belief import PairWeights
 from whichpairs.design.criterion import Criterion, Matrix
 from whichpairs.design.information import information
 from whichpairs.design.space import PairSpace
+from whichpairs.streams import Stream, stream
 
 DRAWS = 20
 """Random batches drawn for an expectation."""
@@ -62,7 +63,7 @@ def random_outlook(
         reach: random is given up to `reach` times the budget.
     """
     most = min(space.candidates, budget * reach)
-    rngs = [np.random.default_rng([seed, draw]) for draw in range(draws)]
+    rngs = [stream(seed, Stream.RANDOM_BATCHES, draw) for draw in range(draws)]
     orders = [random_pairs(space, most, rng) for rng in rngs]
     sums = [information(space, order[:budget], weights) for order in orders]
     values = np.array([criterion.value(base + m) for m in sums])

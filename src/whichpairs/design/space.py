@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int64, Shaped
 
 from whichpairs.design.shards import Shards
 from whichpairs.errors import UserError
+from whichpairs.streams import Stream, stream
 
 Rows = Int64[np.ndarray, "pairs 2"]
 """Pairs as row numbers, i < j."""
@@ -120,7 +121,7 @@ class PairSpace:
         usable = np.flatnonzero(self.sizes >= 2)
         if len(usable) <= count:
             return self
-        kept = np.random.default_rng([seed, 6]).choice(usable, count, replace=False)
+        kept = stream(seed, Stream.SOME_PROMPTS).choice(usable, count, replace=False)
         eligible = np.zeros(len(self.sizes), dtype=bool)
         eligible[kept] = True
         return PairSpace(self.features, self.starts, eligible, self.excluded)

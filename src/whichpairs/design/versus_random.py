@@ -16,6 +16,7 @@ from whichpairs.design.problem import Problem
 from whichpairs.design.space import PairSpace, Rows
 from whichpairs.design.within import within
 from whichpairs.errors import UserError
+from whichpairs.streams import Stream, stream
 
 DRAWS = 20
 """Random batches behind a mean."""
@@ -50,7 +51,7 @@ def random_batches(problem: Problem, draws: int, seed: int = 0) -> Iterator[Rows
     """Random batches within the limits; those that the limits leave no way to fill in a random order
     are left out."""
     for draw in range(draws):
-        rng = np.random.default_rng([seed, 8, draw])
+        rng = stream(seed, Stream.NO_WORSE, draw)
 
         def order(some: PairSpace, n: int, rng: np.random.Generator = rng) -> Rows:
             return random_pairs(some, n, rng)

@@ -17,6 +17,7 @@ from whichpairs.lm.batch import check_context, pad, sorted_batches
 from whichpairs.lm.encode import Encoded, encode_all
 from whichpairs.lm.logprobs import takes_positions
 from whichpairs.lm.optional import require
+from whichpairs.streams import Stream, stream
 from whichpairs.types import SILENT, Example, Progress
 
 require("torch")
@@ -87,7 +88,7 @@ def hidden_projection(
     """Independent normal numbers of variance 1/dim, or None where there is nothing to project."""
     if dim is None or dim >= size:
         return None
-    normal = np.random.default_rng(seed).standard_normal((size, dim))
+    normal = stream(seed, Stream.FEATURES).standard_normal((size, dim))
     return (normal / math.sqrt(dim)).astype(np.float32)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from threadpoolctl import threadpool_limits
 
+from whichpairs.streams import Stream, stream
+
 WIDER = 16
 """Random dimensions for each one that is kept."""
 
@@ -39,7 +41,7 @@ def principal_axes(
     with threadpool_limits(1):
         inner = rows @ rows.T
         size = min(dim + OVERSAMPLING, len(inner))
-        basis = np.random.default_rng(0).standard_normal((len(inner), size))
+        basis = stream(0, Stream.FEATURES).standard_normal((len(inner), size))
         for _ in range(ITERATIONS if size < len(inner) else 1):
             basis, _upper = np.linalg.qr(inner @ basis)
         values, turn = np.linalg.eigh(basis.T @ inner @ basis)

@@ -16,6 +16,7 @@ from jaxtyping import Float32
 
 from whichpairs.features.layers import Layer
 from whichpairs.lm.optional import require
+from whichpairs.streams import stream_of
 
 require("torch")
 import torch  # noqa: E402
@@ -133,7 +134,7 @@ def _parameter(layer: Layer, name: str) -> Tensor:
 
 
 def _rng(seed: int, name: str) -> np.random.Generator:
-    return np.random.default_rng([seed, *name.encode()])
+    return stream_of(seed, name)
 
 
 def _side(k: int, size: int, seed: int, name: str) -> Float32[np.ndarray, "k size"]:

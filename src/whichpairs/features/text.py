@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from whichpairs.errors import UserError
+from whichpairs.streams import Stream, stream
 
 DEFAULT_DIM = 32
 CHARACTERS = 4_000
@@ -147,7 +148,7 @@ def _directions(
     C is a projection, so (C X)ᵀ(C X) = Xᵀ C X and the sparse X is never made dense. Directions
     whose singular value is rounding noise are left out, so there may be fewer than k.
     """
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, Stream.FEATURES)
     size = min(k + OVERSAMPLING, *matrix.shape)
     basis = rng.standard_normal((matrix.shape[1], size), dtype=np.float32)
     for _ in range(POWER_ITERATIONS):

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit
 
 from whichpairs.errors import UserError
+from whichpairs.streams import stream_of
 from whichpairs.types import Choice, Label
 
 
@@ -39,7 +40,7 @@ def simulate(
         raise UserError("scores must be finite", f"a completion of pair {pairs[row][0]} has none")
     labels, again = [], [turn] if turn > 1 else []
     for (pair_id, id_a, id_b), (s_a, s_b) in zip(pairs, scores, strict=True):
-        draw = float(np.random.default_rng([seed, *pair_id.encode(), *again]).random())
+        draw = float(stream_of(seed, pair_id, *again).random())
         p_a = float(expit((s_a - s_b) / temperature))
         a_wins = draw < p_a if id_a < id_b else draw >= 1.0 - p_a
         choice: Choice = "a" if a_wins else "b"

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.streams import Stream, stream
 from whichpairs.types import Example, Message
 
 MESSAGE = "assistant_message"
@@ -151,7 +152,7 @@ def hold_out(prompts: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
         raise UserError("holdout must be at least 0 and below 1", f"got {share}")
     groups = prompts["group"].fill_null(pl.Series(prompts["prompt_id"])).to_list()
     unique = sorted(set(groups))
-    order = np.random.default_rng([seed, 1]).permutation(len(unique))
+    order = stream(seed, Stream.HOLDOUT).permutation(len(unique))
     chosen = {unique[k] for k in order[: round(share * len(unique))]}
     if len(chosen) == len(unique):
         raise UserError("holdout must leave prompts to pick from", f"got {share} of {len(unique)}")

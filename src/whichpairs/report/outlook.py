@@ -15,6 +15,7 @@ from whichpairs.design.baselines import random_pairs
 from whichpairs.design.scores import exact_scores
 from whichpairs.errors import UserError
 from whichpairs.pool.run import Record
+from whichpairs.streams import Stream, stream
 from whichpairs.workflow.batch import labels_of
 from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.workspace import IMPORTED, Workspace
@@ -220,7 +221,7 @@ def choice(space: Workspace, batch: str, start: Beginning | None) -> Choice:
     none = np.empty(0)
     if start is None:
         return Choice(pairs, np.empty((0, 2), np.int64), none, none)
-    rng = np.random.default_rng([start.desk.seed, 5])
+    rng = stream(start.desk.seed, Stream.REPORT_OTHERS)
     others = random_pairs(start.desk.pairs, min(max(len(pairs), 4000), start.most), rng)
     m = start.learned(batch)
     factor = start.desk.gap.score_factor(m)

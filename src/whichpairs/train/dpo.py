@@ -24,6 +24,7 @@ from whichpairs.lm.encode import Encoded, encode_all, lengths_within
 from whichpairs.lm.logprobs import completion_logprobs
 from whichpairs.lm.model import load
 from whichpairs.lm.optional import quiet, require
+from whichpairs.streams import Stream, stream
 from whichpairs.train.settings import LOGS, DPOResult, DPOSettings
 from whichpairs.train.trainer import Pair, PairTrainer, Rows, make_trainer
 from whichpairs.types import SILENT, Preference, Progress
@@ -173,7 +174,7 @@ def set_aside(
             f"{share:g} of {len(prompts)} prompts are {count}",
             "label more prompts, or train without --validation",
         )
-    order = np.random.default_rng([seed, 3]).permutation(len(prompts))
+    order = stream(seed, Stream.VALIDATION).permutation(len(prompts))
     out = {prompts[i] for i in order[:count]}
     pairs = list(zip(keys, preferences, strict=True))
     return [p for key, p in pairs if key not in out], [p for key, p in pairs if key in out]

@@ -16,6 +16,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit
 
 from whichpairs.design.belief import Belief
+from whichpairs.streams import Stream, stream
 
 FOLDS = 5
 STRENGTHS = tuple(4.0**k for k in range(-5, 5))
@@ -151,7 +152,7 @@ def log_loss(margins: np.ndarray, wins: np.ndarray) -> float:
 def folds(prompts: np.ndarray, seed: int) -> np.ndarray:
     """A fold, 0 to `FOLDS` − 1, for every label: a prompt is in one fold only."""
     unique, owner = np.unique(prompts, return_inverse=True)
-    order = np.random.default_rng([seed, 2]).permutation(len(unique))
+    order = stream(seed, Stream.FOLDS).permutation(len(unique))
     return np.asarray(order[owner] % FOLDS)
 
 

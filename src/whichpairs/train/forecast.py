@@ -28,6 +28,7 @@ from whichpairs.design.baselines import random_pairs
 from whichpairs.design.criterion import Matrix, lower_factor
 from whichpairs.design.policy_gap import PolicyGaps
 from whichpairs.design.space import Rows
+from whichpairs.streams import Stream, stream
 from whichpairs.train.fit import FOLDS, STRENGTHS, fit_theta
 from whichpairs.train.refit import refit
 
@@ -189,7 +190,7 @@ class Forecast:
 
     def _order(self, draw: int, labels: int) -> Rows:
         """The first random pairs of a draw: it does not matter what was asked for before."""
-        rng = np.random.default_rng([self.seed, 31, draw])
+        rng = stream(self.seed, Stream.FORECAST_ORDERS, draw)
         if labels > NESTED:
             return random_pairs(self.space, labels, rng)
         if draw not in self._orders:
@@ -219,7 +220,9 @@ class Forecast:
         """θ* by draw: the parts of the mixture in proportion, each draw beside its mirror image."""
         parts = self._belief()
         ends = np.cumsum([weight for weight, _, _ in parts])
-        noise = np.random.default_rng([self.seed, 32]).standard_normal((DRAWS // 2, self.space.dim))
+        noise = stream(self.seed, Stream.FORECAST_THETAS).standard_normal(
+            (DRAWS // 2, self.space.dim)
+        )
         # Any first few draws are spread over the mixture too (van der Corput's order).
         stars = np.empty((DRAWS, self.space.dim))
         for k, at in enumerate(_spread(DRAWS // 2)):
@@ -267,7 +270,7 @@ class Forecast:
             return self.known.theta
         star, w = self._stars[draw], self._fit_to_theta
         z = self.beta * self.space.differences(new)
-        luck = np.random.default_rng([self.seed, 33, draw]).random(len(new))
+        luck = stream(self.seed, Stream.FORECAST_ANSWERS, draw).random(len(new))
         answers = (luck < expit(z @ star)).astype(np.float64)
         x = np.concatenate([self._old, z]) @ w
         wins = np.concatenate([self.known.wins, answers])

@@ -13,6 +13,7 @@ from whichpairs.design.prediction import DRAWS
 from whichpairs.design.space import Rows
 from whichpairs.design.within import within
 from whichpairs.errors import UserError
+from whichpairs.streams import Stream, stream
 from whichpairs.train.forecast import Reach
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _draws(labels: int) -> int:
 
 
 def _plain(desk: "Desk", labels: int, draw: int) -> Rows:
-    return random_pairs(desk.pairs, labels, np.random.default_rng([desk.seed, draw]))
+    return random_pairs(desk.pairs, labels, stream(desk.seed, Stream.RANDOM_BATCHES, draw))
 
 
 def _limited(desk: "Desk", labels: int) -> list[Rows] | None:
@@ -80,7 +81,7 @@ def _limited(desk: "Desk", labels: int) -> list[Rows] | None:
 
 
 def _within(desk: "Desk", draw: int) -> Rows:
-    rng = np.random.default_rng([desk.seed, draw])
+    rng = stream(desk.seed, Stream.RANDOM_BATCHES, draw)
     return within(
         desk.pairs, desk.settings.budget, desk.limits, lambda some, n: random_pairs(some, n, rng)
     )

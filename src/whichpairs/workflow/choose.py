@@ -22,6 +22,7 @@ from whichpairs.design.versus_random import VersusRandom
 from whichpairs.design.within import Draw, within
 from whichpairs.engine.kernels import KERNELS, best_kernel
 from whichpairs.errors import UserError
+from whichpairs.streams import Stream, stream
 from whichpairs.workflow.adaptive import next_batch, signal_batch
 from whichpairs.workflow.resume import Resume
 
@@ -80,7 +81,7 @@ def choose(desk: "Desk", watch: Watch, resume: Resume) -> Choice:
     Raises:
         UserError: the criterion cannot fill the batch within the limits.
     """
-    s, rng = desk.settings, np.random.default_rng([desk.seed, 3])
+    s, rng = desk.settings, stream(desk.seed, Stream.PICK)
     order = _order(desk, rng)
     if order is not None:
         return Choice(within(desk.pairs, s.budget, desk.limits, order))
@@ -114,7 +115,7 @@ def choose(desk: "Desk", watch: Watch, resume: Resume) -> Choice:
 
 def adaptive_rng(desk: "Desk") -> np.random.Generator:
     """What an adaptive batch draws from: plan asks for the same batch as select."""
-    return np.random.default_rng([desk.seed, 3, desk.view.known])
+    return stream(desk.seed, Stream.PICK, desk.view.known)
 
 
 def _order(desk: "Desk", rng: np.random.Generator) -> Draw | None:

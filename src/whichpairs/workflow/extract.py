@@ -25,6 +25,7 @@ from whichpairs.errors import UserError
 from whichpairs.features.store import WINDOW, centred
 from whichpairs.pool.files import read_array, to_json, write_whole
 from whichpairs.pool.pool import Pool, load_pool
+from whichpairs.streams import Stream, stream
 from whichpairs.types import SILENT, Example, Progress
 
 AXES = "axes.npy"
@@ -266,7 +267,7 @@ def sample_prompts(pool: Pool, rows: int, seed: int) -> np.ndarray:
     """
     sizes = np.diff(pool.starts)
     usable = np.flatnonzero((sizes >= 2) & ~pool.holdout)
-    order = np.random.default_rng(seed).permutation(usable)
+    order = stream(seed, Stream.SAMPLED_PROMPTS).permutation(usable)
     enough = int(np.searchsorted(np.cumsum(sizes[order]), rows)) + 1
     return np.sort(order[:enough])
 

@@ -25,6 +25,7 @@ from whichpairs.design import (
 from whichpairs.design.baselines import random_pairs
 from whichpairs.features.store import centred, open_features
 from whichpairs.pool.pool import Pool
+from whichpairs.streams import Stream, stream
 from whichpairs.types import Progress
 from whichpairs.workflow.extract import Job, sample_prompts
 
@@ -90,7 +91,7 @@ def fidelity_loss(
             return criterion.value(base + information(spaces[0], pairs, weights))
 
         best, chosen = (value(greedy_batch(space, budget)) for space in spaces)
-        rngs = [np.random.default_rng([seed, draw, 9]) for draw in range(DRAWS)]
+        rngs = [stream(seed, Stream.FIDELITY, draw) for draw in range(DRAWS)]
         chance = float(np.mean([value(random_pairs(spaces[0], budget, rng)) for rng in rngs]))
     room = chance - best
     return (chosen - best) / room if room > 1e-9 * chance else None

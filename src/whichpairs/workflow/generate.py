@@ -17,6 +17,7 @@ from whichpairs.pool.likeness import near_duplicates
 from whichpairs.pool.pool import hold_out
 from whichpairs.pool.read import PoolTables, pool_from_samples, read_prompts
 from whichpairs.pool.run import Record, Run, create_run, locked
+from whichpairs.streams import derived_seed
 from whichpairs.types import SILENT, Message, Progress
 from whichpairs.workflow.collect import add_pool
 from whichpairs.workflow.stage import Outcome, differences
@@ -233,7 +234,7 @@ def _sample_all(
                 drawn = backend.sample(
                     [prompts[i] for i in part],
                     source.sampling,
-                    seed=_seed(s.seed, number),
+                    seed=derived_seed(s.seed, number),
                     indices=part,
                     progress=bar,
                 )
@@ -248,11 +249,6 @@ def _write_chunk(run: Run, number: int, part: list[int], drawn: "list[list[Sampl
     ]
     path = run.root / "pool.partial" / f"{number:03d}-{part[0]:09d}.jsonl"
     write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _seed(seed: int, number: int) -> int:
-    """The seed of a source: the first has the run's, the others are independent of it."""
-    return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def _drawn(run: Run) -> dict[tuple[int, int], list[dict[str, Any]]]:

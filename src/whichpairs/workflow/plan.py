@@ -10,6 +10,7 @@ from whichpairs.design import PairSpace
 from whichpairs.design.foresight import Outlook
 from whichpairs.design.limits import check_budget
 from whichpairs.errors import UserError
+from whichpairs.streams import Stream, stream
 from whichpairs.train.forecast import Reach
 from whichpairs.workflow.adaptive import next_batch
 from whichpairs.workflow.choose import adaptive_rng
@@ -201,10 +202,10 @@ def _completions(desk: Desk, budget: int, gap: float) -> dict[str, Any] | None:
     points = []
     for size in sizes:
         for draw in range(SIZE_DRAWS):
-            some, rows = _subsample(desk.pairs, size, np.random.default_rng([desk.seed, 10, draw]))
+            some, rows = _subsample(desk.pairs, size, stream(desk.seed, Stream.PLAN_POOLS, draw))
             if some.candidates < budget:
                 continue
-            rng = np.random.default_rng([desk.seed, 11, draw])
+            rng = stream(desk.seed, Stream.PLAN_POOL_BATCHES, draw)
             pairs = rows[next_batch(some, desk.beta, desk.view, budget, rng).pairs]
             points.append((size, float(desk.forecast.after([pairs]).mean())))
     if len({size for size, _ in points}) < 2:

@@ -29,6 +29,7 @@ from whichpairs.design.limits import Limits, check
 from whichpairs.engine.kernels import KERNELS
 from whichpairs.errors import UserError
 from whichpairs.pool.run import versions
+from whichpairs.streams import Stream, stream
 from whichpairs.train.fit import fit
 from whichpairs.train.forecast import Forecast, Known
 from whichpairs.workflow.adaptive import Evidence, View, look
@@ -386,7 +387,7 @@ class Desk:
             count = min(share_of(CONTROLS_SHARE, labels), there.candidates)
         if count == 0:
             return np.empty((0, 2), np.int64)
-        return random_pairs(there, count, np.random.default_rng([self.seed, 4]))
+        return random_pairs(there, count, stream(self.seed, Stream.CONTROLS))
 
     def _certified(
         self, value: float, random_value: float, solution: Solution | None
