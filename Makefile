@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test test-quick check format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design imdb dialogue
+.PHONY: setup demo test test-quick check format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design bench-calibration imdb dialogue
 
 setup: $(STAMP)
 
@@ -75,6 +75,11 @@ bench-robust: setup
 bench-design: setup
 	@$(BIN)/python -m whichpairs.bench.design $(QUICK) $(FRESH) \
 	  --results $(if $(QUICK),build/design/quick,docs/results)
+
+# Probabilities of a fit, intervals, and coin labels: two or three minutes; QUICK=--quick for a taste.
+bench-calibration: setup
+	@$(BIN)/python -m whichpairs.bench.calibration $(QUICK) \
+	  --results $(if $(QUICK),build/calibration,docs/results)
 
 # The paper's dialogue experiment in small: about ten minutes; cells are kept in build/dialogue.
 dialogue: setup

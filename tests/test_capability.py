@@ -14,7 +14,7 @@ from cli import fails, ok, write_jsonl
 from test_winrate import add_policy
 from whichpairs.errors import UserError
 from whichpairs.evaluate.capability import Item, choose, perplexity
-from whichpairs.evaluate.interval import interval, ratio_interval
+from whichpairs.evaluate.interval import bounded_interval, interval, ratio_interval
 
 POLICY, REFERENCE = tiny_models.lm("gpt2", 1), tiny_models.lm("gpt2", 0)
 TEXTS = [tiny_models.SENTENCES[0], "A naïve café.", " ".join(tiny_models.SENTENCES[:2]), "It"]
@@ -105,9 +105,9 @@ def test_accuracy_by_hand() -> None:
             right[who, normalised] = np.array(found)
     for normalised, paired in ((False, got.accuracy), (True, got.normalised)):
         ours, theirs = right["policy", normalised], right["reference", normalised]
-        assert paired.policy == interval(ours)
-        assert paired.reference == interval(theirs)
-        assert paired.difference == interval(ours - theirs)
+        assert paired.policy == bounded_interval(ours)
+        assert paired.reference == bounded_interval(theirs)
+        assert paired.difference == bounded_interval(ours - theirs, -1.0, 1.0)
     assert got.items == 5
     plain, by_bytes = right["policy", False], right["policy", True]
     assert not np.array_equal(plain, by_bytes)  # the two ways are two ways

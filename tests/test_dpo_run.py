@@ -288,3 +288,18 @@ def test_soft_labels_come_from_the_labels(run: Path, capsys) -> None:
     assert (
         "soft_labels" not in manifest["settings"]
     )  # as manifests were before there was the choice
+
+
+def test_which_prompts_are_set_aside_is_drawn_by_the_seed() -> None:
+    """Every prompt about as often as another, whole prompts, and the same ones for the same seed."""
+    prompts = list(dict.fromkeys(p.chosen.prompt for p in PREFERENCES))
+    counts = dict.fromkeys(prompts, 0)
+    for seed in range(60):
+        kept, aside = set_aside(PREFERENCES, 0.34, seed)
+        assert [p for p in PREFERENCES if p in kept or p in aside] == PREFERENCES
+        out = {p.chosen.prompt for p in aside}
+        assert len(out) == 1
+        assert not out & {p.chosen.prompt for p in kept}
+        counts[out.pop()] += 1
+        assert set_aside(PREFERENCES, 0.34, seed) == (kept, aside)
+    assert min(counts.values()) >= 10  # of 60, 20 each: below 10 once in 1 000

@@ -24,7 +24,7 @@ from whichpairs.design.baselines import (
 from whichpairs.evaluate.pool_policy import policy_values
 from whichpairs.label.simulate import simulate
 from whichpairs.streams import Stream, stream
-from whichpairs.train.fit import STRENGTHS, fit, fit_theta, quality
+from whichpairs.train.fit import STRENGTHS, fit, fit_theta, folds, log_loss, quality
 
 
 def data(n: int = 80, d: int = 3, seed: int = 0):
@@ -244,3 +244,28 @@ def test_random_needs_more_labels_for_more() -> None:
     short = random_outlook(space, gap, weights, base, 20, targets[5], seed=1, reach=2)
     assert short.labels_needed is None
     assert short.searched == 40
+
+
+def test_the_policys_theta_is_the_ridge_fit_drawn_out() -> None:
+    """By the geometric mean of two factors: of the left-out margins, and of the fitted ones."""
+    rng, beta, h0 = np.random.default_rng(3), 0.4, np.diag([0.5, 1.0, 2.0, 4.0, 1.0, 1.0])
+    z, star = rng.standard_normal((150, 6)), np.array([3.0, -6.0, 1.0, 2.0, 0.0, 4.0])
+    wins = (rng.random(150) < 1 / (1 + np.exp(-beta * z @ star))).astype(float)
+    prompts = np.arange(150) // 3
+    found = fit(z, wins, beta, h0, prompts, seed=7)
+    fold, left_out = folds(prompts, 7), np.zeros(150)
+    for k in range(5):
+        out = fold == k
+        theta = fit_theta(z[~out], wins[~out], beta, found.strength * h0)
+        left_out[out] = beta * z[out] @ theta
+    ridge = fit_theta(z, wins, beta, found.strength * h0)
+
+    def factor(margins: np.ndarray) -> float:
+        tried = np.exp(np.linspace(-np.log(4), np.log(4), 4001))
+        return float(tried[np.argmin([log_loss(c * margins, wins) for c in tried])])
+
+    a, b = factor(left_out), factor(beta * z @ ridge)
+    assert b > 1.05 > 0.95 * a  # so that each of the two is seen
+    assert found.scale == pytest.approx(np.sqrt(a * b), rel=1e-3)
+    assert np.allclose(found.theta, found.scale * ridge, rtol=1e-6)
+    assert abs(found.scale - 1) > 0.03

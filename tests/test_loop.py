@@ -175,13 +175,13 @@ def test_controls_are_of_held_out_prompts_and_never_fitted(run: Path, capsys) ->
         last = space.run.record("fits", found["rounds"][-1]["fit"])
         votes, theta = (
             space.votes(held_out=True),
-            space.theta(space.run.finished("fits")[-1], "file"),
+            space.calibration(space.run.finished("fits")[-1], "file"),
         )
         phi = np.asarray(space.feature_set(None)[2], float)
     assert sum(row["prompt_id"] in held for row in rows) == 21
     assert not any(row["prompt_id"] in held for name in space.batches for row in space.picked(name))
     assert (last.result["labels"], last.result["held_out_labels"]) == (49, 21)
-    margins = 0.3 * (phi[votes.pairs[:, 0]] - phi[votes.pairs[:, 1]]) @ theta
+    margins = theta.logits(phi[votes.pairs[:, 0]] - phi[votes.pairs[:, 1]], 0.3)
     p = expit(np.where(votes.wins == 1, margins, -margins))
     row = found["rounds"][-1]
     assert row["control_log_loss"] == pytest.approx(-np.mean(np.log(p)))
@@ -197,11 +197,8 @@ def test_the_evidence_is_paired_on_all_controls_so_far(run: Path, capsys) -> Non
         phi = np.asarray(space.feature_set(None)[2], float)
         losses = []
         for row in found["rounds"][-2:]:
-            margins = (
-                0.3
-                * (phi[votes.pairs[:, 0]] - phi[votes.pairs[:, 1]])
-                @ space.theta(row["fit"], "file")
-            )
+            belief = space.calibration(row["fit"], "file")
+            margins = belief.logits(phi[votes.pairs[:, 0]] - phi[votes.pairs[:, 1]], 0.3)
             losses.append(-np.log(expit(np.where(votes.wins == 1, margins, -margins))))
             assert row["control_log_loss"] == pytest.approx(losses[-1].mean())
     change = losses[1] - losses[0]
@@ -209,7 +206,7 @@ def test_the_evidence_is_paired_on_all_controls_so_far(run: Path, capsys) -> Non
     assert evidence["control_labels"] == len(change) == 30
     assert evidence["log_loss_change"]["mean"] == pytest.approx(change.mean())
     assert evidence["log_loss_change"]["standard_error"] == pytest.approx(stats.sem(change))
-    low, high = stats.t.interval(0.95, 29, change.mean(), stats.sem(change))
+    low, high = interval(change).low, interval(change).high
     assert evidence["log_loss_change"]["low"] == pytest.approx(low)
     unclear = "too few to tell" if (high - low) / 2 > 0.05 else "no better within the noise"
     verdict = "better" if high < 0 else "worse" if low > 0 else unclear

@@ -34,8 +34,10 @@ def test_by_hand() -> None:
     assert got.rate.mean == pytest.approx(means.mean())
     error = means.std(ddof=1) / np.sqrt(3)
     assert got.rate.standard_error == pytest.approx(error)
-    assert got.rate.low == pytest.approx(max(0, means.mean() - stats.t.ppf(0.975, 2) * error))
-    assert got.rate.high == 1.0  # a share
+    more = np.append(means, [0.0, 1.0])  # a share: one prompt won and one lost are added
+    low = more.mean() - stats.t.ppf(0.975, 4) * more.std(ddof=1) / np.sqrt(5)
+    assert got.rate.low == pytest.approx(low)
+    assert got.rate.high == 1.0
     counts = (got.prompts, got.comparisons, got.wins, got.losses, got.ties)
     assert counts == (3, 8, 2, 1, 5)
     assert (got.identical, got.disagreements, got.unread) == (1, 1, 2)

@@ -40,10 +40,8 @@ def sure(values: np.ndarray, comparisons: int = 1) -> Interval:
 
 
 def short(found: Interval, digits: int) -> str:
-    """Mean and half the interval."""
-    if found.low is None or found.high is None:
-        return f"{found.mean:.{digits}f}"
-    return f"{found.mean:.{digits}f} ± {(found.high - found.low) / 2:.{digits}f}"
+    """Mean and interval."""
+    return found.text(f".{digits}f")
 
 
 def rows(found: Cells) -> list[list[str]]:
@@ -110,7 +108,7 @@ def heading(found: Cells) -> str:
     one, seeds = found[0], len({cell["seed"] for cell in found})
     return (
         f"{one['budget']} labels a trial, {one['held_out_prompts']} held-out prompts, "
-        f"{one['samples']} replies to each; mean ± half a 95 % interval over {seeds} trainings and the prompts, "
+        f"{one['samples']} replies to each; mean (95 % interval) over {seeds} trainings and the prompts, "
         "crossed (perplexity: over the trainings alone)"
     )
 
@@ -143,7 +141,7 @@ def points(found: Interval) -> str:
     assert found.low is not None
     assert found.high is not None
     noise = "better" if found.low > 0 else "worse" if found.high < 0 else "within the noise"
-    return f"{found.mean:+.1f} ± {(found.high - found.low) / 2:.1f} points: {noise}"
+    return f"{found.text('+.1f')} points: {noise}"
 
 
 def page(found: Cells, about: dict[str, Any]) -> str:

@@ -135,15 +135,15 @@ def table(found: list[dict[str, Any]], beta: float) -> str:
     seeds = len(values(found, "gap", "J"))
     lines = [
         "",
-        f"{evaluation['held_out_prompts']} held-out prompts, {seeds} seeds; J = E r − {beta:g} KL; mean ± half "
-        "a 95 % interval",
-        f"{'':12}{'reward':>20}{'KL':>20}{'J':>20}",
+        f"{evaluation['held_out_prompts']} held-out prompts, {seeds} seeds; J = E r − {beta:g} KL; mean and "
+        "95 % interval",
+        f"{'':12}{'reward':>30}{'KL':>30}{'J':>30}",
     ]
     reference = [f"{v['mean']:.4f}" for v in evaluation["reference_values"].values()]
-    lines.append(f"{'reference':12}" + "".join(f"{cell:>20}" for cell in reference))
+    lines.append(f"{'reference':12}" + "".join(f"{cell:>30}" for cell in reference))
     for method, name in (("random", "random"), ("gap", "design")):
         cells = [str(crossed_interval(values(found, method, q))) for q in ("reward", "kl", "J")]
-        lines.append(f"{name:12}" + "".join(f"{cell:>20}" for cell in cells))
+        lines.append(f"{name:12}" + "".join(f"{cell:>30}" for cell in cells))
     over, ahead = differences(found)
     lines += ["", f"random − reference in J: {over}", f"design − random in J:    {ahead}"]
     return "\n".join([*lines, "", verdict(over, ahead), ""])

@@ -200,15 +200,13 @@ def _heading(size: int, part: Cells) -> str:
     reference = part[0]["evaluation"]["reference_values"]["J"]["mean"]
     return (
         f"Pools of {size}: {held} held-out prompts, the reference's J {reference:.4f}; "
-        f"mean ± half a 95 % interval over {seeds} trainings and the prompts, crossed; J over random's: the "
+        f"mean (95 % interval) over {seeds} trainings and the prompts, crossed; J over random's: the "
         f"{comparisons(part)} intervals hold together (Bonferroni)"
     )
 
 
 def _short(found: Interval) -> str:
-    if found.low is None or found.high is None:
-        return f"{found.mean:.3f}"
-    return f"{found.mean:.3f} ± {(found.high - found.low) / 2:.3f}"
+    return found.text(".3f")
 
 
 def page(found: Cells, about: dict[str, Any]) -> str:

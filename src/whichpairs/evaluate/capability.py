@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from whichpairs.errors import UserError
-from whichpairs.evaluate.interval import Interval, interval, ratio_interval
+from whichpairs.evaluate.interval import Interval, bounded_interval, ratio_interval
 from whichpairs.lm.encode import Encoded, encode_all, encode_prompt
 from whichpairs.lm.logprobs import completion_logprobs
 from whichpairs.types import Example
@@ -108,7 +108,12 @@ def choose(policy: "LanguageModel", reference: "LanguageModel", items: Sequence[
         raise UserError("tasks need at least one item", "there is none")
     right = [[_right(lm, items, n) for lm in (policy, reference)] for n in (False, True)]
     plain, normalised = (
-        Paired(interval(ours), interval(theirs), interval(ours - theirs)) for ours, theirs in right
+        Paired(
+            bounded_interval(ours),
+            bounded_interval(theirs),
+            bounded_interval(ours - theirs, -1.0, 1.0),
+        )
+        for ours, theirs in right
     )
     return Accuracy(len(items), plain, normalised)
 

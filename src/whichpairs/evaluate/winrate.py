@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from whichpairs.errors import UserError
-from whichpairs.evaluate.interval import Interval, interval
+from whichpairs.evaluate.interval import Interval, bounded_interval
 from whichpairs.server.judge import Verdict
 
 WORTH = {"a": 1.0, "b": 0.0, "tie": 0.5}
@@ -23,8 +23,8 @@ class WinRate:
     """How often a policy's completion is preferred to its opponent's.
 
     Attributes:
-        rate: mean over prompts of their comparisons' mean: 1 a win, ½ a tie, 0 a loss. The ends
-            are kept within [0, 1].
+        rate: mean over prompts of their comparisons' mean: 1 a win, ½ a tie, 0 a loss
+            (`bounded_interval`).
         prompts, comparisons: how many.
         wins, losses, ties: comparisons by their verdict; the following are among the ties.
         identical: both completions were the same text, and the judge was not asked.
@@ -60,9 +60,7 @@ def win_rate(
     choices = ["tie" if v is None else v.choice for v in verdicts]
     worth = np.array([WORTH[choice] for choice in choices])
     _, owner, counts = np.unique(prompts, return_inverse=True, return_counts=True)
-    rate = interval(np.bincount(owner, weights=worth) / counts)
-    if rate.low is not None and rate.high is not None:
-        rate = Interval(rate.mean, rate.standard_error, max(rate.low, 0.0), min(rate.high, 1.0))
+    rate = bounded_interval(np.bincount(owner, weights=worth) / counts)
     asked = [v for v in verdicts if v is not None]
     read = [v for v in asked if v.forward is not None and v.backward is not None]
     return WinRate(

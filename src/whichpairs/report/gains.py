@@ -110,5 +110,5 @@ def _evaluation_table(facts: Facts) -> Table:
 def _interval(value: dict[str, Any], form: str = "number") -> Markup:
     if value["low"] is None or abs(value["high"]) < 1e-12:
         return data(value["mean"], form)
-    half = (value["high"] - value["low"]) / 2
-    return say("{mean} ± {half}", mean=data(value["mean"], form), half=data(half, "short"))
+    ends = {"low": data(value["low"], form), "high": data(value["high"], form)}
+    return say("{mean} ({low} … {high})", mean=data(value["mean"], form), **ends)

@@ -150,10 +150,10 @@ def _table(result: dict[str, Any]) -> str:
     if "tasks" in result:
         rows.append(("accuracy", result["tasks"]["accuracy"]))
         rows.append(("accuracy, by bytes", result["tasks"]["normalised"]))
-    lines = [f"{'':20}{'policy':>20}{result['against']:>20}{'difference':>20}"]
+    lines = [f"{'':20}{'policy':>30}{result['against']:>30}{'difference':>30}"]
     for name, paired in rows:
         cells = [str(Interval(**paired[who])) for who in ("policy", "reference", "difference")]
-        lines.append(f"{name:20}" + "".join(f"{cell:>20}" for cell in cells))
+        lines.append(f"{name:20}" + "".join(f"{cell:>30}" for cell in cells))
     if "perplexity" in result:
         p = result["perplexity"]
         lines.append(f"{p['tokens']} tokens of {p['documents']} documents; lower is better.")

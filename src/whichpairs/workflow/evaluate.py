@@ -278,13 +278,13 @@ def _quantities(reward: np.ndarray, kl: np.ndarray, beta: float) -> dict[str, np
 
 
 def _table(result: dict[str, Any]) -> str:
-    lines = [f"{'':12}{'reward':>20}{'KL':>20}{'J':>20}"]
+    lines = [f"{'':12}{'reward':>30}{'KL':>30}{'J':>30}"]
     shown = {"reference": "reference_values", "policy": "policy_values"}
     if "against" in result:
         shown |= {f"{result['against']}": "against_values", "difference": "differences"}
     for who, key in shown.items():
         cells = [str(Interval(**v)) for v in result[key].values()]
-        lines.append(f"{who:12}" + "".join(f"{cell:>20}" for cell in cells))
+        lines.append(f"{who:12}" + "".join(f"{cell:>30}" for cell in cells))
     gain = Interval(**result["gain"])
     lines.append(
         f"gain in J over the reference: {gain} (95 % interval over "

@@ -1,6 +1,6 @@
 """Stage fit: the Bradley–Terry fit in feature space, judged on held-out prompts alone."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from scipy.special import expit, log_expit
 from whichpairs.design import Belief, PairSpace, prior
 from whichpairs.design.information import PRIOR_MARGIN_SPREAD
 from whichpairs.errors import UserError
+from whichpairs.train.calibrate import Calibration, as_array, calibrate, left_out_log_loss
 from whichpairs.train.fit import Fit, fit, posterior, quality
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Votes, Workspace, workspace
@@ -24,6 +25,10 @@ def fit_labels(
     beta: float | None = None,
 ) -> Outcome:
     """Fit θ to the labels of prompts that are not held out.
+
+    Two things come of it: the policy's θ (``theta.npy``), drawn out by ``policy_scale`` so that J is
+    good, and what is believed of answers (``belief.npy``, `train.calibrate`), by which whatever is
+    said of probabilities is said: cross-validated and held-out log loss, accuracy, calibration.
 
     Held-out accuracy, log loss and calibration come from labels of held-out prompts (imported
     ones, or controls); without any they are unknown, and the result says null. So is what the
@@ -63,42 +68,57 @@ def fit_labels(
         if before is not None:
             message = f"Fit {before[0]} is of these labels and settings; nothing changed."
             return Outcome(message, before[1].result, True, space.run.root / "fits" / before[0])
-        fitted, belief = _fit(space, phi, votes, strength, seed)
-        result = _result(space, phi, votes, fitted, belief)
-        return _write(space, fitted, settings, inputs, result)
+        done = _fit(space, phi, votes, strength, seed)
+        result = _result(space, phi, votes, done)
+        return _write(space, done, settings, inputs, result)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The policy's fit and its posterior; and what is believed of answers, with its left-out loss."""
+
+    policy: Fit
+    posterior: Belief
+    belief: Calibration
+    left_out: float | None
 
 
 def _fit(
     space: Workspace, phi: np.ndarray, votes: Votes, strength: float | None, seed: int
-) -> tuple[Fit, Belief]:
+) -> _Fitted:
     pairs = PairSpace(phi, space.pool.starts, ~space.pool.holdout)
     h0 = prior(pairs, space.run.beta)
     z = pairs.differences(votes.pairs)
     beta = space.run.beta
     fitted = fit(z, votes.wins, beta, h0, votes.prompts, strength=strength, seed=seed)
-    return fitted, posterior(fitted, z, beta, h0)
+    belief = calibrate(z, votes.wins, beta, h0, strength=strength)
+    left_out = left_out_log_loss(
+        *(z, votes.wins, beta, h0, votes.prompts), strength=strength, seed=seed
+    )
+    return _Fitted(fitted, posterior(fitted, z, beta, h0), belief, left_out)
 
 
-def _result(
-    space: Workspace, phi: np.ndarray, votes: Votes, fitted: Fit, belief: Belief
-) -> dict[str, Any]:
+def _result(space: Workspace, phi: np.ndarray, votes: Votes, done: _Fitted) -> dict[str, Any]:
     held = space.votes(held_out=True)
     result: dict[str, Any] = {
         "labels": len(votes.wins),
-        "prior_strength": fitted.strength,
-        "cv_log_loss": min(fitted.cv_log_loss.values()) if fitted.cv_log_loss else None,
+        "prior_strength": done.policy.strength,
+        "policy_scale": done.policy.scale,
+        "calibration": {"prior_strength": done.belief.strength, "file": "belief.npy"},
+        "cv_log_loss": done.left_out,
         "held_out_labels": len(held.wins),
         "held_out": None,
         "foretold_held_out": None,
     }
     if len(held.wins):
         z = PairSpace(phi, space.pool.starts).differences(held.pairs)
-        margins = space.run.beta * (z @ fitted.theta)
-        found = asdict(quality(margins, held.wins))
+        found = asdict(quality(done.belief.logits(z, space.run.beta), held.wins))
         result["held_out"] = found
         for key in ("accuracy", "log_loss", "calibration_error"):
             result[f"held_out_{key}"] = found[key]
-        result["foretold_held_out"] = foretold(belief, space.run.beta, z, held.wins, held.prompts)
+        result["foretold_held_out"] = foretold(
+            done.posterior, space.run.beta, z, held.wins, held.prompts
+        )
     return result
 
 
@@ -133,7 +153,7 @@ def foretold(
 
 def _write(
     space: Workspace,
-    fitted: Fit,
+    done: _Fitted,
     settings: dict[str, Any],
     inputs: dict[str, Any],
     result: dict[str, Any],
@@ -142,7 +162,8 @@ def _write(
     result = {"fit": name, **result}
 
     def make(folder: Path) -> dict[str, Any]:
-        np.save(folder / "theta.npy", fitted.theta, allow_pickle=False)
+        np.save(folder / "theta.npy", done.policy.theta, allow_pickle=False)
+        np.save(folder / "belief.npy", as_array(done.belief), allow_pickle=False)
         return result
 
     space.run.commit(("fits", name), "fit", settings, inputs, make)

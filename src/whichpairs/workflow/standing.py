@@ -96,8 +96,9 @@ class _Fits:
         return self.pairs.differences(self.controls.pairs)
 
     def margins(self, fit: str) -> np.ndarray:
-        """β zᵀθ of every control label."""
-        return np.asarray(self.space.run.beta * (self._z @ self.space.theta(fit, self.features)))
+        """The calibrated logit of every control label."""
+        belief = self.space.calibration(fit, self.features)
+        return belief.logits(self._z, self.space.run.beta)
 
     def losses(self, fit: str) -> np.ndarray:
         """−log-likelihood of every control label, nats."""
@@ -217,8 +218,7 @@ def claim(evidence: dict[str, Any]) -> str:
     if evidence["verdict"].startswith("unknown"):
         return f"{text}."
     change, count = evidence["log_loss_change"], evidence["control_labels"]
-    half = (change["high"] - change["low"]) / 2
-    text += f": log loss {change['mean']:+.4f} ± {half:.4f} on {count} control labels"
+    text += f": log loss {Interval(**change).text('+.4f')} on {count} control labels"
     if evidence["verdict"] == TOO_FEW:
-        text += f" (a difference of {TELLING:g} could not show: the ± must be {TELLING:g} at most)"
+        text += f" (a difference of {TELLING:g} could not show: half the interval must be {TELLING:g} at most)"
     return f"{text}."

@@ -17,6 +17,7 @@ from whichpairs.features.store import open_features
 from whichpairs.label.store import LabelStore
 from whichpairs.pool.files import read_array
 from whichpairs.pool.run import Record, Run, locked, open_run
+from whichpairs.train.calibrate import Calibration, from_array
 from whichpairs.types import Choice, Label
 
 if TYPE_CHECKING:
@@ -251,6 +252,20 @@ class Workspace:
                 f"run: whichpairs fit --run {self.run.root} --features {features}",
             )
         return read_array(self.run.root / "fits" / fit / "theta.npy")
+
+    def calibration(self, fit: str, features: str) -> Calibration:
+        """What a fit says of answers that nobody has given: for `calibrated_probability`.
+
+        A fit of before there were such beliefs says what it reported then: σ(β zᵀθ).
+
+        Raises:
+            UserError: the fit was made from other features.
+        """
+        theta = self.theta(fit, features)
+        path = self.run.root / "fits" / fit / "belief.npy"
+        if not path.is_file():
+            return Calibration(theta, np.zeros((len(theta), len(theta))), 1.0)
+        return from_array(read_array(path))
 
 
 @contextmanager
