@@ -1,5 +1,6 @@
 """The kernel in C: compiled once, kept where only its user writes, done without where it cannot be."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -63,6 +64,58 @@ def test_a_folder_that_others_can_write_to_is_not_trusted(cache: Path) -> None:
     assert list(cache.iterdir()) == []
 
 
+@pytest.mark.parametrize("fault", ["owner", "mode", "link", "none"])
+def test_a_file_that_may_be_anothers_is_not_loaded(fault: str, tmp_path: Path, monkeypatch) -> None:
+    """As one that was left in the folder while it was open, however right its name."""
+    content = b"not a library"
+    planted = tmp_path / f"tiles-x-{hashlib.sha256(content).hexdigest()[:16]}.so"
+    if fault == "link":
+        (tmp_path / "elsewhere.so").write_bytes(content)
+        planted.symlink_to(tmp_path / "elsewhere.so")
+    else:
+        planted.write_bytes(content)
+        planted.chmod(0o666 if fault == "mode" else 0o600)
+    if fault == "owner":
+        own(planted, monkeypatch)
+    assert tiles_kernel._kept(tmp_path, "x") == ([planted] if fault == "none" else [])
+
+
+def test_the_compiler_is_read_as_a_shell_would(monkeypatch) -> None:
+    for said, meant in (("gcc -O2", ["gcc", "-O2"]), ("", ["cc"]), ("  ", ["cc"])):
+        monkeypatch.setenv("CC", said)
+        assert tiles_kernel._compiler() == meant
+    monkeypatch.setenv("CC", '"gcc')
+    with pytest.raises(UserError, match=r"CC must be a command.*no closing quotation.*unset CC"):
+        tiles_kernel._compiler()
+
+
+def own(path: Path, monkeypatch) -> None:
+    """Give the file to someone else: truly where root runs this, else as `lstat` tells."""
+    if os.geteuid() == 0:
+        os.chown(path, 12345, 12345)
+        return
+    lstat = Path.lstat
+
+    def told(self: Path) -> os.stat_result:
+        about = list(lstat(self))
+        about[4] = 12345 if self == path else about[4]
+        return os.stat_result(about)
+
+    monkeypatch.setattr(Path, "lstat", told)
+
+
+def test_a_folder_above_that_others_can_write_to_is_not_trusted(cache: Path) -> None:
+    above = cache.parent / "above"
+    folder = above / "whichpairs"
+    folder.mkdir(parents=True, mode=0o700)
+    for mode, trusted in ((0o755, True), (0o777, False), (0o1777, True), (0o775, False)):
+        above.chmod(mode)
+        assert tiles_kernel._alone(folder) is trusted
+    above.chmod(0o755)
+    folder.chmod(0o1777)  # the folder itself must be closed, sticky or not
+    assert not tiles_kernel._alone(folder)
+
+
 @here
 def test_without_a_cache_it_is_made_for_the_process(cache: Path, monkeypatch) -> None:
     cache.mkdir()
@@ -82,7 +135,12 @@ def no_home() -> Path:
 
 @here
 @pytest.mark.parametrize(
-    ("compiler", "said"), [("no-such-compiler", "needs a C compiler"), ("false", "must compile")]
+    ("compiler", "said"),
+    [
+        ("no-such-compiler", "needs a C compiler"),
+        ("false", "must compile"),
+        ('"gcc', "CC must be a command.*no closing quotation.*unset CC"),
+    ],
 )
 def test_without_a_compiler_another_kernel_runs(compiler, said, cache: Path, monkeypatch) -> None:
     monkeypatch.setenv("CC", compiler)

@@ -12,6 +12,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -288,9 +289,7 @@ def _library() -> ctypes.CDLL:
         raise UserError("the tiles kernel needs a processor with AMX, on Linux", "this is none")
     name = hashlib.sha256(SOURCE.read_bytes() + " ".join(FLAGS).encode()).hexdigest()[:16]
     folder = _cache()
-    whole = [
-        path for path in sorted(folder.glob(f"tiles-{name}-*.so")) if _digest(path) in path.name
-    ]
+    whole = _kept(folder, name)
     try:
         library = ctypes.CDLL(str(whole[0] if whole else _compile(folder, name)))
         library.whichpairs_scan.restype = ctypes.c_int64
@@ -302,9 +301,15 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+def _kept(folder: Path, name: str) -> list[Path]:
+    """The whole libraries of that name that the user made."""
+    found = sorted(folder.glob(f"tiles-{name}-*.so"))
+    return [path for path in found if _ours(path) and _digest(path) in path.name]
+
+
 def _compile(folder: Path, name: str) -> Path:
     """The library, in a file named by what it is of and by what it holds."""
-    compiler = shlex.split(os.environ.get("CC") or "cc")
+    compiler = _compiler()
     handle, aside = tempfile.mkstemp(dir=folder, suffix=".so")
     try:
         command = [*compiler, *FLAGS, "-o", aside, str(SOURCE), "-lm"]
@@ -324,6 +329,19 @@ def _compile(folder: Path, name: str) -> Path:
     return made
 
 
+def _compiler() -> list[str]:
+    """$CC, which may have options, else cc."""
+    said = os.environ.get("CC", "")
+    try:
+        return shlex.split(said) or ["cc"]
+    except ValueError as error:
+        raise UserError(
+            "CC must be a command as a shell reads it",
+            f"got {said} ({str(error).lower()})",
+            "unset CC, or mend its quotes",
+        ) from None
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
@@ -334,10 +352,32 @@ def _cache() -> Path:
         root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         path = Path(root, "whichpairs")
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = path.stat()
-        alone = about.st_uid == os.geteuid() and not about.st_mode & 0o022
-        if alone and os.access(path, os.W_OK):
-            return path
+        if _alone(path) and os.access(path, os.W_OK):
+            return path.resolve()
     aside = tempfile.mkdtemp(prefix="whichpairs-")
     atexit.register(shutil.rmtree, aside, ignore_errors=True)
     return Path(aside)
+
+
+def _alone(folder: Path) -> bool:
+    """Whether the folder is the user's, and nobody but them and root can put another in its place, or a
+    file into it: no folder up to the root is anyone else's or open to others (but for sticky ones, such
+    as /tmp, in which only an entry's owner can move it)."""
+    whole = folder.resolve()
+    if whole.stat().st_uid != os.geteuid() or whole.stat().st_mode & 0o022:
+        return False
+    return all(
+        about.st_uid in (0, os.geteuid())
+        and (not about.st_mode & 0o022 or bool(about.st_mode & stat.S_ISVTX))
+        for about in (parent.stat() for parent in whole.parents)
+    )
+
+
+def _ours(path: Path) -> bool:
+    """Whether a file is a plain one that the user wrote and nobody else can change: a folder that is
+    closed now may have been open once."""
+    with suppress(OSError):
+        about = path.lstat()
+        plain = stat.S_ISREG(about.st_mode)
+        return plain and about.st_uid == os.geteuid() and not about.st_mode & 0o022
+    return False
