@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LEAST_SIGNAL = 4.0
 """Nats that the true P must gain over a coin on all labels for a slope to have a goal."""
 COVERED = 0.93
-PASSING = 0.02
+PASSING = 1 / 30
 """What the README allows labels of a coin."""
 
 Figure = dict[str, Any]
@@ -47,7 +47,7 @@ def figures(
     for labels, (count, trials) in passed.items():
         share = _share(count, trials)
         found[f"coin_labels_convincing_{labels}"] = _figure(
-            share, f"at most {PASSING}, as the README says", share.mean <= PASSING
+            share, "fewer than 1 in 30, as the README says", share.mean <= PASSING
         )
     return found
 
@@ -154,7 +154,7 @@ gamma, log-normal. *Student's t* is what was used until now, at its own worst.
 The criterion `signal` builds on a fit once its left-out log loss beats a coin's by 4 nats over all labels. With labels of a coin
 (32 features) that happens in
 
-| labels | trials | share (95 %) | at most 1 in 50 |
+| labels | trials | share (95 %) | fewer than 1 in 30 |
 | --- | --- | --- | --- |
 {coin}
 """

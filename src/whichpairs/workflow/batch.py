@@ -47,7 +47,7 @@ def batch_rows(pool: Pool, pairs: Rows, *, seed: int) -> list[dict[str, Any]]:
 
 _WHY_RANDOM = {
     "adaptive": "so are the first 4 labels a feature, which say how large the rewards are",
-    "signal": "no fit of the labels so far foretells the others beyond doubt",
+    "signal": "no fit of the labels so far foretells the others better than a coin by 4 nats",
 }
 
 
