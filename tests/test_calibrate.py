@@ -58,6 +58,29 @@ def test_it_is_the_expectation_over_the_posterior(strength: float | None) -> Non
         assert belief.strength == pytest.approx(strength)
 
 
+def test_its_spread_holds_what_the_strengths_differ_by() -> None:
+    """The law of total variance over strengths, by their evidence as sums over θ."""
+    z, wins, h0 = np.linspace(0.2, 2.0, 12)[:, None], np.ones(12), 0.1
+    wins[[1, 4]] = 0.0
+    theta = np.linspace(-400, 400, 400001)
+    likelihood = np.prod(
+        [expit(BETA * r * theta * (2 * y - 1)) for r, y in zip(z[:, 0], wins, strict=True)], 0
+    )
+    share, means, variances = [], [], []
+    for s in CALIBRATED_STRENGTHS:
+        prior = np.sqrt(s) * np.exp(-0.5 * s * h0 * theta**2)
+        share.append(np.sum(likelihood * prior))
+        one = calibrate(z, wins, BETA, np.array([[h0]]), strength=s)
+        means.append(one.theta[0])
+        variances.append(one.root[0, 0] ** 2)
+    share = np.array(share) / np.sum(share)
+    mean = share @ means
+    apart = share @ (np.array(means) - mean) ** 2
+    assert apart > 0.2 * (share @ variances)
+    got = calibrate(z, wins, BETA, np.array([[h0]])).root[0, 0] ** 2
+    assert got == pytest.approx(share @ variances + apart, rel=0.1)
+
+
 def test_labels_of_the_other_completion_mirror_it() -> None:
     z, _, wins = labels(60, 4, 1.0, 2)
     h0, new = np.eye(4), np.random.default_rng(0).standard_normal((5, 4))

@@ -23,7 +23,7 @@ from whichpairs.report.outlook import Curves, beginning, choice, picked_rows, st
 from whichpairs.report.quality import _calibration
 from whichpairs.report.run_report import report
 from whichpairs.report.verdict import gain, verdict
-from whichpairs.report.words import common_start, excerpt, nearly, percent, visible
+from whichpairs.report.words import common_start, excerpt, nearly, percent, signed, visible
 from whichpairs.wording import number
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
@@ -219,7 +219,7 @@ def test_numbers_are_the_manifests(whole_run, whole_page):
         assert shown[repr(fit[key])] == number(fit[key])
     gain = run.record("evaluations", "001").result["gain"]
     for key in ("low", "high"):
-        assert shown[repr(gain[key])] == number(gain[key])
+        assert shown[repr(gain[key])] == signed(gain[key])
     assert gain["mean"] in [float(value) for value, _ in page.numbers]
 
 

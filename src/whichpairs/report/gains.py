@@ -90,10 +90,11 @@ def _evaluation_table(facts: Facts) -> Table:
         rows += [
             [
                 say(
-                    "{name}: {policy}, by {judge}",
+                    "{name}: {policy}, by {judge}{drawn}",
                     name=name,
                     policy=r["policy"],
                     judge=judge(record.settings),
+                    drawn=_drawn(record.settings),
                 ),
                 *(_interval(r["policy_values"][key]) for key in ("reward", "kl", "J")),
                 _interval(r["gain"], "signed") if r["policy"] != "reference" else Markup("–"),
@@ -105,6 +106,18 @@ def _evaluation_table(facts: Facts) -> Table:
             ],
         ]
     return Table(("Evaluation", "Reward", "KL", "J", "Gain in J"), rows)
+
+
+def _drawn(settings: dict[str, Any]) -> Markup:
+    """How the completions were drawn, where any were: two evaluations may differ in this alone."""
+    if settings.get("reward") is None:
+        return Markup("")
+    return say(
+        ", {samples} samples of at most {tokens} tokens, seed {seed}",
+        samples=data(settings["samples"], "count"),
+        tokens=data(settings["max_new_tokens"], "count"),
+        seed=data(settings["seed"], "plain"),
+    )
 
 
 def _interval(value: dict[str, Any], form: str = "number") -> Markup:

@@ -12,6 +12,7 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.evaluate.pool_policy import policy_values
+from whichpairs.evaluate.verdict import verdict
 from whichpairs.label.simulate import check_temperature
 from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.policies import (
@@ -168,15 +169,19 @@ def _judged_by(space: Workspace, settings: EvaluateSettings, policy: str) -> dic
 def _chosen(
     space: Workspace, settings: EvaluateSettings, names: dict[str, str], scale: float
 ) -> dict[str, Any]:
-    """What the manifest says was chosen."""
-    asked = ("score", "reward", "samples", "max_new_tokens")
+    """What the manifest says was chosen, as far as it counts: a score on the pool draws nothing."""
+    asked = ["score", "reward"]
+    drawn: dict[str, Any] = {}
+    if settings.score is None:
+        asked += ["samples", "max_new_tokens"]
+        drawn["seed"] = space.run.seed if settings.seed is None else settings.seed
     return {
         **{name: getattr(settings, name) for name in asked},
+        **drawn,
         "policy": names["policy"],
         **({"against": names["against"]} if "against" in names else {}),
         "temperature": scale,
         "beta": space.run.beta,
-        "seed": space.run.seed if settings.seed is None else settings.seed,
     }
 
 
@@ -256,7 +261,11 @@ def _write(
     found = {who: _quantities(*pair, beta) for who, pair in values.items()}
     for who, quantities in found.items():
         result[who + "_values"] = {k: asdict(interval(v)) for k, v in quantities.items()}
-    result["gain"] = asdict(interval(found["policy"]["J"] - found["reference"]["J"]))
+    gains = {k: interval(v - found["reference"][k]) for k, v in found["policy"].items()}
+    result["gain"] = asdict(gains["J"])
+    if names["policy"] != REFERENCE:
+        kl = interval(found["policy"]["kl"])
+        result["verdict"] = asdict(verdict(gains["reward"], kl, gains["J"], beta))
     result["held_out_prompts"] = len(found["policy"]["J"])
     if "against" in names:
         result["against"] = names["against"]
@@ -290,6 +299,8 @@ def _table(result: dict[str, Any]) -> str:
         f"gain in J over the reference: {gain} (95 % interval over "
         f"{result['held_out_prompts']} held-out prompts)"
     )
+    if "verdict" in result:
+        lines.append(result["verdict"]["sentence"])
     if "against" in result:
         ahead = Interval(**result["differences"]["J"])
         lines.append(f"J over that of {result['against']}: {ahead} (paired, prompt by prompt)")

@@ -7,14 +7,22 @@ REFERENCE = "reference"
 
 
 def policy_name(space: Workspace, kind: str, name: str | None, option: str = "policy") -> str:
-    """The policy (or fit, by `kind`) of that name, or the latest; `REFERENCE` where there is none.
+    """The policy (or fit, by `kind`) of that name, or the latest.
 
     Raises:
-        UserError: the run has none of that name.
+        UserError: the run has none of that name, or none at all.
     """
     names = space.run.finished(kind)
-    if name == REFERENCE or (name is None and not names):
+    if name == REFERENCE:
         return REFERENCE
+    if name is None and not names:
+        what, command = ("fit", "fit") if kind == "fits" else ("trained policy", "train")
+        more = "" if kind == "fits" else " --model PATH"
+        raise UserError(
+            f"this evaluation needs a {what}",
+            "there is none",
+            f"run: whichpairs {command} --run {space.run.root}{more}",
+        )
     if name is not None and name not in names:
         raise UserError(
             f"--{option} must name one of the run's",
