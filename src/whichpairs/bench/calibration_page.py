@@ -129,7 +129,8 @@ Bradley–Terry answers to random pairs, 32 Gaussian features, θ\\* of random d
 the logistic regression of fresh labels on the reported logit: 1 is calibrated, below 1 too sure, above 1 too timid. It is pooled
 over the worlds (a world in which nothing was learnt has no slope of its own), with a 95 % bootstrap interval over worlds. *Signal*
 is what the true probabilities would gain over a coin on all of a world's labels together. The last columns are log loss on fresh
-pairs less a coin's, in thousandths of a nat. "Policy's" is σ(β zᵀθ) with the policy's θ, which was reported until now.
+pairs less a coin's, in thousandths of a nat. "Policy's" is σ(β zᵀθ) with the policy's θ, which was
+reported until now, on the first of these worlds.
 
 | margin sd | labels | signal, nats | slope (95 %) | 0.9 to 1.1 | policy's slope | loss − coin's (95 %) | no worse | policy's loss − coin's |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
