@@ -139,7 +139,7 @@ def test_the_bench_measures_and_writes_its_page(tmp_path) -> None:
     covered = [coverage("shares", 20, 60), coverage("tails", 20, 60)]
     text = write(tmp_path, cells, covered, {50: convincing(4, 50, dim=4)}, 8)
     found = json.loads((tmp_path / "calibration.json").read_text())["figures"]
-    assert (tmp_path / "calibration.md").read_text() == text
+    assert (tmp_path / "calibration.md").read_text().strip() == text.strip()
     keys = {"value", "low", "high", "goal", "reached"}
     assert all(set(one) == keys for one in found.values())
     assert 0.7 < found["slope_1.5_100"]["value"] < 1.4

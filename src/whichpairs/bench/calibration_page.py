@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scipy import stats
 
-from whichpairs.bench.machine import machine
+from whichpairs.bench.markdown import About, Figure, table, write_page
 from whichpairs.evaluate.interval import Interval
-from whichpairs.pool.files import to_json, write_whole
-from whichpairs.pool.run import versions
 
 if TYPE_CHECKING:
     from whichpairs.bench.calibration import Cell, Coverage
@@ -20,52 +18,40 @@ COVERED = 0.93
 PASSING = 1 / 30
 """What the README allows labels of a coin."""
 
-Figure = dict[str, Any]
+ABOUT = About("make bench-calibration", ("whichpairs.bench.calibration",))
 
 
 def figures(
     cells: Sequence["Cell"], covered: Sequence["Coverage"], passed: dict[int, tuple[int, int]]
 ) -> dict[str, Figure]:
-    """Every figure by name: value, low, high, goal, reached (null: too little signal for a goal)."""
-    found: dict[str, Figure] = {}
+    """Every figure by name; without a goal where there is too little signal, or only to compare."""
+    found: list[Figure] = []
     for c in cells:
-        name, told = f"{c.spread:g}_{c.labels}", c.signal >= LEAST_SIGNAL
-        goal = "0.9 to 1.1" if told else "none: fewer than 4 nats of signal"
-        inside = 0.9 <= c.slope.mean <= 1.1
-        found[f"slope_{name}"] = _figure(c.slope, goal, inside if told else None)
-        found[f"policy_slope_{name}"] = _figure(c.policy_slope, "none: for comparison", None)
+        name = f"{c.spread:g}_{c.labels}"
+        goal, reached = None, None
+        if c.signal >= LEAST_SIGNAL:
+            goal, reached = "0.9 to 1.1", 0.9 <= c.slope.mean <= 1.1
+        found.append(Figure.of(f"slope_{name}", c.slope, goal=goal, reached=reached))
+        found.append(Figure.of(f"policy_slope_{name}", c.policy_slope))
         no_worse = c.loss.low is not None and c.loss.low <= 0.0
-        goal = "at most 0 (a coin's), within the interval"
-        found[f"loss_over_coin_{name}"] = _figure(c.loss, goal, no_worse)
-        goal = "none: for comparison"
-        found[f"policy_loss_over_coin_{name}"] = _figure(c.policy_loss, goal, None)
+        goal = "a coin's or less, within the interval"
+        found.append(Figure.of(f"loss_over_coin_{name}", c.loss, goal=goal, reached=no_worse))
+        found.append(Figure.of(f"policy_loss_over_coin_{name}", c.policy_loss))
     for one in covered:
         share = _share(round(one.covered * one.draws), one.draws)
-        found[f"coverage_{one.kind}_{one.units}"] = _figure(
-            share, f"at least {COVERED}", one.covered >= COVERED
-        )
+        name, reached = f"coverage_{one.kind}_{one.units}", one.covered >= COVERED
+        found.append(Figure.of(name, share, goal=f"at least {COVERED}", reached=reached))
     for labels, (count, trials) in passed.items():
         share = _share(count, trials)
-        found[f"coin_labels_convincing_{labels}"] = _figure(
-            share, "fewer than 1 in 30, as the README says", share.mean <= PASSING
-        )
-    return found
+        name, reached = f"coin_labels_convincing_{labels}", share.mean <= PASSING
+        goal = "fewer than 1 in 30, as the README says"
+        found.append(Figure.of(name, share, goal=goal, reached=reached))
+    return {one.name: one for one in found}
 
 
 def _share(count: int, of: int) -> Interval:
     ends = stats.binomtest(count, of).proportion_ci(method="exact")
-    share = count / of
-    return Interval(share, None, float(ends.low), float(ends.high))
-
-
-def _figure(value: Interval, goal: str, reached: bool | None) -> Figure:
-    return {
-        "value": value.mean,
-        "low": value.low,
-        "high": value.high,
-        "goal": goal,
-        "reached": reached,
-    }
+    return Interval(count / of, None, float(ends.low), float(ends.high))
 
 
 def page(
@@ -79,28 +65,39 @@ def page(
     rows = []
     for c in cells:
         name = f"{c.spread:g}_{c.labels}"
-        slope, loss = found[f"slope_{name}"], found[f"loss_over_coin_{name}"]
         rows.append(
-            f"| {c.spread:g} | {c.labels} | {c.signal:.1f} | {c.slope.text('.2f')} | "
-            f"{_word(slope['reached'])} | {c.policy_slope.mean:.2f} | "
-            f"{_scaled(c.loss)} | {_word(loss['reached'])} | {1e3 * c.policy_loss.mean:+.1f} |"
+            [
+                f"{c.spread:g}",
+                str(c.labels),
+                f"{c.signal:.1f}",
+                c.slope.text(".2f"),
+                _word(found[f"slope_{name}"].reached),
+                f"{c.policy_slope.mean:.2f}",
+                _scaled(c.loss),
+                _word(found[f"loss_over_coin_{name}"].reached),
+                f"{1e3 * c.policy_loss.mean:+.1f}",
+            ]
         )
     cover = [
-        f"| {_KINDS[c.kind]} | {c.units} | {c.plain:.3f} | {c.covered:.3f} | "
-        f"{_word(found[f'coverage_{c.kind}_{c.units}']['reached'])} | {c.where} |"
+        [
+            _KINDS[c.kind],
+            str(c.units),
+            f"{c.plain:.3f}",
+            f"{c.covered:.3f}",
+            _word(found[f"coverage_{c.kind}_{c.units}"].reached),
+            c.where,
+        ]
         for c in covered
     ]
     coin = []
-    for labels in passed:
+    for labels, (count, trials) in passed.items():
         one = found[f"coin_labels_convincing_{labels}"]
-        coin.append(
-            f"| {labels} | {passed[labels][0]} of {passed[labels][1]} | {one['value']:.4f} "
-            f"({one['low']:.4f} … {one['high']:.4f}) | {_word(one['reached'])} |"
-        )
+        share = f"{one.value:.4f} ({one.low:.4f} … {one.high:.4f})"
+        coin.append([str(labels), f"{count} of {trials}", share, _word(one.reached)])
     return _TEXT.format(
-        rows="\n".join(rows),
-        cover="\n".join(cover),
-        coin="\n".join(coin),
+        rows=table(_HEAD, rows),
+        cover=table(_COVER, cover),
+        coin=table(["labels", "trials", "share (95 %)", "fewer than 1 in 30"], coin),
         worlds=worlds,
         draws=covered[0].draws,
     )
@@ -118,6 +115,19 @@ def _word(reached: bool | None) -> str:
 
 _KINDS = {"shares": "win rates by prompt", "tails": "KL and its like"}
 
+_HEAD = [
+    "margin sd",
+    "labels",
+    "signal, nats",
+    "slope (95 %)",
+    "0.9 to 1.1",
+    "policy's slope",
+    "loss − coin's (95 %)",
+    "no worse",
+    "policy's loss − coin's",
+]
+_COVER = ["of", "prompts", "Student's t", "ours", "at least 0.93", "our worst setting"]
+
 _TEXT = """# Probabilities and intervals that mean what they say
 
 Printed by `make bench-calibration`. Every figure with its interval, goal and the machine:
@@ -132,8 +142,6 @@ is what the true probabilities would gain over a coin on all of a world's labels
 pairs less a coin's, in thousandths of a nat. "Policy's" is σ(β zᵀθ) with the policy's θ, which was
 reported until now, on the first of these worlds.
 
-| margin sd | labels | signal, nats | slope (95 %) | 0.9 to 1.1 | policy's slope | loss − coin's (95 %) | no worse | policy's loss − coin's |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
 Below 4 nats of signal over 32 features no method has a slope near 1 at a spread that it is not told: what the labels say of the
@@ -146,8 +154,6 @@ the slopes of a fit that is told another world's spread).
 independent or alike within it, with and without ties. KL's like: normal, Student's t with 4 degrees of freedom, exponential,
 gamma, log-normal. *Student's t* is what was used until now, at its own worst.
 
-| of | prompts | Student's t | ours | at least 0.93 | our worst setting |
-| --- | --- | --- | --- | --- | --- |
 {cover}
 
 ## When a fit is convincing
@@ -155,8 +161,6 @@ gamma, log-normal. *Student's t* is what was used until now, at its own worst.
 The criterion `signal` builds on a fit once its left-out log loss beats a coin's by 4 nats over all labels. With labels of a coin
 (32 features) that happens in
 
-| labels | trials | share (95 %) | fewer than 1 in 30 |
-| --- | --- | --- | --- |
 {coin}
 """
 
@@ -171,7 +175,6 @@ def write(
     """Write ``calibration.md`` and ``calibration.json``; the page."""
     found = figures(cells, covered, passed)
     text = page(found, cells, covered, passed, worlds)
-    about = {"worlds": worlds, "versions": versions(), "machine": machine()}
-    write_whole(folder / "calibration.json", to_json({"figures": found, **about}))
-    write_whole(folder / "calibration.md", text)
+    facts = {"worlds": worlds, "draws": covered[0].draws}
+    write_page(folder, "calibration", ABOUT, list(found.values()), facts, text)
     return text
