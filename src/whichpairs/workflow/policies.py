@@ -7,21 +7,23 @@ REFERENCE = "reference"
 
 
 def policy_name(space: Workspace, kind: str, name: str | None, option: str = "policy") -> str:
-    """The policy (or fit, by `kind`) of that name, or the latest.
+    """The policy (or fit, by `kind`) of that name, or the latest; `REFERENCE` where there is no policy.
 
     Raises:
-        UserError: the run has none of that name, or none at all.
+        UserError: the run has none of that name, or no fit at all.
     """
     names = space.run.finished(kind)
     if name == REFERENCE:
         return REFERENCE
     if name is None and not names:
-        what, command = ("fit", "fit") if kind == "fits" else ("trained policy", "train")
-        more = "" if kind == "fits" else " --model PATH"
+        if (
+            kind != "fits"
+        ):  # where there is no policy there is no model either: `reference_path` says so
+            return REFERENCE
         raise UserError(
-            f"this evaluation needs a {what}",
+            "an evaluation by a score needs a fit",
             "there is none",
-            f"run: whichpairs {command} --run {space.run.root}{more}",
+            f"run: whichpairs fit --run {space.run.root}",
         )
     if name is not None and name not in names:
         raise UserError(
