@@ -104,7 +104,7 @@ def imported(pool_file: Path, run: Path) -> Path:
 def picked(pool_file: Path, run: Path, budget: int = 20, **settings) -> Path:
     imported(pool_file, run)
     compute_features(run, FeatureSettings(method="text", dim=18))
-    select(run, SelectSettings(budget=budget, **settings))
+    select(run, SelectSettings(budget=budget, **{"controls": 0, **settings}))
     return run
 
 
@@ -121,7 +121,7 @@ def whole_run(pool_file, tmp_path_factory):
     label_simulated(run, "score")
     fit_labels(run)
     evaluate_run(run, EvaluateSettings(score="score"))
-    select(run, SelectSettings(budget=15))
+    select(run, SelectSettings(budget=15, controls=0))
     return run
 
 
