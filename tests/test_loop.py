@@ -24,6 +24,7 @@ from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.workflow import labeller as asking
 from whichpairs.workflow import rounds, standing
 from whichpairs.workflow.schedule import next_total, plan_rounds
+from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import workspace
 
 SIMULATE = ["--simulate", "score", "--temperature", 2]
@@ -418,7 +419,7 @@ def test_a_labeller_that_fails_loses_nothing(
 ) -> None:
     command, log = labeller
     options = ["--run", run, "--budget", 80, "--first", 20]
-    error = fails(capsys, "loop", *options, "--labeller", command(2, how))
+    error = fails(capsys, "loop", *options, "--labeller", command(2, how), "--json")
     assert message in error
     assert "go on with: whichpairs loop --run" in error
     with workspace(run) as space:
@@ -698,6 +699,90 @@ def test_just_wide_enough_to_show_a_difference() -> None:
 
     assert standing._verdict(30, half(0.05)) == "no better within the noise"
     assert standing._verdict(30, half(0.0501)) == "too few to tell"
+
+
+# --- while it runs, and after Ctrl-C ------------------------------------------------------------------
+
+
+def said_next(run: Path, capsys) -> tuple[str, str | None]:
+    found = ok(capsys, "status", "--run", run)
+    return found["next"], found["then"]
+
+
+def test_every_round_is_said_as_it_happens(run: Path, capsys) -> None:
+    """One line a batch picked, answered, fitted: on standard error, also where nobody looks."""
+    command = ["loop", "--run", run, "--budget", 24, "--criterion", "random", *SIMULATE]
+    with pytest.raises(SystemExit) as stop:
+        main([str(part) for part in command])
+    out, err = capsys.readouterr()
+    assert stop.value.code == 0
+    lines = err.splitlines()
+    assert lines[0] == (
+        "batch 001: 11 pairs and 1 control picked by random; 12 of 24 labels are then asked"
+    )
+    assert lines[1] == "12 answers taken"
+    assert lines[2].startswith("batch 001: fit 001, log loss ")
+    assert lines[2].endswith(" on 1 control label (a coin: 0.6931)")
+    assert lines[3].startswith("batch 002: 11 pairs and 1 control picked by random; 24 of 24")
+    assert len(lines) == 6
+    assert "11 pairs and 1" not in out
+    assert not (run / "loop.json").exists()  # it is at its end
+
+
+@pytest.mark.parametrize("moment", ["select", "label_simulated", "fit_labels"])
+def test_ctrl_c_says_where_it_stands_and_what_goes_on(
+    moment: str, run: Path, capsys, monkeypatch
+) -> None:
+    command = ["loop", "--run", run, "--budget", 24, "--criterion", "random", *SIMULATE]
+
+    def stopped(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rounds, moment, stopped)
+        with pytest.raises(SystemExit) as stop:
+            main([str(part) for part in command])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 130
+    there, waiting = {"select": (0, 0), "label_simulated": (0, 12), "fit_labels": (12, 0)}[moment]
+    assert f"stopped; {there} of 24 labels are there, {waiting} pairs wait" in last
+    again = last.partition("Go on with: ")[2]
+    assert said_next(run, capsys) == (again, None)
+    found = ok(capsys, *shlex.split(again)[1:])
+    assert (found["stopped"], found["labels"]) == ("budget", 24)
+    assert said_next(run, capsys)[0].startswith("whichpairs train")
+
+
+def test_ctrl_c_in_a_solve_ends_the_loop_not_the_solve_alone(run: Path, monkeypatch) -> None:
+    def select(*args: object, **options: object) -> Outcome:
+        found = rounds_select(*args, **options)
+        return Outcome(found.message, {**found.result, "interrupted": True})
+
+    rounds_select = rounds.select
+    monkeypatch.setattr(rounds, "select", select)
+    settings = LoopSettings(24, simulate="score", criterion="random")
+    with pytest.raises(KeyboardInterrupt):
+        loop(run, settings)
+    assert "0 of 24 labels are there, 12 pairs wait" in rounds.where_it_stands(run, settings)
+
+
+def test_status_names_the_loop_until_somebody_picks_by_hand(
+    run: Path, tmp_path: Path, capsys
+) -> None:
+    command = ["loop", "--run", run, "--budget", 24, "--criterion", "random"]
+    again = shlex.join(["whichpairs", *map(str, command)])
+    ok(capsys, *command)
+    following, then = said_next(run, capsys)
+    assert following == f"whichpairs label --run {run} --from FILE"
+    assert then == again
+    path = write_jsonl(tmp_path / "answers.jsonl", answers(run, "001"))
+    ok(capsys, "label", "--run", run, "--from", path)
+    assert said_next(run, capsys) == (again, None)
+    ok(capsys, "select", "--run", run, "--budget", 5, "--criterion", "random")
+    following, then = said_next(run, capsys)
+    assert (following.split()[1], then) == ("label", None)
+    (run / "loop.json").write_text('{"options": 3}')  # broken: as if it were not there
+    assert said_next(run, capsys) == (following, None)
 
 
 # --- mistakes -----------------------------------------------------------------------------------------

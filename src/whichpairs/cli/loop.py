@@ -45,7 +45,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Select, label and fit in rounds; call it again whenever people have brought labels."""
-    from whichpairs.workflow.rounds import LoopSettings, loop
+    from whichpairs.workflow.rounds import LoopSettings, loop, where_it_stands
 
     settings = LoopSettings(
         budget=budget,
@@ -63,5 +63,10 @@ def command(
         threads=threads,
     )
     with Bars(quiet=json_ or labeller is not None) as bars:
-        outcome = loop(run, settings, beta=beta, progress=bars)
+        tell = (lambda line: None) if json_ else bars.line
+        try:
+            outcome = loop(run, settings, beta=beta, progress=bars, tell=tell)
+        except KeyboardInterrupt:
+            bars.line(f"whichpairs: {where_it_stands(run, settings)}")
+            raise typer.Exit(130) from None
     show(outcome, json_)

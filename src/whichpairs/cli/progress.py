@@ -39,6 +39,10 @@ class Bars:
     ) -> None:
         self._bars.stop()
 
+    def line(self, text: str) -> None:
+        """A line of its own, above the bars; also where nobody looks."""
+        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def start(self, what: str, total: int | None) -> None:
         """A new bar."""
         self._task = self._bars.add_task(what, total=total, note="")

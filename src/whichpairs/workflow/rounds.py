@@ -7,6 +7,7 @@ of the run's seed and the labels before.
 """
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,18 @@ from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.fit import fit_labels
 from whichpairs.workflow.label import label_simulated
 from whichpairs.workflow.labeller import ask, command_words
+from whichpairs.workflow.loop_record import LoopRecord, command, forget, picking_of
 from whichpairs.workflow.schedule import CONTROLS_SHARE, next_total, plan_rounds, share_of
 from whichpairs.workflow.select import SelectSettings, select
 from whichpairs.workflow.stage import Outcome
-from whichpairs.workflow.standing import Standing, claim, read_standing, table
+from whichpairs.workflow.standing import (
+    Standing,
+    claim,
+    read_standing,
+    round_fitted,
+    round_picked,
+    table,
+)
 from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import Workspace, workspace
 
@@ -86,7 +95,7 @@ class LoopSettings:
     def _check_source(self) -> None:
         if self.simulate is not None and self.labeller is not None:
             raise UserError("labels come from --simulate or from --labeller", "got both")
-        if self.top_up and (self.simulate is not None or self.labeller is not None):
+        if self.top_up and self.answered:
             raise UserError(
                 "--top-up is for labels that people bring",
                 "got a source that answers at once",
@@ -94,6 +103,11 @@ class LoopSettings:
             )
         if self.labeller is not None:
             command_words(self.labeller)
+
+    @property
+    def answered(self) -> bool:
+        """Whether somebody answers at once."""
+        return self.simulate is not None or self.labeller is not None
 
     @cached_property
     def command(self) -> list[str]:
@@ -112,14 +126,19 @@ class LoopSettings:
             **chosen,  # type: ignore[arg-type]
         )
 
-    def again(self, run: Path) -> str:
-        """The command that goes on."""
-        words = ["whichpairs", "loop", "--run", str(run)]
+    @property
+    def options(self) -> tuple[str, ...]:
+        """As the command takes them to go on."""
+        words: list[str] = []
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name != "top_up" and value != field.default:
                 words += ["--" + field.name.replace("_", "-"), f"{value}"]
-        return shlex.join(words)
+        return tuple(words)
+
+    def again(self, run: Path) -> str:
+        """The command that goes on."""
+        return command(self.options, run)
 
 
 def loop(
@@ -128,20 +147,23 @@ def loop(
     *,
     beta: float | None = None,
     progress: Progress = SILENT,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Go on with the rounds as far as labels are to be had; called again, go on from there.
 
     Args:
         progress: told of the labels so far, of the budget.
+        tell: told in a line of every batch picked, answered and fitted, as it happens.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C, also during a selection, whose batch so far is kept.
         UserError: a setting that does not fit the run (nothing is written), or a labeller that
             failed (what it answered before is kept).
     """
     with workspace(run, beta) as space:
         _check(space, settings)
         some = bool(space.known_pairs)
-    rounds = _Rounds(Path(run), settings, progress)
+    rounds = _Rounds(Path(run), settings, progress, tell)
     if some:
         rounds.label()  # refuses labels simulated otherwise, before anything is picked
     return rounds.go()
@@ -160,11 +182,26 @@ def _check(space: Workspace, settings: LoopSettings) -> None:
         )
 
 
+def where_it_stands(run: str | Path, settings: LoopSettings) -> str:
+    """After Ctrl-C, in a line: what is there, and the command that goes on. Reads only."""
+    found = status(run).result
+    return (
+        f"stopped; {found['labels']} of {settings.budget} labels are there, {found['waiting']} pairs "
+        f"wait, and all of it is kept. Go on with: {settings.again(Path(run))}"
+    )
+
+
 class _Rounds:
     """One call of the loop."""
 
-    def __init__(self, root: Path, settings: LoopSettings, progress: Progress) -> None:
-        self.root, self.settings, self.progress = root, settings, progress
+    def __init__(
+        self,
+        root: Path,
+        settings: LoopSettings,
+        progress: Progress,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.root, self.settings, self.progress, self.tell = root, settings, progress, tell
         self.changed, self.told = False, 0
         self.notes: list[str] = []
 
@@ -176,6 +213,7 @@ class _Rounds:
     def go(self) -> Outcome:
         """Round after round."""
         s, now = self.settings, self.standing()
+        self._keep()
         self.progress.start("labels", s.budget)
         while True:
             self._tell(now)
@@ -185,6 +223,8 @@ class _Rounds:
                 fitted = fit_labels(self.root, features=s.features, seed=s.seed)
                 self.changed |= not fitted.done_before
                 now = self.standing()
+                if not fitted.done_before:
+                    self.tell(round_fitted(now.rows[-1], now.evidence))
             stopped = self._stopped(now)
             if stopped is not None:
                 return self._outcome(now, stopped)
@@ -228,8 +268,25 @@ class _Rounds:
             )
         budget = min(total - now.known - controls, now.free)
         self._tell(now, f"picking {budget + controls} pairs")
-        picked = select(self.root, s.picking(budget, controls), another=s.top_up)
-        self.changed |= not picked.done_before
+        self._keep(budget, controls)
+        found = select(self.root, s.picking(budget, controls), another=s.top_up)
+        self.changed |= not found.done_before
+        asked = now.known + budget + controls
+        self.tell(round_picked(found.result, asked, s.budget))
+        if found.result["interrupted"]:
+            raise KeyboardInterrupt  # it ends the passes of a solve: here it is meant for all of it
+
+    def _keep(self, budget: int | None = None, controls: int | None = None) -> None:
+        """Leave word for `status`: of the next batch, by what it is picked, or of what is there."""
+        s = self.settings
+        with workspace(self.root) as space:
+            if budget is None:
+                batch = max(space.run.finished("batches"), default=None)
+                picking = picking_of(space, batch)
+            else:
+                batch = space.run.next_number("batches")
+                picking = {"budget": budget, "controls": controls}
+            LoopRecord(s.options, s.budget, batch, picking, s.answered).keep(self.root)
 
     def label(self) -> None:
         """Get what waits answered, where somebody answers at once."""
@@ -240,9 +297,13 @@ class _Rounds:
         elif s.labeller is not None:
             new = ask(self.root, s.command, s.again(self.root))
         self.changed |= new > 0
+        if new:
+            self.tell(f"{new} answer{'s' * (new > 1)} taken")
 
     def _outcome(self, now: Standing, stopped: str) -> Outcome:
         s, again = self.settings, self.settings.again(self.root)
+        if stopped != "waiting":
+            forget(self.root)
         if stopped == "budget":
             self.progress.finish()
         following = again if stopped == "waiting" else None

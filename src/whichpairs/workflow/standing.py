@@ -15,7 +15,7 @@ from scipy.special import log_expit
 from whichpairs.design import PairSpace
 from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.train.fit import quality
-from whichpairs.workflow.batch import labels_of, predicted
+from whichpairs.workflow.batch_result import labels_of, predicted
 from whichpairs.workflow.workspace import IMPORTED, Votes, Workspace
 
 LEAST_CONTROLS = 30
@@ -206,6 +206,25 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
             f"  {gain:>10}  {row['fit'] or '-':>4}  {loss:>16}  {right:>8}"
         )
     return lines
+
+
+def round_picked(r: dict[str, Any], asked: int, budget: int) -> str:
+    """A round's batch, as it is picked."""
+    controls = f" and {r['controls']} control{'s' * (r['controls'] != 1)}" if r["controls"] else ""
+    pairs = f"{r['picked']} pair{'s' * (r['picked'] != 1)}"
+    text = f"batch {r['batch']}: {pairs}{controls} picked by {r['criterion']}"
+    return f"{text}; {asked} of {budget} labels are then asked"
+
+
+def round_fitted(row: dict[str, Any], evidence: dict[str, Any]) -> str:
+    """A round's fit, as it is made."""
+    text = f"batch {row['batch']}: fit {row['fit']}"
+    if row["control_log_loss"] is None:
+        return f"{text}, unjudged for want of control labels"
+    loss, count = row["control_log_loss"], evidence["control_labels"]
+    return (
+        f"{text}, log loss {loss:.4f} on {count} control label{'s' * (count != 1)} (a coin: 0.6931)"
+    )
 
 
 def _number(value: float | None, form: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from whichpairs.pool.run import open_run
 from whichpairs.wording import percent
 from whichpairs.workflow.batch_result import labels_of, predicted
+from whichpairs.workflow.loop_record import command, under_way
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace
 
@@ -21,9 +22,16 @@ def status(run: str | Path, *, beta: float | None = None) -> Outcome:
     """
     space = Workspace(open_run(Path(run), beta))
     result = _facts(space)
-    result["next"] = _next(space, result)
+    result |= {"next": _next(space, result), "then": None}
+    loop = under_way(space, result)
+    if loop is not None and result["waiting"] and not loop.answers:
+        result["next"] = result["next"].replace(" (or --simulate COLUMN)", "")
+        result["then"] = command(loop.options, space.run.root)
+    elif loop is not None:
+        result["next"] = command(loop.options, space.run.root)
     lines = [f"{name:12} {text}" for name, text in _lines(result)]
-    return Outcome("\n".join([*lines, "", f"Next: {result['next']}"]), result)
+    then = [f"Then: {result['then']}"] if result["then"] else []
+    return Outcome("\n".join([*lines, "", f"Next: {result['next']}", *then]), result)
 
 
 def _facts(space: Workspace) -> dict[str, Any]:
