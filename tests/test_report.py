@@ -3,9 +3,10 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,15 +16,19 @@ import pytest
 from whichpairs.cli import main
 from whichpairs.errors import UserError
 from whichpairs.pool.read import Columns
-from whichpairs.pool.run import create_run, open_run
+from whichpairs.pool.run import Record, create_run, open_run
+from whichpairs.report.applied import applied
 from whichpairs.report.commands import commands
 from whichpairs.report.compose import compose
 from whichpairs.report.facts import gather
+from whichpairs.report.gains import _evaluation_table
+from whichpairs.report.origins import made
 from whichpairs.report.outlook import Curves, beginning, choice, picked_rows, standpoint
 from whichpairs.report.quality import _calibration
 from whichpairs.report.run_report import report
 from whichpairs.report.verdict import gain, verdict
 from whichpairs.report.words import common_start, excerpt, nearly, percent, signed, visible
+from whichpairs.server.judge import RUBRIC
 from whichpairs.wording import number
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
@@ -471,6 +476,62 @@ def test_the_commands_are_those_that_made_the_run(whole_run, capsys):
     [second] = [line for line in lines if "--budget 15" in line]
     assert "--criterion" not in second  # adaptive is the default
     assert f"whichpairs label --run {whole_run} --simulate score --temperature 1" in lines
+
+
+def test_only_settings_that_applied_are_shown(whole_run):
+    """An exact evaluation on the pool draws nothing: no length, no number of samples, no seed."""
+    facts = gather(whole_run, None)
+    [evaluate] = [x for x in commands(facts.space) if x.startswith("whichpairs evaluate")]
+    assert "--max-new-tokens" not in evaluate
+    shown = {str(row[0]).split()[0]: str(row[2]) for row in made(facts).tables[1].rows}
+    assert "samples" not in shown["evaluations"]
+    assert "seed" not in shown["evaluations"]
+    assert "columns.pair" not in shown["pool"]
+    assert "passes" in shown["batches"]
+    record = Record("select", {"criterion": "random", "passes": 3, "budget": 9}, {}, {})
+    assert applied("batches", record) == {"criterion": "random", "budget": 9}
+    sampled = Record("evaluate", {"score": None, "reward": "folder", "samples": 8}, {}, {})
+    assert applied("evaluations", sampled) == sampled.settings
+
+
+def test_rows_of_evaluations_differ_by_what_differs(whole_run):
+    """Two that differ in what was drawn are told apart; the reference has one row, not two alike."""
+    facts = gather(whole_run, None)
+    [(_, record)] = facts.evaluations
+
+    def drawn(seed, policy="001"):
+        settings = {**record.settings, "score": None, "reward": "folder", "seed": seed}
+        settings |= {"samples": 8, "max_new_tokens": 64}
+        return replace(record, settings=settings, result={**record.result, "policy": policy})
+
+    found = [("001", drawn(1)), ("002", drawn(2)), ("003", drawn(2, "reference")), ("004", record)]
+    rows = [str(row[0]) for row in _evaluation_table(replace(facts, evaluations=found)).rows]
+    assert len(set(rows)) == len(rows) == 7
+    assert rows[0].startswith("001: policy 001, by reward")
+    assert rows[0].endswith('seed <data value="1">1</data>')
+    assert rows[2].endswith('seed <data value="2">2</data>')
+    assert rows[4].startswith("003: the reference, by")
+    assert rows[5].startswith("004: fit ")
+
+
+def test_judgements_and_capabilities_are_of_how_it_was_made(whole_run, tmp_path):
+    copied = tmp_path / "copied"
+    shutil.copytree(whole_run, copied)
+    asked = {
+        "judgements": {"policy": "001", "judge_model": "large", "rubric": RUBRIC, "samples": 4},
+        "capabilities": {"policy": "001", "tasks": "items.jsonl"},
+    }
+    for kind, settings in asked.items():
+        (copied / kind / "001").mkdir(parents=True)
+        record = Record("evaluate", settings, {}, {}, {}, "2030-01-01T00:00:00Z")
+        (copied / kind / "001" / "manifest.json").write_text(json.dumps(asdict(record)))
+    facts = gather(copied, None)
+    names = [str(row[0]) for row in made(facts).tables[1].rows]
+    assert names[-2:] == ["judgements 001", "capabilities 001"]
+    judged, checked = commands(facts.space)[-2:]
+    assert "--judge URL --policy 001 --judge-model large --samples 4" in judged
+    assert "--rubric" not in judged
+    assert "--tasks items.jsonl" in checked
 
 
 def test_importing_the_stage_is_light():

@@ -591,3 +591,18 @@ def test_a_second_process_is_told_which_is_the_first(run: Path, tmp_path: Path, 
     assert f"process {other.pid} is working on" in message
     assert tree(tmp_path) == before
     ok(capsys, "select", "--run", run, "--budget", 3)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (
+            ["features", "--run", "x"],
+            "'--method'. It takes: text, gradient, hidden, embed or file.",
+        ),
+        (["score", "--run", "x"], "'--reward'. It takes: Reward folder."),
+        (["import"], "'file'. It takes: A file, a folder"),
+    ],
+)
+def test_what_is_missing_is_said_with_what_it_takes(capsys, command, words) -> None:
+    assert words in fails(capsys, *command)

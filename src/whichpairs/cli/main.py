@@ -79,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
+        message += _what_it_takes(error)
         _fail(one_line(message) or "give a command; see whichpairs --help")
     except (typer.Abort, KeyboardInterrupt):
         print("whichpairs: stopped; what was finished is kept", file=sys.stderr)
@@ -89,6 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(1)
         _fail(one_line(f"what is read must be readable, and what is written writable; {error}"))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _what_it_takes(error: Exception) -> str:
+    """The help of an option or argument that is missing: its choices, or what it is."""
+    if type(error).__name__ != "MissingParameter":  # which typer does not show under this name
+        return ""
+    words = getattr(getattr(error, "param", None), "help", None)
+    return f" It takes: {words}" if words else ""
 
 
 def _drop_output() -> None:

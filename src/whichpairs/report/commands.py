@@ -8,6 +8,8 @@ from dataclasses import fields
 from typing import Any
 
 from whichpairs.pool.run import Record
+from whichpairs.report.applied import applied
+from whichpairs.report.facts import KINDS
 from whichpairs.workflow.workspace import IMPORTED, Workspace
 
 _RENAMED = {"n": "completions", "prompt": "prompt-column", "completion": "completion-column"}
@@ -24,7 +26,7 @@ def commands(space: Workspace) -> list[str]:
     pool = run.record("pool")
     if pool is not None:
         found.append((pool.created, _pool_command(space, pool)))
-    for kind in ("scores", "features", "batches", "fits", "policies", "evaluations"):
+    for kind in KINDS:
         for name in run.finished(kind):
             record = run.record(kind, name)
             if record is None:
@@ -77,7 +79,7 @@ def _value(value: Any) -> str:
 
 def _pool_command(space: Workspace, record: Record) -> str:
     beta = ["--beta", _value(space.run.beta)]
-    settings = dict(record.settings)
+    settings = applied("pool", record)
     if record.stage == "generate":
         words = ["--model", "MODEL", "--prompts", "FILE"]
         if "sources" in settings:
@@ -111,7 +113,7 @@ def _column_options(columns: dict[str, Any]) -> list[str]:
 
 
 def _stage_command(space: Workspace, kind: str, name: str, record: Record) -> str:
-    settings, stage = dict(record.settings), record.stage
+    settings, stage = applied(kind, record), record.stage
     words: list[str] = []
     if kind == "scores" and name != "reward":
         words = ["--name", name]
@@ -119,6 +121,8 @@ def _stage_command(space: Workspace, kind: str, name: str, record: Record) -> st
         words = _feature_words(name, record)
     if kind == "fits":
         settings.pop("prior_spread", None)
+    if kind == "judgements":
+        words = ["--judge", "URL"]
     if kind == "policies":
         words = ["--model", str(record.result.get("reference", "MODEL"))]
     return _line(space, stage, *words, *_options(space, stage, settings))

@@ -10,6 +10,11 @@ from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import Workspace
 
 Named = list[tuple[str, Record]]
+KINDS = (
+    *("scores", "features", "batches", "fits", "policies"),
+    *("evaluations", "judgements", "capabilities"),
+)
+"""The kinds of folders that stages add to a run beside its pool."""
 
 
 @dataclass
@@ -33,6 +38,8 @@ class Facts:
     policies: Named = field(default_factory=list)
     evaluations: Named = field(default_factory=list)
     scores: Named = field(default_factory=list)
+    judgements: Named = field(default_factory=list)
+    capabilities: Named = field(default_factory=list)
 
     @property
     def root(self) -> Path:
@@ -91,7 +98,7 @@ def gather(run: Path, beta: float | None) -> Facts:
     stands = status(run, beta=beta).result
     facts = Facts(space, stands["next"], stands["labels"], stands["waiting"])
     facts.pool = space.run.record("pool")
-    for kind in ("batches", "features", "fits", "policies", "evaluations", "scores"):
+    for kind in KINDS:
         records = ((name, space.run.record(kind, name)) for name in space.run.finished(kind))
         setattr(facts, kind, [(name, record) for name, record in records if record is not None])
     return facts

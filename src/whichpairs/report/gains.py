@@ -92,19 +92,17 @@ def _evaluation_table(facts: Facts) -> Table:
                 say(
                     "{name}: {policy}, by {judge}{drawn}",
                     name=name,
-                    policy=r["policy"],
+                    policy=_who(r["policy"], record.settings),
                     judge=judge(record.settings),
                     drawn=_drawn(record.settings),
                 ),
                 *(_interval(r["policy_values"][key]) for key in ("reward", "kl", "J")),
                 _interval(r["gain"], "signed") if r["policy"] != "reference" else Markup("–"),
             ],
-            [
-                "the reference beside it",
-                *(_interval(r["reference_values"][key]) for key in ("reward", "kl", "J")),
-                Markup("–"),
-            ],
         ]
+        if r["policy"] != "reference":  # its own row says it
+            beside = (_interval(r["reference_values"][key]) for key in ("reward", "kl", "J"))
+            rows.append([f"the reference beside {name}", *beside, Markup("–")])
     return Table(("Evaluation", "Reward", "KL", "J", "Gain in J"), rows)
 
 
@@ -118,6 +116,14 @@ def _drawn(settings: dict[str, Any]) -> Markup:
         tokens=data(settings["max_new_tokens"], "count"),
         seed=data(settings["seed"], "plain"),
     )
+
+
+def _who(policy: str, settings: dict[str, Any]) -> str:
+    if policy == "reference":
+        return "the reference"
+    against = settings.get("against")
+    who = f"fit {policy}" if settings.get("score") is not None else f"policy {policy}"
+    return f"{who} against {against}" if against else who
 
 
 def _interval(value: dict[str, Any], form: str = "number") -> Markup:

@@ -6,8 +6,9 @@ from typing import Any
 from markupsafe import Markup
 
 from whichpairs.pool.run import Record
+from whichpairs.report.applied import applied
 from whichpairs.report.commands import commands
-from whichpairs.report.facts import Facts
+from whichpairs.report.facts import KINDS, Facts
 from whichpairs.report.parts import Section, Table
 from whichpairs.report.words import data, say
 
@@ -15,7 +16,7 @@ from whichpairs.report.words import data, say
 def made(facts: Facts) -> Section:
     """Versions, seeds, settings, fingerprints, commands."""
     records = [("pool", facts.pool)] if facts.pool else []
-    for kind in ("scores", "features", "batches", "fits", "policies", "evaluations"):
+    for kind in KINDS:
         records += [(f"{kind} {name}", record) for name, record in getattr(facts, kind)]
     software = "; ".join(f"{name} {', '.join(v)}" for name, v in _versions(records).items())
     about = Table(
@@ -29,7 +30,8 @@ def made(facts: Facts) -> Section:
         words=True,
     )
     stages = [
-        [name, _when(record), _listed(record.settings), _prints(record)] for name, record in records
+        [name, _when(record), _listed(applied(name.partition(" ")[0], record)), _prints(record)]
+        for name, record in records
     ]
     tables = [about, Table(("What", "When, UTC", "Settings", "Fingerprints"), stages, words=True)]
     if not stages:
