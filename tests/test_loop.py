@@ -766,6 +766,21 @@ def test_ctrl_c_in_a_solve_ends_the_loop_not_the_solve_alone(run: Path, monkeypa
     assert "0 of 24 labels are there, 12 pairs wait" in rounds.where_it_stands(run, settings)
 
 
+def test_a_batch_by_hand_in_the_place_of_the_loops_is_not_the_loops(
+    run: Path, capsys, monkeypatch
+) -> None:
+    def stopped(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rounds, "select", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            loop(run, LoopSettings(24, simulate="score"))
+    assert said_next(run, capsys)[0].startswith("whichpairs loop")
+    ok(capsys, "select", "--run", run, "--budget", 5, "--criterion", "random")
+    assert said_next(run, capsys)[0].startswith("whichpairs label")
+
+
 def test_status_names_the_loop_until_somebody_picks_by_hand(
     run: Path, tmp_path: Path, capsys
 ) -> None:

@@ -6,6 +6,7 @@
     RUN/features/NAME/              φ, memory-mapped
     RUN/batches/001/                pairs picked for labelling
     RUN/labels.sqlite               every label accepted
+    RUN/loop.json                   the options of a loop that is under way
     RUN/fits/001/, policies/…, evaluations/…, report.html
 
 Every folder holds a `manifest.json` (a `Record`) and appears whole, by one rename.
