@@ -41,3 +41,14 @@ def test_errors_cross_process_borders() -> None:
 
     for error in (UserError("rule", "got 1", "do 2"), MissingExtraError("torch", "train")):
         assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_what_a_library_says_is_passed_on_in_words() -> None:
+    from whichpairs.errors import plainly
+
+    assert plainly(FileNotFoundError(2, "No such file or directory", "x")) == (
+        "No such file or directory"
+    )
+    assert plainly(UnicodeDecodeError("utf-8", b"ab\xff", 2, 3, "bad")).endswith("(from byte 2 on)")
+    assert plainly(EOFError()) == "it cannot be read"
+    assert plainly(ValueError("wrong shape.\nmore")) == "wrong shape"

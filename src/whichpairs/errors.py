@@ -40,6 +40,15 @@ class MissingExtraError(UserError):
         )
 
 
+def plainly(error: BaseException) -> str:
+    """What an error of a library or of the system says, in words: no class names, no numbers of Errno."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 (from byte {error.start} on)"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).strip().partition("\n")[0].rstrip(".") or "it cannot be read"
+
+
 def one_line(text: str, limit: int = 1000) -> str:
     """`text` with control characters and line breaks made visible, cut at `limit` characters."""
     clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

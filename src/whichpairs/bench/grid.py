@@ -14,7 +14,7 @@ import numpy as np
 from whichpairs.bench import regimes
 from whichpairs.bench.real import RealPool, real_pool
 from whichpairs.bench.world import World
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def load_grid(path: Path | None = None, *, alpaca: str | None = None, quick: boo
     except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
         raise UserError(
             "a grid is a TOML file like whichpairs/bench/grid.toml",
-            f"{path}: {type(error).__name__} {error}",
+            f"{path}: {plainly(error)}",
         ) from None
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 
 BLOCK_BYTES = 1 << 26
 
@@ -54,7 +54,7 @@ def _open(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise UserError("the feature file must exist", f"{path} does not") from None
     except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        reason = plainly(error)
         raise UserError(
             "the feature file must be a whole .npy", f"{path}: {reason}", remedy
         ) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 
 NAME = "features.npy"
 WINDOW = 16
@@ -63,7 +63,9 @@ def open_features(folder: Path, rows: int) -> np.ndarray:
     try:
         features = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, OverflowError) as error:
-        raise UserError("the feature file must be whole", f"{path}: {error}", remedy) from None
+        raise UserError(
+            "the feature file must be whole", f"{path}: {plainly(error)}", remedy
+        ) from None
     if features.ndim != 2 or len(features) != rows:
         raise UserError(
             f"the feature file must have {rows} rows", f"{path} has shape {features.shape}", remedy

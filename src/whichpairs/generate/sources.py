@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 from whichpairs.generate.backend import Backend, Sampling
 from whichpairs.server.client import ServerSettings
 from whichpairs.server.journal import Journal
@@ -159,7 +159,7 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
         found = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(rule, f"{path}: {error}") from None
+        raise UserError(rule, f"{path}: {plainly(error)}") from None
     rows = found.get("source") if isinstance(found, dict) else found
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise UserError(rule, f"{path} has none", "begin each source with a line [[source]]")

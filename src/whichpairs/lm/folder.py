@@ -51,7 +51,7 @@ def find_folder(path: str | Path) -> Path:
     except Exception as error:  # the hub's client has a dozen kinds, and what it builds on has more
         raise UserError(
             "a model must be an existing folder, or a name on the Hugging Face hub within reach",
-            f"{name} is neither ({type(error).__name__})",
+            f"{name} is neither",
             "check the spelling, or download the model and pass its folder",
         ) from error
 

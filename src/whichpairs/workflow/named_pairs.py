@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 from whichpairs.pool.pool import Pool, pair_id
 
 _LINE = 'a line must be a pair\'s id, or {"id_a": …, "id_b": …}'
@@ -66,7 +66,9 @@ def read_pairs(
     try:
         text = _read(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"the file of {option} must be UTF-8", f"{path}: {error}") from None
+        raise UserError(
+            f"the file of {option} must be UTF-8", f"{path}: {plainly(error)}"
+        ) from None
     lines = [
         (f"{path}, line {number}", _parse(line.strip(), f"{path}, line {number}"))
         for number, line in enumerate(text.split("\n"), start=1)

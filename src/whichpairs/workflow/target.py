@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from whichpairs.design import Criterion, DOptimal, a_optimal, c_optimal, i_optimal
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 
 NEEDS = {"c-optimal": "a direction, (d,)", "i-optimal": "a moment E[φ φᵀ], (d, d)"}
 """Criteria that are made from a file, and what it holds."""
@@ -92,7 +92,7 @@ def _open(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise UserError("the matrix file must exist", f"{path} does not") from None
     except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        reason = plainly(error)
         raise UserError(
             "the matrix file must be a whole .npy of numbers",
             f"{path}: {reason}",

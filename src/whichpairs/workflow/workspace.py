@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 from whichpairs.features.store import open_features
 from whichpairs.label.store import LabelStore
 from whichpairs.pool.files import read_array
 from whichpairs.pool.run import Record, Run, locked, open_run
-from whichpairs.train.calibrate import Calibration, from_array
 from whichpairs.types import Choice, Label
 
 if TYPE_CHECKING:
     from whichpairs.pool.pool import Pool
+    from whichpairs.train.calibrate import Calibration
 
 IMPORTED = "imported"
 """The batch, and the annotator, of labels that came with the pool."""
@@ -113,7 +113,7 @@ class Workspace:
             lines = path.read_text(encoding="utf-8").split("\n")
             return [json.loads(line) for line in lines if line]
         except (OSError, ValueError) as error:
-            raise UserError("a batch file must be whole", f"{path}: {error}") from None
+            raise UserError("a batch file must be whole", f"{path}: {plainly(error)}") from None
 
     def picked(self, batch: str) -> list[dict[str, Any]]:
         """The pairs of a batch without its controls, which are those of held-out prompts.
@@ -253,7 +253,7 @@ class Workspace:
             )
         return read_array(self.run.root / "fits" / fit / "theta.npy")
 
-    def calibration(self, fit: str, features: str) -> Calibration:
+    def calibration(self, fit: str, features: str) -> "Calibration":
         """What a fit says of answers that nobody has given: for `calibrated_probability`.
 
         A fit of before there were such beliefs says what it reported then: σ(β zᵀθ).
@@ -261,6 +261,9 @@ class Workspace:
         Raises:
             UserError: the fit was made from other features.
         """
+        # Here, for it imports the solver, which `status` does without.
+        from whichpairs.train.calibrate import Calibration, from_array
+
         theta = self.theta(fit, features)
         path = self.run.root / "fits" / fit / "belief.npy"
         if not path.is_file():
