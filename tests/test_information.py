@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from pools import all_pairs, make_space, ragged_space
-from whichpairs.design import PairWeights, gap_criterion, information, policy_information, prior
+from whichpairs.design import (
+    PairSpace,
+    PairWeights,
+    gap_criterion,
+    information,
+    policy_information,
+    prior,
+)
 from whichpairs.design.information import random_second_moment
 
 
@@ -49,6 +56,21 @@ def test_policy_information_of_several_parameters_is_their_mean() -> None:
     thetas = np.array([[1.0, -2.0], [0.5, 3.0]])
     one_by_one = [policy_information(space, None, theta[None, :]) for theta in thetas]
     assert np.allclose(policy_information(space, None, thetas), np.mean(one_by_one, axis=0))
+
+
+@pytest.mark.parametrize("kind", ["same", "collinear", "one-hot"])
+def test_dependent_features_in_half_precision_have_a_covariance(kind) -> None:
+    rng = np.random.default_rng(2)
+    features = {
+        "same": np.tile(rng.standard_normal((5, 12)), (400, 1)),
+        "collinear": np.outer(rng.standard_normal(2000), rng.standard_normal(12)),
+        "one-hot": np.eye(8)[rng.integers(0, 8, 2000)],
+    }[kind].astype(np.float16)
+    space = PairSpace(features, np.arange(0, 2001, 5))
+    found = policy_information(space)
+    gap_criterion(found)  # one of negative eigenvalues is refused
+    wide = policy_information(PairSpace(features.astype(np.float64), space.starts))
+    np.testing.assert_allclose(found, wide, atol=1e-6 * np.trace(wide))
 
 
 def test_random_second_moment_is_the_mean_over_pairs() -> None:

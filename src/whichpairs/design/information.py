@@ -53,7 +53,8 @@ def policy_information(
     """
     if thetas is None:
         mass = np.ones(space.rows) if reference is None else np.asarray(reference, np.float64)
-        return _scatter(space, mass, threads) / max(np.count_nonzero(space.sizes >= 2), 1)
+        found = _scatter(space, mass, threads) / max(np.count_nonzero(space.sizes >= 2), 1)
+        return _semidefinite(found) if space.features.dtype == np.float16 else found
     total = np.zeros((space.dim, space.dim))
     prompts = 0
     for phi, share, starts, _ in policy_shares(space, reference, thetas):
@@ -101,6 +102,16 @@ def _rows_of(space: PairSpace, prompts: np.ndarray) -> tuple[np.ndarray, np.ndar
     owner = np.repeat(np.arange(len(prompts)), sizes)
     rows = space.starts[prompts][owner] + np.arange(len(owner)) - starts[owner]
     return rows, starts, owner
+
+
+def _semidefinite(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
+    """The nearest matrix without negative eigenvalues: sums in float32 leave some where features are
+    dependent (one-hot, collinear), and a covariance has none."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2.0)
+    if values[0] >= 0.0:
+        return matrix
+    half = vectors * np.sqrt(np.maximum(values, 0.0))
+    return np.asarray(half @ half.T)
 
 
 def random_second_moment(space: PairSpace, threads: int = 1) -> Float[np.ndarray, "d d"]:

@@ -102,6 +102,10 @@ class Mix:
         for part in parts:
             vertices.append(np.zeros(len(candidates)))
             vertices[-1][places] = part
+        if not np.array_equal(candidates.keys[places], keys):
+            # Other copies stand for the same pairs, in another order: sums must be those that a solve
+            # finds which goes on from here (`Checkpoint`).
+            return Mix.of(self.problem, candidates, vertices, self.shares)
         return Mix(self.problem, candidates, vertices, self.matrices, self.shares, self.m)
 
     def vertex(self) -> Vertex:

@@ -116,7 +116,6 @@ class _Solve:
         self.factor: np.ndarray | None = None
         small = 16.0 * problem.labels * problem.space.dim <= ROOMY
         self.room = (2.0 if small else 1.5) if limits.laminar else 4.0
-        self.seeded = False
 
     def run(self) -> Solution:
         interrupted = False
@@ -173,12 +172,11 @@ class _Solve:
 
     def _seed(self, close: float) -> None:
         """Where the pairs kept are worse than equal shares of all (many are nearly equal, say, and all
-        kept are of one kind), random batches are mixed in."""
+        kept are of one kind), random batches are mixed in: after the first pass, for f only falls."""
         assert self.mix is not None
         p = self.problem
-        if self.seeded or value_or_infinity(p.criterion, self.mix.m) <= self.even:
+        if self.reports or value_or_infinity(p.criterion, self.mix.m) <= self.even:
             return
-        self.seeded = True
         batches = [np.sort(p.space.keys(pairs)) for pairs in random_batches(p, SEEDS, 1)]
         keys = np.unique(np.concatenate([self.mix.candidates.every, *batches]))
         self.mix = self.mix.moved(lambda: self._candidates(keys))
