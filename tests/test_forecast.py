@@ -136,6 +136,23 @@ def test_with_labels_it_is_a_mixture_over_the_scale() -> None:
     assert sum(weights.values()) == pytest.approx(1.0)
 
 
+def test_with_fewer_labels_than_features_it_is_the_posterior_under_the_prior() -> None:
+    """The labels are there, so they are of θ* too: gaps grew with them once, by half and more."""
+    d, beta = 12, 0.5
+    space = make_space(30, 6, d)
+    h0 = prior(space, beta)
+    pairs = random_pairs(space, d - 1, np.random.default_rng(3))
+    z = beta * space.differences(pairs)
+    wins = np.tile([1.0, 0.0], d)[: d - 1]
+    forecast = Forecast(space, beta, None, h0, h0, Known(pairs, wins, np.zeros(d), NONE), seed=0)
+    [(weight, mean, root)] = forecast._belief()
+    p = expit(z @ mean)
+    assert weight == 1.0
+    np.testing.assert_allclose(z.T @ (wins - p), h0 @ mean, atol=2e-3)
+    hessian = z.T @ (z * (p * (1 - p))[:, None]) + h0
+    np.testing.assert_allclose(root @ root.T @ hessian, np.eye(d), atol=2e-3)
+
+
 def test_draws_lie_on_the_parts_in_proportion() -> None:
     space, beta = make_space(20, 5, 2), 1.0
     h0 = prior(space, beta)
@@ -217,6 +234,37 @@ def test_what_random_needs_is_where_its_gap_is_the_batchs() -> None:
     same = forecast.reach(None, 100)
     assert (same.gap, same.labels_needed, same.saving_error) == (same.random, 100, 0.0)
     assert forecast.reach(batch, 100, most=1).labels_needed is None
+
+
+def test_random_needs_fewer_labels_than_a_batch_of_the_nearest_pairs() -> None:
+    """It was told that random is as good, of whatever is worse than random."""
+    world = log_linear(200, 6, 4, 0.8, beta=0.5, seed=1)
+    space, h0 = world.space, prior(world.space, 0.5, 0.8)
+    forecast = Forecast(space, 0.5, None, h0, h0, nothing_known(4), seed=2)
+    drawn = random_pairs(space, 3000, np.random.default_rng(0))
+    near = drawn[np.argsort((space.differences(drawn) ** 2).sum(1))[:200]]
+    reach = forecast.reach(near, 200)
+    assert reach.random < reach.gap < reach.before
+    assert reach.labels_needed is not None
+    assert 1 < reach.labels_needed < 150
+    assert forecast.random(reach.labels_needed).mean() == pytest.approx(reach.gap, rel=0.15)
+    assert forecast.reach(near, 200, search=False).labels_needed is None
+
+
+@pytest.mark.parametrize(("times", "needed"), [(0.25, 400), (4.0, 25)])
+def test_what_random_needs_is_found_on_the_draws_of_both(times, needed, monkeypatch) -> None:
+    """Larger batches have fewer draws of θ*: their mean is of other truths, here of smaller gaps."""
+    space = make_space(40, 8, 2)
+    truths = np.concatenate([np.full(8, 1.0), np.full(56, 9.0)])
+
+    def random(labels: int, draw: object = None) -> np.ndarray:
+        return truths[: 64 if labels <= 100 else 8] / labels
+
+    forecast = Forecast(space, 1.0, None, np.eye(2), np.eye(2), nothing_known(2), seed=2)
+    monkeypatch.setattr(forecast, "random", random)
+    monkeypatch.setattr(forecast, "after", lambda batches: times * truths / max(len(batches[0]), 1))
+    reach = forecast.reach(random_pairs(space, 100, np.random.default_rng(0)), 100)
+    assert reach.labels_needed == pytest.approx(needed, abs=1)
 
 
 def test_few_prompts_leave_the_ridge_as_it_is() -> None:

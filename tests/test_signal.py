@@ -90,6 +90,8 @@ def test_all_is_random_until_the_fit_convinces_and_half_of_it_after() -> None:
         assert ("all at random (no fit" in message) is not believed
         worse = batch_message(said | {"batch_file": "", "labels_random_would_need": 40})
         assert ("random of as many labels is as good" in worse) is believed
+        better = batch_message(said | {"batch_file": "", "labels_random_would_need": 30})
+        assert ("random would need 30 labels only" in better) is believed
         assert len(np.unique(rest.keys(batch.pairs))) == 40
         margins = np.abs(beta * rest.differences(batch.pairs) @ theta)
         assert bool(margins[20:].mean() > 2 * margins[:20].mean()) is believed

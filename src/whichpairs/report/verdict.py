@@ -162,7 +162,10 @@ def _needs(name: str, r: dict[str, Any]) -> Markup:
     if at_random(r):
         return say("Batch {name} is random itself.", name=name)
     needed = r["labels_random_would_need"]
-    if needed is not None and needed <= labels_of(r):
+    if needed is not None and needed < labels_of(r):
+        sentence = "Random pairs in place of batch {name} are predicted to do better."
+        return say(sentence, name=name)
+    if needed == labels_of(r):
         sentence = "Random pairs in place of batch {name} are predicted to do as well."
         return say(sentence, name=name)
     sentence = "For what batch {name} is predicted to reach with {n}, random needs {needs} labels."

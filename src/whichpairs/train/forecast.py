@@ -8,9 +8,10 @@ the default estimate θ̂ refitted to them and to the labels that are there, and
 averaged over the draws. So it holds the spread of the prior, then of the posterior, and all that a
 finite sample adds. It assumes a Bradley–Terry labeller and a policy log-linear in the features.
 
-The belief: without labels, or with fewer than features, θ* ~ N(0, H₀⁻¹); with more, a mixture of the
-Laplace posteriors under multiples of H₀, weighed by their evidence (MacKay, Neural Computation 4,
-1992) and by how far from 1 the multiple is: few labels leave the scale of the rewards open.
+The belief: without labels, θ* ~ N(0, H₀⁻¹); with fewer than features, the Laplace posterior under H₀;
+with more, a mixture of the Laplace posteriors under multiples of H₀, weighed by their evidence (MacKay,
+Neural Computation 4, 1992) and by how far from 1 the multiple is: few labels leave the scale of the
+rewards open.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,6 +45,10 @@ LINEAR = 2e10
 WIDTH = 2.0
 """Standard deviation, in powers of 4, of the multiple of H₀ before any label is seen."""
 
+SEARCH, LEAST_SEARCH = 4e12, 2
+"""Operations that one step of the search for the labels that random needs may cost; but it goes so
+many times as far as the batch at least."""
+
 NESTED = 4096
 """Random batches of a draw up to this size are parts of one another: their gaps differ by less noise."""
 
@@ -76,8 +81,8 @@ class Reach:
             many labels, the mean over drawn ones.
         error: standard error of `gap` over the draws; saving_error: of `random` − `gap`.
         labels_needed: labels with which random's predicted gap is that of the batch: as many as it
-            has where the two are within two standard errors of each other; None where it is not
-            reached with `searched`.
+            has where the two are within two standard errors of each other, fewer where random's is
+            smaller; None where it is not reached with `searched`, or was not looked for.
     """
 
     before: float
@@ -171,22 +176,41 @@ class Forecast:
         mine = random if batch is None else self.after([batch])
         gap, chance = float(mine.mean()), float(random.mean())
         error, apart = _error(mine), _error(random - mine)
-        needed: int | None = labels if chance - gap <= 2.0 * apart else None
+        needed: int | None = labels if abs(chance - gap) <= 2.0 * apart else None
         searched = labels
-        if needed is None and search:
-            needed, searched = self._needed(gap, labels, chance, most)
+        if needed is None and search and chance < gap:
+            needed = self._enough(mine, labels, random)
+        elif needed is None and search:
+            needed, searched = self._needed(mine, labels, random, most)
         return Reach(float(before.mean()), gap, chance, error, apart, needed, searched)
 
-    def _needed(self, target: float, at: int, gap: float, reach: int) -> tuple[int | None, int]:
-        most = min(self.space.candidates, at * reach)
+    def _needed(
+        self, mine: np.ndarray, at: int, random: np.ndarray, reach: int
+    ) -> tuple[int | None, int]:
+        """Labels, more than `at`, at which random's gap has fallen to the batch's; on the draws of both."""
+        d, known = self.space.dim, len(self.known.wins) + len(self.known.pending)
+        dear = int(SEARCH / (LEAST_DRAWS * 14.0 * d**2)) - known
+        most = min(self.space.candidates, at * reach, max(dear, LEAST_SEARCH * at))
         while at < most:
             step = min(max(int(at * GROWTH), at + 1), most)
-            after = float(self.random(step).mean())
-            if after <= target:
-                way = 1.0 if gap <= after else np.log(gap / target) / np.log(gap / after)
-                return int(np.ceil(at * (step / at) ** way - 1e-9)), most
-            at, gap = step, min(after, gap)
+            after = self.random(step)
+            target, before, then = (float(x[: len(after)].mean()) for x in (mine, random, after))
+            if then <= target:
+                return _between(at, step, before, then, target), most
+            at, random = step, after if then < before else random
         return None, most
+
+    def _enough(self, mine: np.ndarray, at: int, random: np.ndarray) -> int:
+        """Labels, fewer than `at`, at which random's gap is already the batch's."""
+        while at > 1:
+            step = max(int(at / GROWTH), 1)
+            before = self.random(step)
+            few = len(random)
+            target, first, then = (float(x[:few].mean()) for x in (mine, before, random))
+            if first >= target:
+                return _between(step, at, first, then, target)
+            at, random = step, before[:few]
+        return 1
 
     def _order(self, draw: int, labels: int) -> Rows:
         """The first random pairs of a draw: it does not matter what was asked for before."""
@@ -234,11 +258,13 @@ class Forecast:
     def _belief(self) -> list[tuple[float, np.ndarray, np.ndarray]]:
         """Weight, mean and root of the covariance of every part."""
         d, w = self.space.dim, self._to_theta
-        if len(self.known.wins) < d:
+        if len(self.known.wins) == 0:
             return [(1.0, np.zeros(d), w)]
         x, wins, one = self._old @ w, self.known.wins, np.eye(d)
         found, evidence, theta = [], [], np.zeros(d)
-        for strength in reversed(STRENGTHS):
+        # So few say next to nothing of the scale, and a wide one would be believed for what it costs.
+        strengths = (1.0,) if len(wins) < d else tuple(reversed(STRENGTHS))
+        for strength in strengths:
             theta = fit_theta(x, wins, 1.0, strength * one, start=theta, tolerance=1e-7)
             eta = x @ theta
             p = expit(eta)
@@ -283,6 +309,12 @@ class Forecast:
         """Prompts with a label, counted as far as it matters."""
         rows = np.concatenate([self.known.pairs, self.known.pending, batch])[:, 0]
         return len(np.unique(np.searchsorted(self.space.starts, rows, side="right")))
+
+
+def _between(low: int, high: int, before: float, after: float, target: float) -> int:
+    """Labels from `low` (gap `before`) to `high` (gap `after`) with this gap, log-log."""
+    way = 1.0 if before <= after else float(np.log(before / target) / np.log(before / after))
+    return int(np.ceil(low * (high / low) ** np.clip(way, 0.0, 1.0) - 1e-9))
 
 
 def _error(values: Float[np.ndarray, " draws"]) -> float:

@@ -128,12 +128,14 @@ def batch_message(r: dict[str, Any]) -> str:
     learns = r["criterion"] != "random" and r["random_picked"] != labels_of(r)
     if learns:
         text += f", random's {r['random_predicted_gap']:.4g}"
-        if needs is not None and needs <= labels_of(r):
+        if needs is not None and needs < labels_of(r):
+            text += f"; random would need {needs} labels only: it is the better choice here"
+        elif needs == labels_of(r):
             text += "; random of as many labels is as good, as far as the forecast can tell"
         elif needs:
             text += f"; random would need {needs} labels"
         elif not r.get("limits"):
-            text += "; random cannot get there"
+            text += "; random does not get there with as many labels as were looked at"
     if r["certificate"] is not None and not _all_named(r):
         of = BEST.get(r["criterion"], "best possible batch")
         text += f"; at most {percent(r['certificate'])} from the {of}"

@@ -296,7 +296,9 @@ _DEFAULT_BUDGET = " (--budget asks about your own number of labels)"
 def _saving(r: dict[str, Any]) -> str:
     if r["random_picked"] == r["budget"]:
         return "So there is nothing to save against random."
-    if r["saved"] is not None and r["saved"] <= 1.0:
+    if r["saved"] is not None and r["saved"] < 1.0:
+        return f"Random is predicted to need {r['labels_random_would_need']} labels only."
+    if r["saved"] == 1.0:
         return "What it would save is too little for the forecast to tell from nothing."
     if r["saved"] is None:
         return f"Random does not reach that gap with {r['searched']} labels."
