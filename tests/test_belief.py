@@ -229,3 +229,13 @@ def test_designed_pairs_of_a_limited_batch_are_of_bounded_leverage_too() -> None
     assert leverage(space.differences(found.pairs[found.random :])).max() <= LEVERAGE
     assert leverage(space.differences(found.pairs[: found.random])).max() > LEVERAGE
     assert found.too_far > 0
+
+
+def test_weights_are_even_to_the_bit_and_keep_their_digits_far_out() -> None:
+    """z and −z are one pair: kinds (`design.kinds`) were two for a last bit, and 0 beyond +37 logits."""
+    z = np.random.default_rng(0).standard_normal((500, 4))
+    for precision in (None, np.eye(4)):
+        weights = Belief(np.array([2.0, -1.0, 0.5, 3.0]), precision).weights(0.7)
+        assert np.array_equal(weights(z), weights(-z))
+    far = np.array([-40.0, 40.0])
+    np.testing.assert_allclose(expected_slope(far, 0.0), np.exp(-40.0), rtol=1e-12)

@@ -54,6 +54,10 @@ class Stream(IntEnum):
     """Where the solver's search for a better batch begins again; then which."""
     SAMPLED_PROMPTS = 26
     """Prompts on which axes are fitted and projections judged."""
+    DIFFERING = 27
+    """Random pairs behind the share of those that differ."""
+    ROUNDING = 28
+    """The order in which a design's counts are made whole."""
     FORECAST_ORDERS = 31
     """Random pairs of a forecast; then which."""
     FORECAST_THETAS = 32

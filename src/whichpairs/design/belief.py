@@ -73,7 +73,9 @@ def expected_slope(
     Within 9 % where `in_range`; an exact σ′ where the variance is 0.
     """
     kappa = 1.0 / np.sqrt(1.0 + (np.pi / 8.0) * variance)
-    p = expit(kappa * mean)
+    p = expit(
+        -np.abs(kappa * mean)
+    )  # even to the bit: −z is the same pair; and 1 − p keeps its digits
     return np.asarray(kappa * p * (1.0 - p))
 
 

@@ -30,6 +30,7 @@ from whichpairs.design.solver import solve_among
 from whichpairs.design.space import PairSpace, Rows
 from whichpairs.design.within import part_of, within
 from whichpairs.errors import UserError
+from whichpairs.streams import Stream, stream
 
 LEVERAGE = 2.0
 SHARES = (1 / 32, 1 / 2)
@@ -39,13 +40,14 @@ LABELS_A_DIMENSION = 512
 RANDOM = (0.4, 0.75)
 """Of a batch at α, min(0.4 + α, 0.75) is random."""
 
-SAMPLE_PROMPTS = 4096
-"""Prompts behind the mean leverage, at most."""
+SAMPLE_PROMPTS, SAMPLE_PAIRS = 4096, 4096
+"""Prompts behind the mean leverage, and pairs behind the share of those that differ, at most."""
 
 
 @dataclass(frozen=True)
 class Leverage:
-    """zᵀ E[z zᵀ]⁻¹ z / rank of a pair: 1 on average over random pairs.
+    """zᵀ E[z zᵀ]⁻¹ z / rank of a pair: 1 on average over random pairs that differ (where most are
+    equal, as one-hot ones may be, those that differ are not far for it).
 
     Args:
         whitening: W with W Wᵀ = E[z zᵀ]⁻¹ (of a moment with a ridge of 10⁻⁶ of its mean).
@@ -58,12 +60,16 @@ class Leverage:
     @classmethod
     def of(cls, space: PairSpace, seed: int = 0) -> "Leverage":
         """Of the pairs of eligible prompts."""
-        moment = random_second_moment(space.some_prompts(SAMPLE_PROMPTS, seed))
+        some = space.some_prompts(SAMPLE_PROMPTS, seed)
+        moment = random_second_moment(some)
         ridge = 1e-6 * np.trace(moment) / space.dim
         c = lower_factor(moment + ridge * np.eye(space.dim))
         whitening = solve_triangular(c, np.eye(space.dim), lower=True, trans="T")
         rank = int(np.count_nonzero(np.linalg.eigvalsh(moment) > ridge))
-        return cls(np.asarray(whitening), max(rank, 1))
+        count = min(SAMPLE_PAIRS, some.candidates)
+        drawn = random_pairs(some, count, stream(seed, Stream.DIFFERING)) if count else None
+        differ = 1.0 if drawn is None else np.mean(some.differences(drawn).any(axis=1))
+        return cls(np.asarray(whitening * np.sqrt(differ)), max(rank, 1))
 
     def __call__(self, z: Float[np.ndarray, "pairs d"]) -> Float[np.ndarray, " pairs"]:
         """Leverages of pairs with these feature differences."""
@@ -149,6 +155,8 @@ def bounded_within(
     if first >= n:
         return BoundedBatch(whole, n, 0, 0)
     count = first + round(random_share(share) * (n - first))
+    if count >= n:
+        return BoundedBatch(whole, n, 0, 0)
     kept = part_of(whole, limits.must, count, rng)
     must = np.concatenate([limits.must, kept])
     left = replace(problem, limits=replace(limits, must=must))

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 
 from whichpairs.design.candidates import Candidates
 from whichpairs.design.certificate import unit_of
-from whichpairs.design.criterion import value_or_infinity
+from whichpairs.design.criterion import Matrix, value_or_infinity
 from whichpairs.design.exchange import exchange, kicked
 from whichpairs.design.problem import Problem
 from whichpairs.design.records import FrankWolfe
+from whichpairs.design.rounding import Ledger, drawn
 from whichpairs.streams import Stream, stream
 
 KICKS_ABOVE = 0.05
@@ -54,3 +55,34 @@ def polish(
         if trial is not None:
             other, reached = exchanged(trial)
             best, value = (other, reached) if reached < value else (best, value)
+
+
+def mend(
+    problem: Problem,
+    c: Candidates,
+    counts: Float[np.ndarray, " n"],
+    m: Matrix,
+    best: Int64[np.ndarray, " n"],
+    tolerance: float,
+    consider: Callable[[Candidates, Int64[np.ndarray, " n"]], None],
+) -> None:
+    """Better a batch that is far from its design, for candidates are nearly equal (one kind took all
+    labels in rounding) or limits stand between equal ones: one drawn by the design, exchange steps.
+
+    Args:
+        counts: of the design; m: its M; best: the batch; tolerance: of f above the design's.
+        consider: given every batch found.
+    """
+    p = problem
+    near = drawn(c, counts, c.scores(p.criterion.score_factor(m)), p.budget, p.limits)
+    relaxed = p.criterion.value(m)
+    goal = relaxed + tolerance * unit_of(p.criterion, relaxed, p.space.dim)
+    if Ledger.of(c, near, p.budget, p.limits).missing() is None:
+        consider(c, near)
+        values = [
+            value_or_infinity(p.criterion, p.base + c.information(some.astype(np.float64)))
+            for some in (near, best)
+        ]
+        best = near if values[0] < values[1] else best
+    some, swaps = (c, best, p.base, p.criterion, p.budget, p.limits), FrankWolfe().swaps
+    consider(c, exchange(*some, swaps=swaps, goal=goal))

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from whichpairs.design.candidates import Candidates
 from whichpairs.design.limits import Budget, Limits
 from whichpairs.design.vertex import best_counts
+from whichpairs.streams import Stream, stream
 
 
 def roundings(
@@ -61,6 +62,21 @@ def _remainders(
                 if short and ledger.fits(p):
                     ledger.add(p)
     return ledger.counts
+
+
+def drawn(
+    c: Candidates,
+    counts: Float[np.ndarray, " n"],
+    scores: Float[np.ndarray, " n"],
+    budget: Budget,
+    limits: Limits,
+) -> Int64[np.ndarray, " n"]:
+    """A batch drawn by the counts (systematic sampling in a random order): where many candidates are
+    nearly equal, a threshold on the score takes all its labels from a few kinds, and this from all."""
+    order = stream(7, Stream.ROUNDING).permutation(len(c))
+    chosen = np.zeros(len(c), bool)
+    chosen[order] = np.diff(np.floor(np.cumsum(counts[order]) + 0.5), prepend=0.0) > 0.0
+    return fill(c, np.lexsort((c.keys, -scores / c.costs, ~chosen)), budget, limits)
 
 
 def fill(

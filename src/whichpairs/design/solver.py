@@ -25,7 +25,7 @@ from whichpairs.design.certificate import lower_bound, unit_of
 from whichpairs.design.criterion import Matrix, value_or_infinity
 from whichpairs.design.exchange import exchange
 from whichpairs.design.mixing import TOWARDS, Mix
-from whichpairs.design.polish import goal_of, polish
+from whichpairs.design.polish import goal_of, mend, polish
 from whichpairs.design.problem import Problem
 from whichpairs.design.records import Checkpoint, FrankWolfe, PassReport, Solution
 from whichpairs.design.rounding import Ledger, roundings
@@ -414,6 +414,9 @@ def solve_among(
         work._offer()
         if len(work.batch) == 0:
             raise singular(problem, len(keys))
+        if work.batch_value > value_or_infinity(problem.criterion, problem.base + mean):
+            best = candidates.counts(work.batch)
+            mend(problem, candidates, work.mix.counts, work.mix.m, best, tolerance, work._consider)
         return problem.space.from_keys(work.batch)
 
 
