@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,6 +247,69 @@ def test_files_that_hold_no_answers(text, message, run, tmp_path, capsys) -> Non
     path.write_text(text.replace("PAIR", batch(run)[0]["pair_id"]))
     assert message in fails(capsys, "label", "--run", run, "--from", path)
     assert stored(run) == []
+
+
+def test_a_doubtful_choice_does_not_hide_other_wrong_rows(
+    run: Path, tmp_path: Path, capsys
+) -> None:
+    ids = [row["pair_id"] for row in batch(run)]
+    rows = [{"pair_id": i, "choice": "Z" if i == ids[3] else "a"} for i in ids]
+    rows[7]["pair_id"], rows[9]["annotator"] = "q0", "a\nb"
+    said = fails(capsys, "label", "--run", run, "--from", write_jsonl(tmp_path / "a.jsonl", rows))
+    assert "'Z' (line 4)" in said
+    assert "2 other rows cannot be read: line 8:" in said
+    assert "line 10: annotator" in said
+    assert stored(run) == []
+
+
+def test_texts_that_are_not_the_pair_s_and_columns_not_read_are_said(run, tmp_path: Path) -> None:
+    one, two, three = batch(run)[:3]
+    rows = [
+        {"pair_id": one["pair_id"], "completion_a": three["completion_a"], "completion_b": "?"},
+        {"pair_id": two["pair_id"], "completion_a": two["completion_a"] + " \n"}
+        | {"completion_b": two["completion_b"]},
+    ]
+    path = write_jsonl(tmp_path / "a.jsonl", [r | {"choice": "a", "doubt": 3} for r in rows])
+    said = label_from_file(run, path).message
+    assert "1 shows other texts than those of the pair (line 1)" in said
+    assert "Columns not read: 'doubt'." in said
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({"id_a": "id_b", "id_b": "id_a"}, [], "must stand in one order"),
+        ({}, ["--annotator", ""], "--annotator must be a name"),
+        ({}, ["--annotator", "a\nb"], "--annotator must be a name"),
+    ],
+)
+def test_rows_that_say_two_things(change, options, message, run, tmp_path: Path, capsys) -> None:
+    row = batch(run)[0]
+    row |= {key: row[other] for key, other in change.items()} | {"choice": "a"}
+    path = write_jsonl(tmp_path / "a.jsonl", [row])
+    assert message in fails(capsys, "label", "--run", run, "--from", path, *options)
+
+
+def test_answers_of_another_run_are_called_that(run: Path, tmp_path: Path, capsys) -> None:
+    rows = [{"pair_id": f"q{k}", "choice": "a"} for k in range(3)]
+    said = fails(capsys, "label", "--run", run, "--from", write_jsonl(tmp_path / "a.jsonl", rows))
+    assert "They are of another run" in said
+
+
+def test_one_annotator_in_several_spellings(run: Path, tmp_path: Path) -> None:
+    ids = [row["pair_id"] for row in batch(run)[:2]]
+    (tmp_path / "a.csv").write_text(f"pair_id,choice,annotator\n{ids[0]},a,7.0\n{ids[1]},b, 7\n")
+    label_from_file(run, tmp_path / "a.csv")
+    assert [label.annotator for label in stored(run)] == ["7", "7"]
+
+
+def test_answers_from_a_pipe_are_read_whole(run: Path, tmp_path: Path) -> None:
+    rows = [{"pair_id": row["pair_id"], "choice": "a"} for row in batch(run)]
+    os.mkfifo(tmp_path / "pipe")
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,), daemon=True)
+    writer.start()
+    assert label_from_file(run, tmp_path / "pipe").result["new"] == len(rows)
 
 
 def test_a_map_for_choices(run: Path, tmp_path: Path, capsys) -> None:

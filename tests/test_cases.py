@@ -209,6 +209,26 @@ READ: dict[str, Case] = {
         says=("kept beside the completions, not read as part of the prompt: 'input'",),
         silent=("Attention",),
     ),
+    "labels beside completions": Case(
+        [{"prompt": "A?", "completion": x, "chosen": "Cod.", "rejected": "Eel."} for x in "ab"],
+        texts=["a", "b"],
+        says=("'chosen', 'rejected'",),
+    ),
+    "chats that differ in what cannot be joined": Case(
+        [{**chats()[0], "tools": [{"name": name}]} for name in "ab"],
+        says=("differ in 'tools' (1 prompt)", "write it into the prompt itself"),
+        silent=("--prompt-column",),
+    ),
+    "a system column that says nothing": Case(
+        [{"prompt": "A?", "completion": "a", "system": s} for s in (" ", None)],
+        texts=["a"],
+        silent=("Attention",),
+    ),
+    "objects with their text under two keys": Case(
+        [{"prompt": "A?", "completion": [{"response": "a"}, {"text": "b"}]}],
+        texts=["a", "b"],
+        silent=("left out",),
+    ),
     "a system column": Case(
         [
             GOOD | {"system": "Be kind."},
@@ -550,6 +570,23 @@ MIXED = [
 ]
 IMAGE = [{"type": "image_url", "image_url": {"url": "x"}}]
 REFUSED: dict[str, Case] = {
+    "one column as both of a pair": Case(
+        [{"prompt": "A?", "a": "x", "b": "y"}],
+        ("--pair-columns", "a,a"),
+        refused=("--pair-columns must be two columns", "both are 'a'"),
+    ),
+    "a label column without the pair's": Case(
+        [{"prompt": "A?", "a": "x", "b": "y", "won": "a"}],
+        ("--label-column", "won"),
+        refused=("the column 'chosen'", "--pair-columns FIRST,SECOND"),
+    ),
+    "images beside a text": Case(
+        chats(chosen=[FISH | {"images": ["a.png"]}, COD]),
+        refused=("with 'images': only text can be read",),
+    ),
+    "a Git LFS pointer called .parquet": Case(
+        "version https://git-lfs.github.com/spec/v1\n", suffix="parquet", refused=("git lfs pull",)
+    ),
     "above the share": Case(
         many([EARLY] * 3, 197),
         refused=("at most 2 of the 200 rows", "3 cannot be used: 3 because", "--max-bad 0.015"),

@@ -104,6 +104,13 @@ READ: dict[str, tuple[str, bytes]] = {
         "p.json",
         json.dumps({str(i): row for i, row in enumerate(ROWS)}).encode(),
     ),
+    "two files in one, each with a byte-order mark": (
+        "p.jsonl",
+        "".join(f"\ufeff{json.dumps(row)}\n" for row in ROWS).encode(),
+    ),
+    "a comma after each line": ("p.jsonl", "".join(f"{json.dumps(r)},\n" for r in ROWS).encode()),
+    "packed twice": ("p.jsonl.gz", gzip.compress(gzip.compress(UTF8))),
+    "called .parquet": ("p.parquet", UTF8),
     "pandas, split": (
         "p.json",
         json.dumps(
@@ -125,6 +132,15 @@ def test_the_same_rows_from_every_form(tmp_path: Path, name: str) -> None:
     assert {n: again.values(n) for n in again.columns} == FRAME.to_dict(as_series=False)
 
 
+@pytest.mark.parametrize("between", ["\r", "", " , "])
+def test_several_objects_on_a_line_are_as_many_rows(between: str) -> None:
+    line = between.join(map(json.dumps, ROWS))
+    source = load_bytes(f"{line}\n{line}\n".encode(), "p.jsonl")
+    assert not source.odd
+    assert source.numbers == [1, 1, 2, 2]
+    assert source.values("prompt") == [row["prompt"] for row in ROWS] * 2
+
+
 REFUSED: dict[str, tuple[str, bytes, str]] = {
     "gzip cut short": ("p.gz", gzip.compress(UTF8)[:-9], "must be a whole gzip file"),
     "zstandard cut short": ("p", zstandard.compress(UTF8)[:-9], "must be a whole zstandard file"),
@@ -140,6 +156,22 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "rows under another name": ("p.json", json.dumps({"rows": ROWS}).encode(), "jq -c '.rows[]'"),
     "a lone text": ("p.json", b'"a"', "must hold JSON objects"),
     "Latin-1": ("p.csv", "prompt\né\n".encode("latin1"), "iconv -f latin1 -t utf-8 p.csv > "),
+    "a tar archive": (
+        "p.tar.gz",
+        gzip.compress(bytes(257) + b"ustar" + bytes(250)),
+        "tar -xf p.tar.gz",
+    ),
+    "Japanese": (
+        "p.csv",
+        "prompt\n質問は何ですか\n".encode("shift-jis"),
+        "the encoding of another script",
+    ),
+    "Chinese": ("p.csv", "prompt\n问题是什么\n".encode("gb18030"), "gb18030"),
+    "a pickle": ("p.jsonl", b"\x80\x04\x95\x0f\x00\x00\x00\x8c\x06prompt\x94.", "it is no text"),
+    "Python's quotes": ("p.jsonl", b"{'prompt': 'x'}\n{'prompt': 'y'}\n", "json.dumps"),
+    "a number without end": ("p.jsonl", b'{"a": 1' + b"0" * 5000 + b"}", "thousands of digits"),
+    "no Parquet": ("p.parquet", b"hello", "does not begin as one"),
+    "two headers": ("p.csv", b"prompt,x\nprompt,x\n", "line 2 of p.csv repeats it"),
     "Windows": ("p.csv", "prompt\n“é”\n".encode("cp1252"), "iconv -f cp1252 -t utf-8 p.csv > "),
     "unmatched quotes": ("p.csv", b'prompt,x\n"a"b,c\n', "line 2 of p.csv"),
 }
@@ -179,7 +211,7 @@ def test_a_row_that_is_broken_is_set_apart() -> None:
     assert source.rows_read == 5
     assert [o.number for o in source.odd] == [2, 3, 4]
     assert "line 2 of p.jsonl holds the byte 0xff" in source.odd[0].received
-    assert "line 3 of p.jsonl: Expecting value" in source.odd[1].received
+    assert "line 3 of p.jsonl: no value begins" in source.odd[1].received
     assert "line 4 of p.jsonl is ['a']" in source.odd[2].received
     table = load_bytes("a,b\né,1\né,2,3\n".encode() + b"\xff,4\n1\n2,5,,\n", "p.csv")
     assert table.values("b") == ["1", "5"]

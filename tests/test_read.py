@@ -499,7 +499,7 @@ def test_hh_dialogues_that_part_early_are_an_error(tmp_path: Path) -> None:
         ("a.csv", b'prompt,completion\n"P\nP",\nP,a\n', "line 2 of"),
         ("a.parquet", b"PAR1 half a file", "Parquet files must be whole"),
         ("a.xlsx", b"x", "ends in '.xlsx'"),
-        ("a", b"x", "ends in ''"),
+        ("a", b"x", "its name has no suffix"),
     ],
 )
 def test_a_broken_file(tmp_path: Path, name: str, content: bytes, wanted: str) -> None:

@@ -5,6 +5,7 @@ All that is wrong with a file is said at once.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +21,12 @@ from whichpairs.pool.sources import load_file
 from whichpairs.types import Choice, Label
 
 SHOWN = 5
+WHOLE = re.compile(r"\d+\.0")
 SIDES = ("completion_a", "completion_b")
+KNOWN = {"pair_id", "choice", "probability", "annotator", "id_a", "id_b", *SIDES}
+KNOWN |= {"prompt", "prompt_id", "weight", "control", "repeats"}
+"""Columns that are read, and those of the batch file that say nothing of the answer."""
+UNASKED = "a label must answer a pair of one of the run's batches"
 FORM = 'an answer file must have pair_id and choice ("a", "b" or "tie") in every row'
 
 
@@ -31,11 +37,15 @@ class AnswerFile:
     Attributes:
         labels: in the order of the file; where: the place of each, e.g. ``line 3``.
         answers: how the choices were read, rows without one included.
+        strange: places of rows that show other texts than those of their pair.
+        unread: columns that were not read.
     """
 
     labels: list[Label]
     where: list[str]
     answers: Answers
+    strange: list[str] = field(default_factory=list)
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,7 @@ class _Reading:
     annotator: str
     labels: list[Label] = field(default_factory=list)
     where: list[str] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
     wrong: list[tuple[int, str, str]] = field(default_factory=list)
 
     def bad(self, number: int, rule: str, got: str) -> None:
@@ -92,7 +103,12 @@ def read_answers(
     for one in source.odd:
         reading.bad(one.number, "the row", one.received.partition(source.name)[2].strip(" :"))
     chances = [_chance(reading, row) for row in range(len(source.numbers))]
-    answers = _choices(reading, chances, given)
+    try:
+        answers = _choices(reading, chances, given)
+    except UserError as error:  # the other rows that are wrong, all the same
+        for row in range(len(chances)):
+            _read(reading, row, "tie", None)
+        raise _besides(reading, error) from None
     for row, choice in enumerate(answers.choices):
         if choice is not None:
             _read(reading, row, choice, chances[row])
@@ -103,7 +119,17 @@ def read_answers(
             "an answer file must hold at least one answer",
             f"the {len(answers.choices)} rows of {source.name} hold none",
         )
-    return AnswerFile(reading.labels, reading.where, answers)
+    unread = tuple(name for name in source.columns if name and name not in KNOWN)
+    return AnswerFile(reading.labels, reading.where, answers, reading.strange, unread)
+
+
+def _besides(reading: _Reading, error: UserError) -> UserError:
+    """`error`, and all other rows that are wrong."""
+    if not reading.wrong:
+        return error
+    count = len({number for number, _, _ in reading.wrong})
+    got = f"{error.received}. Besides, {count} other rows cannot be read: {_told(reading)}"
+    return UserError(error.rule, got, f"{error.remedy}; and mend those rows, or take them out")
 
 
 def _check_columns(source: Source) -> None:
@@ -170,16 +196,21 @@ def _read(reading: _Reading, row: int, choice: Choice, p: float | None) -> None:
 
     key = cell("pair_id")
     if not isinstance(key, str) or key not in asked.pairs:
-        reading.bad(number, "a label must answer a pair of one of the run's batches", show(key))
+        reading.bad(number, UNASKED, show(key))
         return
     batch, id_a, id_b = asked.pairs[key]
     first, second = cell("id_a"), cell("id_b")
     shown = (id_a if first is None else first, id_b if second is None else second)
-    if first is None and second is None and _swapped(asked, id_a, id_b, map(cell, SIDES)):
+    turned = _swapped(asked, id_a, id_b, [cell(side) for side in SIDES])
+    if first is None and second is None and turned:
         shown = (id_b, id_a)
-    who = _name(cell("annotator"), reading.annotator)
+    who = _name(cell("annotator"), reading.annotator, source.untyped)
     if shown not in ((id_a, id_b), (id_b, id_a)):
-        reading.bad(number, "id_a and id_b must be the pair's completions", repr(shown))
+        got = f"{show(shown[0])} and {show(shown[1])}"
+        reading.bad(number, "id_a and id_b must be the pair's completions", got)
+    elif turned is not None and turned != (shown == (id_b, id_a)):
+        rule = "id_a, id_b and completion_a, completion_b must stand in one order"
+        reading.bad(number, rule, f"{show(key)} has them crosswise")
     elif who is None:
         got = show(cell("annotator"))
         reading.bad(number, "annotator must be a name, in one line, or a number", got)
@@ -188,6 +219,8 @@ def _read(reading: _Reading, row: int, choice: Choice, p: float | None) -> None:
         reading.bad(number, "probability is that A is preferred, whatever the choice", got)
     else:
         _add(reading, row, Label(key, str(shown[0]), str(shown[1]), choice, who, batch, p))
+        if turned is None and any(cell(side) is not None for side in SIDES):
+            reading.strange.append(reading.where[-1])
 
 
 def _add(reading: _Reading, row: int, label: Label) -> None:
@@ -195,16 +228,22 @@ def _add(reading: _Reading, row: int, label: Label) -> None:
     reading.where.append(reading.source.at(row).partition(" of ")[0])
 
 
-def _swapped(asked: Asked, id_a: str, id_b: str, sides: Any) -> bool:
-    """Whether the texts that a row shows as A and B are the batch's B and A."""
-    shown = [text.strip() if isinstance(text, str) else None for text in sides]
-    return shown == [asked.text(id_b).strip(), asked.text(id_a).strip()]
+def _swapped(asked: Asked, id_a: str, id_b: str, sides: list[Any]) -> bool | None:
+    """Whether the texts that a row shows as A and B are the batch's B and A; None: neither order."""
+    shown = [" ".join(text.split()) if isinstance(text, str) else None for text in sides]
+    ours = [" ".join(asked.text(name).split()) for name in (id_a, id_b)]
+    if shown == ours:
+        return False
+    return True if shown == ours[::-1] else None
 
 
-def _name(value: Any, usual: str) -> str | None:
-    """An annotator's name; a number is one."""
+def _name(value: Any, usual: str, untyped: bool = False) -> str | None:
+    """An annotator's name; a number is one (``7.0`` in CSV is 7, as pandas writes it)."""
     if value is None:
         value = usual
+    if isinstance(value, str):
+        value = value.strip()
+        value = value.removesuffix(".0") if untyped and WHOLE.fullmatch(value) else value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -214,6 +253,20 @@ def _name(value: Any, usual: str) -> str | None:
 
 def _all_wrong(reading: _Reading) -> UserError:
     """Every row that is wrong, in one line: the first of each kind, and the numbers of all."""
+    source, rules = reading.source, {rule for _, rule, _ in reading.wrong}
+    count = len({number for number, _, _ in reading.wrong})
+    every = rules == {UNASKED} and count == source.rows_read
+    return UserError(
+        "answers are accepted all or none",
+        f"{count} of the {source.rows_read} rows of {source.name} cannot be read: {_told(reading)}",
+        "They are of another run, it seems: name it by --run"
+        if every
+        else "Mend those rows, or take them out",
+    )
+
+
+def _told(reading: _Reading) -> str:
+    """The first of each kind of wrong rows, and the numbers of all."""
     source, kinds = reading.source, dict[str, list[tuple[int, str]]]()
     for number, rule, got in sorted(reading.wrong):
         kinds.setdefault(rule, []).append((number, got))
@@ -224,12 +277,7 @@ def _all_wrong(reading: _Reading) -> UserError:
         told.append(text + (f" (and {source.unit} {_some(more)} alike)" if more else ""))
     rest = [str(number) for rows in list(kinds.values())[SHOWN:] for number, _ in rows]
     told += [f"and {source.unit} {_some(rest)}"] if rest else []
-    count = len({number for number, _, _ in reading.wrong})
-    return UserError(
-        "answers are accepted all or none",
-        f"{count} of the {source.rows_read} rows of {source.name} cannot be read: {'; '.join(told)}",
-        "Mend those rows, or take them out",
-    )
+    return "; ".join(told)
 
 
 def _some(numbers: list[str]) -> str:

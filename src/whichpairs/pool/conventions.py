@@ -71,7 +71,8 @@ class Answers:
         text += f", {n['without']} without an answer" if n["without"] else ""
         names = {"a": first, "b": second, "tie": "tie", None: "no answer"}
         read = [f"{value} = {names[choice]}" for value, choice in self.meaning.items()]
-        text += f" ({', '.join(read[:12])}{', …' if len(read) > 12 else ''})"
+        if read:
+            text += f" ({', '.join(read[:12])}{', …' if len(read) > 12 else ''})"
         return text + (f"; no row has {' or '.join(map(show, self.unused))}" if self.unused else "")
 
 

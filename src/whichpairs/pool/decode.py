@@ -42,9 +42,12 @@ FOREIGN = {
     b"<html": ("an HTML page", "download the file itself, not the page that shows it"),
 }
 ZIP = b"PK\x03\x04"
+TAR = slice(257, 262)
+"""Where a tar archive says what it is."""
 C1 = bytes(range(0x80, 0xA0))
 """Letters and quotation marks in Windows code pages, control characters in Latin-1."""
 SNIFF = 4096
+HIGH = re.compile(b"[\x80-\xff]+")
 STRAY = re.compile("[\udc80-\udcff]")
 """What `to_text` makes of a byte that is no UTF-8."""
 
@@ -71,19 +74,25 @@ def unpack(data: bytes, name: str) -> bytes:
     for start, (kind, remedy) in FOREIGN.items():
         if data.startswith(start):
             raise UserError(f"{name} must be a file of rows", f"it is {kind}", remedy)
+    if data[TAR.start : TAR.stop] == b"ustar":
+        raise UserError(
+            f"{name} must be a file of rows",
+            "it is a tar archive",
+            f"unpack it, then name a file of it: tar -xf {shlex.quote(name)}",
+        )
     if data.startswith(ZIP):
-        return _unzip(data, name)
+        return unpack(_unzip(data, name), name)
     kind = next((k for start, k in PACKED.items() if data.startswith(start)), "")
     if not kind:
         return data
+    unpacked = {
+        "gzip": gzip.decompress,
+        "bzip2": bz2.decompress,
+        "xz": lzma.decompress,
+        "zstandard": _unpack_zstandard,
+    }
     try:
-        if kind == "gzip":
-            return gzip.decompress(data)
-        if kind == "bzip2":
-            return bz2.decompress(data)
-        if kind == "xz":
-            return lzma.decompress(data)
-        return _unpack_zstandard(data)
+        return unpack(unpacked[kind](data), name)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError):
         raise UserError(
             f"{name} must be a whole {kind} file", "it is cut short or broken", "fetch it again"
@@ -136,7 +145,7 @@ def to_text(data: bytes, name: str) -> str:
     """
     for mark, encoding in MARKS.items():
         if data.startswith(mark):
-            return _decode(data[len(mark) :], encoding, name)
+            return _decode(data[len(mark) :], encoding, name).lstrip("\ufeff")
     return _decode(data, _wide(data) or "utf-8", name)
 
 
@@ -171,15 +180,33 @@ def _decode(data: bytes, encoding: str, name: str) -> str:
     if sound >= stray:  # UTF-8 with a broken character somewhere
         return text
     line = data.count(b"\n", 0, start) + 1
+    got = f"line {line} holds the byte 0x{data[start]:02x}"
+    if b"\0" in data:
+        raise UserError(
+            f"{name} must be a file of rows",
+            f"{got}, and zeros: it is no text",
+            "write the rows as JSONL, CSV or Parquet",
+        )
+    if not _western(data):
+        raise UserError(
+            f"{name} must be UTF-8 text",
+            got,
+            f"it has the encoding of another script: convert it from that, with cp1251 (or gb18030, "
+            f"shift-jis, euc-kr …, whichever then reads right) by: {_convert('cp1251', name)}",
+        )
+    page, known = ("cp1252", "cp1252 (Windows)") if _windows(data) else ("latin1", "latin1")
     raise UserError(
         f"{name} must be UTF-8 text",
-        f"line {line} holds the byte 0x{data[start]:02x}",
-        f"it looks like {_page(data)}: convert it with: {_convert(data, name)}",
+        got,
+        f"it looks like {known}: convert it with: {_convert(page, name)}",
     )
 
 
-def _page(data: bytes) -> str:
-    return "cp1252 (Windows)" if _windows(data) else "latin1"
+def _western(data: bytes) -> bool:
+    """Whether bytes above 0x7f stand among others, as accents and quotation marks do; in the code
+    pages of other scripts they stand in runs."""
+    runs = HIGH.findall(data)
+    return 3.5 * len(runs) > sum(map(len, runs))
 
 
 def _windows(data: bytes) -> bool:
@@ -195,8 +222,7 @@ def _fits(data: bytes, encoding: str) -> bool:
     return True
 
 
-def _convert(data: bytes, name: str) -> str:
+def _convert(page: str, name: str) -> str:
     path = PurePath(name)
     new = path.with_name(f"{path.stem}.utf8{path.suffix}")
-    page = "cp1252" if _windows(data) else "latin1"
     return f"iconv -f {page} -t utf-8 {shlex.quote(name)} > {shlex.quote(str(new))}"

@@ -43,11 +43,19 @@ def read_delimited(text: str, name: str, usual: str = ",") -> Source:
         header = header[:-1]
     if len(set(header)) < len(header):
         twice = next(column for column in header if header.count(column) > 1)
-        raise UserError("CSV columns must have different names", f"{show(twice)} is there twice")
+        raise UserError(
+            "CSV columns must have different names",
+            f"{show(twice)} is there twice in {name}",
+            "give one of them another name",
+        )
     broken = not text.isascii() and STRAY.search(text) is not None
     width, kept, numbers, odd = len(header), list[list[str]](), list[int](), list[OddRow]()
     for line, cells in zip(table.lines[1:], rows, strict=True):
-        if len(cells) < width or any(cells[width:]):
+        if cells[:width] == header and width > 1:
+            odd.append(
+                OddRow(line, "a CSV file must have one header", f"line {line} of {name} repeats it")
+            )
+        elif len(cells) < width or any(cells[width:]):
             odd.append(
                 OddRow(
                     line,
@@ -133,6 +141,7 @@ def _read(text: str, delimiter: str, quoting: int) -> _Table:
     try:
         for row in reader:
             if row:
+                row[0] = row[0].removeprefix("\ufeff")  # of a file that was added to another
                 rows.append(row)
                 lines.append(before + 1)
             before = reader.line_num

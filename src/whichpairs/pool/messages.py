@@ -15,6 +15,7 @@ from whichpairs.types import Message
 
 Messages = list[Message]
 ROLE_KEYS, CONTENT_KEYS = ("role", "from"), ("content", "value", "text")
+MEDIA = ("images", "image", "audio", "audios", "video", "videos")
 ROLES = {
     "human": "user",
     "user": "user",
@@ -141,6 +142,9 @@ def _message(message: dict[str, Any], what: str, where: str) -> Message:
     if not isinstance(role, str):
         raise _broken(what, where, f"whose role is {show(role)}")
     content = next((message[k] for k in CONTENT_KEYS if message.get(k) is not None), None)
+    media = next((k for k in MEDIA if message.get(k) not in (None, [], "")), None)
+    if media:
+        raise _broken(what, where, f"with {show(media)}: only text can be read")
     more = {k: plain(message[k]) for k in SAID if message.get(k) not in (None, [], "")}
     if isinstance(content, list):
         content = _joined(content, what, where)

@@ -12,6 +12,20 @@ from whichpairs.pool.source import OddRow, Source, show
 
 WELL_FORMED, UNICODE = "JSON must be well-formed", "JSON strings must be Unicode"
 DEEP = "it is nested too deeply"
+MARK = "\ufeff"
+"""A byte-order mark, which `cat` of several files leaves inside."""
+AMISS = {
+    "Expecting value": "no value begins",
+    "Expecting property name enclosed in double quotes": "no name in double quotes begins",
+    "Expecting ':' delimiter": "a colon is missing",
+    "Expecting ',' delimiter": "a comma or a bracket is missing",
+    "Unterminated string starting at": "a text begins that never ends,",
+    "Invalid control character at": "a line break or tab stands inside a text,",
+    "Invalid \\escape": "a backslash escapes nothing",
+    "Invalid \\uXXXX escape": "\\u lacks its four digits",
+    "Extra data": "more follows what was whole",
+}
+"""What Python's JSON reader says, in words."""
 ROWS = frozenset({"rows", "examples", "instances", "records", "items"})
 SPLITS = frozenset({"train", "test", "validation", "dev"})
 AN_OBJECT = "every row must be a JSON object"
@@ -46,7 +60,8 @@ def read_objects(text: str, name: str) -> Source:
                 "its JSON stops before its end: the file is cut short",
                 "write or fetch it again",
             ) from None
-        raise UserError(error.rule, f"{name}: {error.reason}", _remedy(text, name)) from None
+        remedy = error.remedy or _remedy(text, name)
+        raise UserError(error.rule, f"{name}: {error.reason}", remedy) from None
     return _from_whole(whole, name, lines.index(first) + 1 if alone else None)
 
 
@@ -80,8 +95,8 @@ def _remedy(text: str, name: str) -> str:
 
 
 class _NotJsonError(Exception):
-    def __init__(self, rule: str, reason: str, extra: bool = False) -> None:
-        self.rule, self.reason, self.extra = rule, reason, extra
+    def __init__(self, rule: str, reason: str, extra: bool = False, remedy: str = "") -> None:
+        self.rule, self.reason, self.extra, self.remedy = rule, reason, extra, remedy
 
 
 def _parse(text: str) -> Any:
@@ -99,8 +114,56 @@ def _parse(text: str) -> Any:
         raise _NotJsonError(UNICODE, "half a surrogate pair (\\ud800 …)") from None
     except RecursionError:
         raise _NotJsonError(WELL_FORMED, DEEP) from None
-    except ValueError as error:
-        raise _NotJsonError(WELL_FORMED, str(error), str(error).startswith("Extra data")) from None
+    except json.JSONDecodeError as error:
+        extra = error.msg == "Extra data"
+        single = text.startswith("'", error.pos)
+        remedy = "write it by json.dumps: a text in JSON has double quotes" if single else ""
+        raise _NotJsonError(WELL_FORMED, _amiss(error), extra, remedy) from None
+    except ValueError:
+        raise _NotJsonError(WELL_FORMED, "it has a number of thousands of digits") from None
+
+
+def _amiss(error: json.JSONDecodeError) -> str:
+    """What is wrong with a JSON text, and where."""
+    line = f"line {error.lineno}, " if error.lineno > 1 else ""
+    near = error.doc[error.pos : error.pos + 20]
+    there = f": {show(near)}" if near.strip() else ""
+    return f"{AMISS.get(error.msg, error.msg.lower())} at {line}column {error.colno}{there}"
+
+
+def _several(text: str) -> Iterator[tuple[Any, int]]:
+    """JSON values one after another, blanks or a comma between, and where each begins.
+
+    Raises:
+        _NotJsonError: one is none; `at` says where.
+    """
+    decoder, at, more = json.JSONDecoder(), 0, False
+    while True:
+        while at < len(text) and (text[at].isspace() or text[at] == MARK):
+            at += 1
+        if more and text.startswith(",", at):
+            more, at = False, at + 1
+            continue
+        if at >= len(text):
+            return
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise _NotJsonError(WELL_FORMED, _amiss(error)) from None
+        except (ValueError, RecursionError):
+            raise _NotJsonError(WELL_FORMED, DEEP) from None
+        yield value, at
+        at, more = end, True
+
+
+def _objects_on(line: str) -> list[Any]:
+    """The objects of a line that holds several, or one and a comma; empty: it holds something else."""
+    try:
+        found = [value for value, _ in _several(line)]
+        json.dumps(found, ensure_ascii=False).encode("utf-8")
+    except (_NotJsonError, UnicodeEncodeError, RecursionError):
+        return []
+    return found if all(isinstance(value, dict) for value in found) else []
 
 
 def _from_lines(lines: list[str], name: str) -> Source:
@@ -111,8 +174,13 @@ def _from_lines(lines: list[str], name: str) -> Source:
             continue
         where = f"line {number} of {name}"
         try:
-            value = _parse(line)
+            value = _parse(line.removeprefix(MARK))
         except _NotJsonError as error:
+            several = _objects_on(line) if error.extra else []
+            if several:
+                rows += several
+                numbers += [number] * len(several)
+                continue
             if number == len(lines) and _cut(line):
                 raise UserError(
                     WELL_FORMED,
@@ -121,7 +189,7 @@ def _from_lines(lines: list[str], name: str) -> Source:
                 ) from None
             received = f"{where} holds {error.reason}"
             received = received if error.rule != WELL_FORMED else f"{where}: {error.reason}"
-            odd.append(OddRow(number, error.rule, received))
+            odd.append(OddRow(number, error.rule, received, error.remedy))
             continue
         if isinstance(value, dict):
             rows.append(value)
@@ -133,19 +201,15 @@ def _from_lines(lines: list[str], name: str) -> Source:
 
 def _stream(text: str, name: str) -> Source:
     """Objects one after another, each over several lines (what ``jq .`` prints)."""
-    decoder, rows, numbers, at = json.JSONDecoder(), list[Any](), list[int](), 0
-    while True:
-        at += len(text[at:]) - len(text[at:].lstrip()) if text[at : at + 1].isspace() else 0
-        if at >= len(text):
-            return _listed(rows, numbers, name, "line")
-        line = text.count("\n", 0, at) + 1
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            reason = str(error) if isinstance(error, ValueError) else DEEP
-            raise UserError(WELL_FORMED, f"line {line} of {name}: {reason}") from None
-        rows.append(value)
-        numbers.append(line)
+    rows, numbers, line, before = list[Any](), list[int](), 1, 0
+    try:
+        for value, at in _several(text):
+            line, before = line + text.count("\n", before, at), at
+            rows.append(value)
+            numbers.append(line)
+    except _NotJsonError as error:
+        raise UserError(WELL_FORMED, f"{name}: {error.reason}") from None
+    return _listed(rows, numbers, name, "line")
 
 
 def _from_whole(data: Any, name: str, line: int | None) -> Source:

@@ -80,8 +80,18 @@ def read_pool(
     tables = build_tables(rows, columns)
     used = arranged.used | set(source.columns) - set(original.columns)
     unread = unread_columns(original, set(used))
+    parts = [*arranged.prompt, *list(tables.differ)[:1]]
+    joins = all(_of_texts(original, name) for name in parts)
     prompt = ",".join(arranged.prompt)
-    return replace(tables, reading=arranged.reading, unread=unread, prompt_column=prompt)
+    return replace(
+        tables, reading=arranged.reading, unread=unread, prompt_column=prompt, joins=joins
+    )
+
+
+def _of_texts(source: Source, name: str) -> bool:
+    """Whether `name` is a column of texts."""
+    values = source.values(name) if name in source.columns else []
+    return isinstance(next((value for value in values if value is not None), None), str)
 
 
 def read_prompts(
@@ -158,7 +168,7 @@ def _load(name: str) -> Source:
 
 def _open(name: str) -> Source:
     base, _, split = name.rpartition(":") if ":" in name else (name, "", "")
-    if os.path.isfile(name):
+    if os.path.exists(name) and not os.path.isdir(name):  # a pipe too
         return load_file(Path(name))
     for folder, wanted in ((name, ""), (base, split)):
         if os.path.isdir(folder):

@@ -58,6 +58,11 @@ class Columns:
     system: str | None = None
 
     @property
+    def pair_named(self) -> bool:
+        """Whether the user (or a known shape) says that the rows are pairs."""
+        return self.pair != Columns.pair or self.label is not None
+
+    @property
     def prompts(self) -> tuple[str, ...]:
         """The columns of the prompt."""
         return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
@@ -145,7 +150,7 @@ def understand(source: Source, columns: Columns) -> Rows:
     Raises:
         UserError: a column is missing.
     """
-    pair_named = columns.pair != Columns.pair or columns.label is not None
+    pair_named = columns.pair_named
     named = columns.completion != Columns.completion
     if not pair_named and (named or columns.completion in source.columns):
         return _completions(source, columns)
@@ -272,6 +277,11 @@ def _prepend(prompt: Prompt, systems: list[Any] | None, row: int, source: Source
 
 
 def _pairs(source: Source, columns: Columns) -> Rows:
+    if columns.pair[0] == columns.pair[1]:
+        raise UserError("--pair-columns must be two columns", f"both are {show(columns.pair[0])}")
+    for name in columns.pair:
+        if name not in source.columns:
+            raise no_column(source, name, "name yours: --pair-columns FIRST,SECOND")
     first, second = (source.values(name) for name in columns.pair)
     (column,) = columns.prompts
     if column in source.columns or column != Columns.prompt:

@@ -97,6 +97,8 @@ def arrange(source: Source, columns: Columns) -> Arranged:
         reading += more
         used |= read
     used |= meant(columns)
+    if columns.completion in source.columns and not columns.pair_named:
+        used -= set(columns.pair)  # labels beside completions are not read
     return Arranged(source, columns, tuple(reading), frozenset(used), prompt)
 
 
@@ -273,7 +275,8 @@ def _objects(source: Source, columns: Columns) -> Step:
             "FILE > pool.jsonl",
         )
     new: dict[str, list[Any] | pl.Series] = dict(source.columns)
-    new[name] = _taken(values, lambda one: one.get(text))
+    others = [key for key in TEXTS if key in keys]
+    new[name] = _taken(values, lambda one: next((one[k] for k in others if k in one), None))
     for key in keys:
         if key != text and key not in new:
             new[key] = _taken(values, lambda one, key=key: one.get(key))  # type: ignore[misc]

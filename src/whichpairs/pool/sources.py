@@ -41,9 +41,9 @@ def load_file(path: Path) -> Source:
     Raises:
         UserError: the format is unknown, the file is broken (with its line), or holds no row.
     """
-    if read_bytes(path, 4) == b"PAR1" or path.suffix.lower() == ".parquet":
+    if path.is_file() and read_bytes(path, 4) == b"PAR1":
         return check_rows(_parquet(path, str(path)))
-    return load_bytes(read_bytes(path), str(path))
+    return load_bytes(read_bytes(path), str(path))  # once: a pipe gives what it holds once
 
 
 def load_bytes(data: bytes, name: str) -> Source:
@@ -65,10 +65,16 @@ def load_bytes(data: bytes, name: str) -> Source:
         source = read_delimited(text, name, TABLES[suffix])
     elif suffix in {".jsonl", ".ndjson", ".json"} or start in {"{", "["}:
         source = read_objects(text, name)
+    elif suffix == ".parquet":
+        raise UserError(
+            "Parquet files must be whole",
+            f"{name} does not begin as one" if text else f"{name} is empty",
+            "write or fetch it again",
+        )
     else:
         raise UserError(
-            f"the pool must be {FORMATS}",
-            f"{name} ends in {suffix!r}",
+            f"{name} must be {FORMATS}",
+            f"it ends in {suffix!r}" if suffix else "its name has no suffix",
             "give it the suffix .csv if it is a table with a delimiter",
         )
     return check_rows(source)

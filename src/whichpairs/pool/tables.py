@@ -58,6 +58,7 @@ class PoolTables:
         unread: columns that were not read (of pairs), or are kept beside the completions.
         differ: columns in which rows of one prompt differ, though they may belong to the prompt,
             and in how many prompts.
+        joins: whether the first of `differ` is of texts, as the prompt is, and so can be joined to it.
         answers: how the label column was read, where there is one.
     """
 
@@ -73,6 +74,7 @@ class PoolTables:
     prompt_column: str = "prompt"
     unread: tuple[str, ...] = ()
     differ: dict[str, int] = field(default_factory=dict)
+    joins: bool = True
 
 
 def build_tables(rows: Rows, columns: Columns) -> PoolTables:

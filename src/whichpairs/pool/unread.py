@@ -116,5 +116,5 @@ def _differ(source: Source, name: str, prompt_of_row: dict[int, int], usual: boo
 
 def _key(value: Any) -> str:
     if value is None or isinstance(value, str):
-        return value or ""
+        return (value or "").strip()
     return json.dumps(value, sort_keys=True, default=str)

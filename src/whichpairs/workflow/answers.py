@@ -35,6 +35,13 @@ def accept_file(
     tally = found.answers.tally
     stated = sum(label.probability is not None for label in found.labels)
     words = [f"The file: {found.answers.words('A', 'B')}."]
+    if found.unread:
+        words.append(f"Columns not read: {', '.join(map(show, found.unread[:20]))}.")
+    if found.strange:
+        words.append(
+            f"Attention: {_do(len(found.strange), 'show')} other texts than those of the pair "
+            f"({', '.join(found.strange[:SHOWN])}{' …' if len(found.strange) > SHOWN else ''})."
+        )
     if stated:
         words.append(
             f"{_do(stated, 'state')} a probability, which is kept: the fit takes it in place of the "

@@ -120,6 +120,7 @@ def _reading(tables: PoolTables) -> dict[str, Any]:
         "prompt_column": tables.prompt_column,
         "unread_columns": list(tables.unread),
         "differ": tables.differ,
+        "differ_joins": tables.joins,
     }
 
 
@@ -210,10 +211,13 @@ def _columns(r: dict[str, Any]) -> list[str]:
             for name, count in r["differ"].items()
         )
         first = next(iter(r["differ"]))
-        option = f"--prompt-column {r['prompt_column']},{first}"
-        option = f"--system-column {first}" if first.startswith("system") else option
+        cure = f"import into another run with --prompt-column {r['prompt_column']},{first}"
+        if first.startswith("system"):
+            cure = f"import into another run with --system-column {first}"
+        elif not r.get("differ_joins", True):
+            cure = "write it into the prompt itself, and import that into another run"
         said.append(
             f"Attention: rows that were taken for one prompt differ in {names}. Where that belongs "
-            f"to the prompt, import into another run with {option}."
+            f"to the prompt, {cure}."
         )
     return said

@@ -107,6 +107,8 @@ def label_from_file(
     Raises:
         UserError: an unknown pair, an unknown choice, a rewritten answer, a broken row.
     """
+    if not annotator.strip() or not annotator.isprintable():
+        raise UserError("--annotator must be a name, in one line", f"got {annotator!r}")
     with workspace(run, beta) as space:
         added, said, told = accept_file(space, Path(path), annotator, label_map, replace)
         outcome = _outcome(space, added.new, f"from {path}")
