@@ -73,14 +73,3 @@ def test_status_loads_little(run: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "score (a column of the pool)" in done.stdout
     assert done.stdout.strip().endswith("LOADED")
-
-
-def test_a_batchs_numbers_have_one_meaning() -> None:
-    """`batch` and `batch_result` say the same of results of all versions."""
-    from whichpairs.workflow import batch, batch_result
-
-    old = {"picked": 5, "predicted_gap": 1.0}
-    new = {**old, "labels": 7, "predicted_gap_error": 0.1, "predicted_gap_before": 2.0}
-    for r in (old, new):
-        assert batch.labels_of(r) == batch_result.labels_of(r)
-        assert batch.predicted(r) == batch_result.predicted(r)

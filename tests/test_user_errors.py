@@ -473,7 +473,7 @@ def test_an_export_overwrites_nothing_of_others(run: Path, tmp_path: Path, capsy
         ["fit", "--run", "{run}", "--strength", "1"],
         ["export", "{new}/out.jsonl", "--run", "{run}"],
         ["export", "{new}/out.parquet", "--run", "{run}"],
-        ["evaluate", "--run", "{run}", "--score", "score"],
+        ["evaluate", "--run", "{run}", "--score", "score", "--policy", "reference"],
     ],
     ids=lambda a: a[0] + Path(a[1]).suffix if isinstance(a, list) else str(a),
 )

@@ -652,3 +652,12 @@ def test_an_adaptive_batch_does_not_depend_on_threads(
     same = ("predicted_gap", "criterion_bound", "certificate", "random_predicted_gap", "too_far")
     for key in same:
         assert found[0][key] == found[1][key]
+
+
+def test_fewer_dimensions_than_asked_come_with_the_reason(tmp_path: Path, capsys) -> None:
+    source = write_jsonl(tmp_path / "pool.jsonl", pool_rows(2, 3))
+    ok(capsys, "import", source, "--run", tmp_path / "run")
+    with pytest.raises(SystemExit):
+        main(["features", "--run", str(tmp_path / "run"), "--method", "text", "--dim", "60"])
+    said = capsys.readouterr().out
+    assert "(60 were asked for; the texts differ in no more directions.)" in said

@@ -11,7 +11,7 @@ from whichpairs.report.outlook import Curves, Standpoint
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.verdict import at_random
 from whichpairs.report.words import data, plural, say
-from whichpairs.workflow.batch import labels_of, predicted
+from whichpairs.workflow.batch_result import labels_of, predicted
 
 ID, TITLE = "budget", "Budget and predicted gap"
 _HEAD = ("Batch", "Picked by", "Pairs", "Gap before", "Predicted gap", "At random", "Random needs")

@@ -16,7 +16,7 @@ from whichpairs.design.scores import exact_scores
 from whichpairs.errors import UserError
 from whichpairs.pool.run import Record
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.batch import labels_of
+from whichpairs.workflow.batch_result import labels_of
 from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.workspace import IMPORTED, Workspace
 

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Tile, Verdict
 from whichpairs.report.words import data, plural, say
-from whichpairs.workflow.batch import BEST, labels_of
+from whichpairs.workflow.batch import BEST
+from whichpairs.workflow.batch_result import labels_of
 
 HOW = {
     "adaptive": "the gap expected from the labels so far, warily of the model and in part at random",

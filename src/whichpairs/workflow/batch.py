@@ -8,6 +8,7 @@ import numpy as np
 from whichpairs.design.space import Rows
 from whichpairs.pool.pool import Pool, pair_id
 from whichpairs.wording import percent
+from whichpairs.workflow.batch_result import labels_of
 
 
 def batch_rows(pool: Pool, pairs: Rows, *, seed: int) -> list[dict[str, Any]]:
@@ -60,19 +61,8 @@ BEST = {
 """What the certificate of a criterion other than the gap compares with."""
 
 
-def labels_of(r: dict[str, Any]) -> int:
-    """Labels that a batch asks for, by its result (older ones have one a pair)."""
-    return int(r.get("labels", r["picked"]))
-
-
-GAPS = ("predicted_gap_before", "predicted_gap", "random_predicted_gap")
-
-
-def predicted(r: dict[str, Any]) -> dict[str, float | None]:
-    """Predicted gaps of a batch by its result, in units of J; None for a batch of a version before
-    2026-11-28, whose numbers of these names were a criterion's value at one θ."""
-    known = "predicted_gap_error" in r
-    return {name: r.get(name) if known else None for name in GAPS}
+SAME = 1e-6
+"""A certificate below this share is rounding: the batch is the best one."""
 
 
 def _how(r: dict[str, Any]) -> str:
@@ -138,7 +128,8 @@ def batch_message(r: dict[str, Any]) -> str:
             text += "; random does not get there with as many labels as were looked at"
     if r["certificate"] is not None and not _all_named(r):
         of = BEST.get(r["criterion"], "best possible batch")
-        text += f"; at most {percent(r['certificate'])} from the {of}"
+        far = f"at most {percent(r['certificate'])} from the" if r["certificate"] > SAME else "the"
+        text += f"; {far} {of}"
     beyond = r.get("beyond_approximation", 0.0)
     if beyond > 0.0:
         text += (

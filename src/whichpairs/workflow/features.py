@@ -139,7 +139,7 @@ def compute_features(
                 replace=replace,
                 loses=_loses(space, name),
             )
-        text = _message(name, record.result, before)
+        text = _message(name, record.result, before, record.settings)
         return Outcome(text, record.result, before, space.run.root / "features" / name)
 
 
@@ -150,10 +150,12 @@ def _loses(space: Workspace, name: str) -> str:
     return "only the features themselves"
 
 
-def _message(name: str, r: dict[str, Any], before: bool) -> str:
+def _message(name: str, r: dict[str, Any], before: bool, chosen: dict[str, Any]) -> str:
     if before:
         return f"Features {name!r} are there already; nothing changed."
     text = f"Features {name!r}: {r['rows']} completions × {r['dim']} dimensions."
+    if r["dim"] < (chosen.get("dim") or 0):
+        text += f" ({chosen['dim']} were asked for; the texts differ in no more directions.)"
     found = r.get("fidelity")
     return (
         text
