@@ -10,6 +10,7 @@ from whichpairs.design import PairSpace, prior
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.policy_gap import PolicyGaps
 from whichpairs.evaluate.pool_policy import PoolObjective
+from whichpairs.train import forecast as forecast_module
 from whichpairs.train.fit import STRENGTHS, fit, fit_theta, folds
 from whichpairs.train.forecast import DRAWS, Forecast, Known
 from whichpairs.train.refit import left_out_margins, refit
@@ -296,3 +297,15 @@ def test_predicted_is_realised(beta: float) -> None:
             assert world.begin is not None
             realised.append(world.objective(world.begin) - world.objective(fitted.theta))
     assert 0.75 < np.mean(predicted) / np.mean(realised) < 1.33
+
+
+def test_a_batch_with_more_labels_than_random_can_fill_has_fewer_draws(monkeypatch) -> None:
+    """Repeats within limits that random cannot fill: the two are compared on the draws of both."""
+    space, beta = make_space(20, 5, 3), 0.5
+    h0 = prior(space, beta)
+    forecast = Forecast(space, beta, None, h0, h0, nothing_known(3), seed=0)
+    monkeypatch.setattr(forecast_module, "WORK", 60 * forecast._refit_work(60))
+    batch = np.repeat(random_pairs(space, 60, np.random.default_rng(0)), 2, axis=0)
+    reach = forecast.reach(batch, 60, search=False)
+    assert len(forecast.after([batch])) < len(forecast.random(60))
+    assert np.isfinite(reach.saving_error)

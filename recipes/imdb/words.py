@@ -7,6 +7,7 @@ coin (docs/results/gradients.md); these do, so they are what our design learns f
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from whichpairs import FeatureSettings, compute_features
 from whichpairs.workflow.workspace import workspace
@@ -26,9 +27,11 @@ def make_words(run: Path) -> str:
         parts = [np.asarray(space.feature_set(name)[2], np.float64) for name in ("embed", "text")]
     both = np.hstack([part / np.sqrt(np.mean(part**2)) for part in parts])
     train = ~pool.holdout[pool.prompt_of]
-    _, axes = np.linalg.eigh(both[train].T @ both[train])
-    leading = axes[:, ::-1][:, :DIM]
-    leading = leading * np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(DIM)])
+    with threadpool_limits(1):  # a second call is to make the same bits, on whatever threads
+        _, axes = np.linalg.eigh(both[train].T @ both[train])
+        leading = axes[:, ::-1][:, :DIM]
+        leading = leading * np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(DIM)])
+        words = both @ leading
     file = run.with_name(f"{run.name}-{NAME}.npy")
-    np.save(file, both @ leading, allow_pickle=False)
+    np.save(file, words, allow_pickle=False)
     return compute_features(run, FeatureSettings("file", file=str(file), name=NAME)).message

@@ -175,7 +175,10 @@ class Forecast:
         before, random = self.now(), self.random(labels, draw)
         mine = random if batch is None else self.after([batch])
         gap, chance = float(mine.mean()), float(random.mean())
-        error, apart = _error(mine), _error(random - mine)
+        both = min(
+            len(mine), len(random)
+        )  # more labels, where random cannot fill the limits: fewer draws
+        error, apart = _error(mine), _error(random[:both] - mine[:both])
         needed: int | None = labels if abs(chance - gap) <= 2.0 * apart else None
         searched = labels
         if needed is None and search and chance < gap:
