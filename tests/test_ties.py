@@ -5,7 +5,7 @@ from itertools import combinations, combinations_with_replacement
 import jaxtyping
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from limit_cases import KINDS, feasible, limited
@@ -228,6 +228,7 @@ def test_what_a_pass_keeps_does_not_depend_on_its_blocks(block: int, monkeypatch
 
 
 @settings(deadline=None, max_examples=12)
+@example(seed=26, budget=1, d_optimal=False, repeats=False)  # 2.3 % above the best pair, once
 @given(st.integers(0, 10_000), st.integers(1, 5), st.booleans(), st.booleans())
 def test_no_batch_of_a_tied_pool_beats_the_bound(seed, budget, d_optimal, repeats) -> None:
     """By trying all of them, on kinds and on pairs; and the batch is among the best."""

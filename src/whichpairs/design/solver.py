@@ -36,6 +36,9 @@ from whichpairs.design.unreachable import out_of_reach, singular
 from whichpairs.design.versus_random import no_worse_than_random, random_batches
 from whichpairs.design.vertex import best_counts, whole_counts
 
+FEW = 256
+"""Pairs of a pool up to which exchange steps look at all of them."""
+
 __all__ = ["Checkpoint", "FrankWolfe", "PassReport", "Solution", "solve", "solve_among"]
 
 ROOMY = 5e8
@@ -366,7 +369,7 @@ class _Solve:
         """The solution, or a random batch, bettered, where the mean of random ones is better."""
         problem = self.problem
 
-        def better(pairs: Rows) -> Rows:
+        def better(pairs: Rows) -> Int64[np.ndarray, "bettered 2"]:
             if not self.method.swaps:
                 return pairs
             self.batch, self.batch_value = np.sort(problem.space.keys(pairs)), np.inf
@@ -386,7 +389,11 @@ class _Solve:
         """Better the best batch by exchange steps among the candidates, and some more after kicks."""
         assert self.mix is not None
         p, c = self.problem, self.mix.candidates
-        if not np.isin(self.batch, c.every).all():
+        every = p.space.all_pairs
+        if every <= FEW:  # a batch of a few labels may need a pair that no relaxed design would use
+            pairs = p.space.unrank(np.arange(every))
+            c = self._candidates(np.sort(p.space.keys(pairs[p.space.not_excluded(pairs)])))
+        elif not np.isin(self.batch, c.every).all():
             c = self._candidates(np.union1d(c.every, self.batch))
         polish(p, self.method, c, c.counts(self.batch), float(self.bound), self._consider)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int64
 
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.criterion import value_or_infinity
@@ -73,7 +74,7 @@ def no_worse_than_random(
     pairs: Rows,
     value: float,
     better: Callable[[Rows], Rows] = lambda pairs: pairs,
-) -> tuple[Rows, VersusRandom | None]:
+) -> tuple[Int64[np.ndarray, "taken 2"], VersusRandom | None]:
     """The batch, or the best of some random ones where it is worse than their mean.
 
     Args:
