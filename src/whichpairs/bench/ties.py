@@ -6,7 +6,6 @@ other seeds than those that the check within a solve draws.
 """
 
 import argparse
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -18,13 +17,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from whichpairs.bench.machine import machine
+from whichpairs.bench.markdown import About, Figure, write_page
 from whichpairs.bench.tie_pools import FEATURES, TiePool, tie_pool
 from whichpairs.design import solve
 from whichpairs.design.space import Rows
 from whichpairs.design.versus_random import VersusRandom, random_batches, value_of
 from whichpairs.errors import UserError
-from whichpairs.pool.files import write_whole
-from whichpairs.pool.run import versions
 from whichpairs.streams import bench_stream
 from whichpairs.wording import percent
 from whichpairs.workflow.adaptive import View, next_batch
@@ -32,6 +30,9 @@ from whichpairs.workflow.adaptive import View, next_batch
 DRAWS = 40
 SEED = 1_000
 """Of the random batches that a batch is measured against."""
+
+MEASURES = ("whichpairs.bench.ties",)
+"""Where the measuring of this page begins."""
 
 GOAL = 500
 
@@ -134,30 +135,30 @@ def results(rows: list[Row], seconds: float) -> dict[str, Any]:
         for r in rows
         if r.way == "solve" and r.best is not None and r.random > r.best * (1.0 + 1e-3) > 0.0
     ]
-    figures = {
-        "worse than random": {
-            "value": len(worse),
-            "low": 0,
-            "high": round(upper(len(worse), len(rows)) * len(rows), 1),
-            "goal": f"0 of ≥ {GOAL} pools",
-            "reached": not worse and pools >= GOAL,
-        },
-        "replaced by a random batch": {
-            "value": len(replaced),
-            "low": 0,
-            "high": round(upper(len(replaced), len(rows)) * len(rows), 1),
-            "goal": "said",
-            "reached": True,
-        },
-    }
+    figures = [
+        Figure(
+            "worse than random",
+            len(worse),
+            0,
+            round(upper(len(worse), len(rows)) * len(rows), 1),
+            f"0 of ≥ {GOAL} pools",
+            not worse and pools >= GOAL,
+        ),
+        Figure(
+            "replaced by a random batch",
+            len(replaced),
+            0,
+            round(upper(len(replaced), len(rows)) * len(rows), 1),
+            "said",
+            True,
+        ),
+    ]
     return {
         "pools": pools,
         "batches": len(rows),
         "excess left, median": float(np.median(shares)) if shares else None,
         "figures": figures,
         "seconds": round(seconds, 1),
-        "machine": machine(),
-        "versions": versions(),
         "rows": [asdict(r) for r in rows if r.worse or r.replaced],
         "by features": {
             name: dict(Counter(_standing(r) for r in rows if r.features == name))
@@ -172,13 +173,13 @@ def _standing(row: Row) -> str:
 
 def page(r: dict[str, Any]) -> str:
     """docs/results/ties.md."""
-    worse, replaced = r["figures"].values()
+    worse, replaced = (one.as_json() for one in r["figures"])
     lines = [
         "# Pools with ties",
         "",
-        f"{worse['value']} of {r['batches']} batches on {r['pools']} generated pools are worse than "
+        f"{worse['value']:g} of {r['batches']} batches on {r['pools']} generated pools are worse than "
         f"the mean random batch by their own criterion (goal: {worse['goal']}; "
-        f"{'reached' if worse['reached'] else 'missed'}). In {replaced['value']} the check before a "
+        f"{'reached' if worse['reached'] else 'missed'}). In {replaced['value']:g} the check before a "
         "batch is returned found it worse, and gave the best of 20 random ones, bettered, in its place.",
         "",
         "The pools: one-hot and tabular features, the same completions under many prompts (exactly, but "
@@ -206,7 +207,7 @@ def page(r: dict[str, Any]) -> str:
             f"- pool {row['number']} ({row['features']}, {row['limits']}, {row['criterion']}, "
             f"{row['way']}): {what}; f {row['value']:.6g}, random's {row['random']:.6g}"
         )
-    lines += ["", f"`make bench-ties`, {r['seconds']:.0f} s on {r['machine']['processor']}.", ""]
+    lines += ["", f"`make bench-ties`, {r['seconds']:.0f} s on {machine()['processor']}.", ""]
     return "\n".join(lines)
 
 
@@ -219,15 +220,15 @@ def main() -> None:
     started = time.perf_counter()
     found = results(measure(range(settings.pools)), time.perf_counter() - started)
     found["seconds"] = round(time.perf_counter() - started, 1)
-    worse, replaced = (figure["value"] for figure in found["figures"].values())
+    worse, replaced = (f"{figure.value:g}" for figure in found["figures"])
     print(
         f"{worse} of {found['batches']} batches on {found['pools']} pools worse than the mean random "
         f"batch; {replaced} replaced by a random one; {found['seconds']:.0f} s"
     )
     if settings.results is not None:
-        settings.results.mkdir(parents=True, exist_ok=True)
-        write_whole(settings.results / "ties.json", json.dumps(found, indent=1) + "\n")
-        write_whole(settings.results / "ties.md", page(found))
+        about, figures = About("make bench-ties", MEASURES), found["figures"]
+        facts = {name: value for name, value in found.items() if name != "figures"}
+        write_page(settings.results, "ties", about, figures, facts, page(found))
 
 
 if __name__ == "__main__":
