@@ -1,12 +1,13 @@
 """The README's figures, filled from the results' JSON: no number of it is typed.
 
 A block stands between `<!-- figures: NAME -->` and `<!-- end -->`; NAME is one of `BLOCKS`. `make docs`
-fills them, `make check` fails where one differs from what the JSON says.
+fills them, `make check` fails where one differs from what the JSON says. Where the code behind a page has
+changed since, `make docs` writes so into the block, and `make check` fails until it is said or measured again.
 """
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ BLOCK = re.compile(r"(<!-- figures: ([a-z-]+) -->)(.*?)(<!-- end -->)", re.DOTAL
 Results = dict[str, dict[str, Any]]
 """Each page's JSON, by name."""
 
-PAGES = ("demo", "design", "dialogue", "imdb", "robustness")
-"""The pages whose figures the README shows."""
+OLD = "measured before the code behind it last changed"
+"""What stands after figures that are older than their code."""
 
 COLUMNS = {"well-specified": "model holds", "misspecified": "model is wrong", "real": "AlpacaEval"}
 DEFAULT = "AlpacaEval, T = 4, β = 0.1"
@@ -31,24 +32,31 @@ def read_results(folder: Path) -> Results:
     }
 
 
-def filled(readme: str, results: Results) -> str:
-    """The README with every block as the results say."""
+def filled(readme: str, results: Results, old: Collection[str] = ()) -> str:
+    """The README with every block as the results say.
+
+    Args:
+        old: pages whose code has changed since they were measured; their blocks say so.
+    """
 
     def fill(match: re.Match[str]) -> str:
-        begin, name, old, end = match.groups()
-        on_lines = old.startswith("\n")
-        text = BLOCKS[name](results)
-        return begin + (f"\n\n{text.strip()}\n\n" if on_lines else text) + end
+        begin, name, was, end = match.groups()
+        on_lines = was.startswith("\n")
+        page, write = BLOCKS[name]
+        text = write(results).strip()
+        if page in old:
+            text += f"\n\n{OLD[0].upper()}{OLD[1:]}." if on_lines else f" ({OLD})"
+        return begin + (f"\n\n{text}\n\n" if on_lines else text) + end
 
     return BLOCK.sub(fill, readme)
 
 
-def differences(readme: str, results: Results) -> list[str]:
-    """Blocks that differ from the results, are missing, or are not closed."""
+def differences(readme: str, results: Results, old: Collection[str] = ()) -> list[str]:
+    """Blocks that differ from the results, are missing, or are not closed; `old` as in `filled`."""
     found = [
         f"README's block {old[2]!r} is not what docs/results says; run: make docs"
         for old, new in zip(
-            BLOCK.finditer(readme), BLOCK.finditer(filled(readme, results)), strict=True
+            BLOCK.finditer(readme), BLOCK.finditer(filled(readme, results, old)), strict=True
         )
         if old[3] != new[3]
     ]
@@ -173,11 +181,12 @@ def _engine(results: Results) -> str:
     )
 
 
-BLOCKS: dict[str, Callable[[Results], str]] = {
-    "demo": _demo,
-    "savings": _savings,
-    "harm": _harm,
-    "dialogue": _dialogue,
-    "imdb": _imdb,
-    "engine": _engine,
+BLOCKS: dict[str, tuple[str, Callable[[Results], str]]] = {
+    "demo": ("demo", _demo),
+    "savings": ("robustness", _savings),
+    "harm": ("robustness", _harm),
+    "dialogue": ("dialogue", _dialogue),
+    "imdb": ("imdb", _imdb),
+    "engine": ("design", _engine),
 }
+"""Every block of the README: the page it is from, and what writes it."""
