@@ -2,8 +2,8 @@
 checks that docs and code agree.
 
 With --check nothing is written, and the exit code says whether the docs are up to date: the
-commands page, the names of commands that the README mentions, its figures, and that its Python example
-runs. Pages in docs/results that are older than the code they measure are named (`whichpairs.bench.fingerprint`):
+commands page, the names of commands that the README mentions, its figures, what is cited (`citations`),
+and that its Python example runs. Pages in docs/results that are older than the code they measure are named (`whichpairs.bench.fingerprint`):
 a warning, and a failure where the README shows their figures without saying so.
 """
 
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import typer.main
+from citations import read as citation_problems
 from readme import differences, filled, read_results
 
 from whichpairs.bench.fingerprint import changed
@@ -73,7 +74,7 @@ def problems() -> list[str]:
         for page in sorted(RESULTS.glob("*.md"))
         if not page.with_suffix(".json").exists()
     ]
-    return found + example_problems(readme)
+    return found + citation_problems(ROOT) + example_problems(readme)
 
 
 def stale() -> dict[str, str]:

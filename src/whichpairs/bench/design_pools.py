@@ -4,7 +4,7 @@
     steep       φ_j ~ N(0, 1/j): a few directions hold most of the spread
     uneven      steep, and each prompt spread by its own factor, log-normal with σ = ½
 
-φ is centred within a prompt, as features are stored (design.md, conventions).
+φ is centred within a prompt, as features are stored (`features.standardise`).
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -59,7 +59,7 @@ def gap(desk: Desk, budget: int) -> Rows:
     """`--criterion gap`, the paper's plug-in design: θ = 0 in every round; labels
     count, their answers only by the ridge.
 
-    Source: Han, Goyal and Ma 2026, arXiv:2606.19607; equation 5 of design.md, section 2.
+    Source: [han2026]; theory, section 5.
     """
     return _design(desk, budget, Belief(np.zeros(desk.space.dim)))
 

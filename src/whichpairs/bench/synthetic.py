@@ -26,7 +26,7 @@ def log_linear(
 
 
 def predicted_gap(world: World, pairs: np.ndarray, prior: np.ndarray) -> float:
-    """(β/2) tr(I(θ*) M⁻¹) with the labels' information at θ* (design.md, section 2, eq. 4)."""
+    """(β/2) tr(I(θ*) M⁻¹) with the labels' information at θ* (theory (8))."""
     star = _star(world)
     truth = gap_criterion(policy_information(world.space, world.reference, star[None, :]))
     m = prior + information(world.space, pairs, PairWeights(world.beta, star))

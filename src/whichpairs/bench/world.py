@@ -3,7 +3,7 @@
     P(i ≻ j) = σ(r_i − r_j),   J(θ) = E_x [E_{π_θ} r − β KL(π_θ ‖ π_ref)],   regret = J(θ†) − J(θ)
 
 with θ† the maximiser of J in the class on the very prompts where regret is measured (it is not the
-Bradley–Terry limit, which maximises a likelihood; design.md, section 4).
+Bradley–Terry limit, which maximises a likelihood; theory, section 7).
 """
 
 from collections.abc import Callable

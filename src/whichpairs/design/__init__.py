@@ -1,12 +1,12 @@
 """Which pairs to label: the mathematics of the paper on NumPy arrays, and nothing else.
 
-To be read beside design.md, in this order:
+To be read beside docs/theory.md, in this order:
 
 what labels teach       `space` (the candidate pairs; `shards` on disk), `belief` (v_p = E σ′),
-(section 2)             `information` (M(u), Ī, H₀)
+(section 4)             `information` (M(u), Ī, H₀)
 what is minimised       `criterion` (f and A = −∂f/∂M), `limits` (what a batch must obey), `problem`
 how it is solved        `kernel` and `scores` (a pass: s_p = v_p β² ‖h_i − h_j‖² of all pairs),
-(section 3)             `candidates` (the few that matter), `vertex` (the limits' linear programme),
+(section 6)             `candidates` (the few that matter), `vertex` (the limits' linear programme),
                         `master` and `mixing` (the best mixture of vertices), `certificate` (the bound),
                         `rounding`, `swaps`, `exchange` and `polish` (whole labels), `dominated` (what
                         no answer needs), `start`, `solver` and `records` (all of it, pass by pass),
@@ -14,14 +14,14 @@ how it is solved        `kernel` and `scores` (a pass: s_p = v_p β² ‖h_i −
 its tools               `rows` (float64 products whose bits do not depend on the rows beside),
                         `parallel` (work on threads, in order)
 beyond the paper        `bounded` (for a reward that the model may miss), `signal` (for a policy that
-(section 4)             forgets), `within` (other designs within limits)
+(sections 7, 8)         forgets), `within` (other designs within limits)
 what it will buy        `baselines` (random and its relatives), `prediction`, `foresight`
 
 From the equations to the code and back. A kernel knows no v_p: it sees β² / 4, the largest, and
 `scores` weighs what it lets through each with its own E σ′(β zᵀθ); so a belief with covariance C needs
-no second Gram matrix. Of design.md's numbered statements, 4 and 5 are here (`gap_criterion`,
-`policy_information`); 1 and 2, the gap itself, are `whichpairs.evaluate`; 3, the estimate, is
-`whichpairs.train.fit`; 6, the wrong model, is `bounded`. The certificate is `solver.Solution`'s, the
+no second Gram matrix. Of the theory's equations, (4) and (7) to (23) are here; (1), J itself, is
+`whichpairs.evaluate`; (6) and (24), the estimate, are `whichpairs.train.fit`, (25) and (26), what is
+believed and what is predicted, `whichpairs.train` too. The certificate is `solver.Solution`'s, the
 regret share `whichpairs.workflow.select`'s. The kernels that need more than NumPy are in `whichpairs.engine`.
 """
 

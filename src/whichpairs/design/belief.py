@@ -1,4 +1,4 @@
-"""What is known of θ, and what it makes of a pair and of the policy (design.md, section 2).
+"""What is known of θ, and what it makes of a pair and of the policy (theory (12), (13)).
 
 A belief is a Gaussian, θ ~ N(μ, C). Every design puts expectations over it in the place of θ:
 
@@ -38,7 +38,7 @@ class PairWeights:
         root: R with C = R Rᵀ; None is a point (C = 0).
 
     The expectation is κ σ′(κ μ_p) with κ = (1 + π s_p²/8)^−½ for a margin of mean μ_p and variance
-    s_p² (MacKay, Neural Computation 4, 1992): within 9 % where |μ_p| ≤ max(4, 1.5 s_p). Farther out
+    s_p² [mackay1992]: within 9 % where |μ_p| ≤ max(4, 1.5 s_p). Farther out
     it may be several times too large: `beyond` says for which pairs.
     """
 

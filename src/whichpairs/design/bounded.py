@@ -1,7 +1,7 @@
 """A batch for a reward that the model may miss: bounded leverage, bounded density, a part random.
 
 What a linear reward misses is largest at far pairs, which the criterion likes best: leverage is
-bias (design.md, section 4). So the designed pairs of a batch
+bias (theory (21), (22)). So the designed pairs of a batch
 
 - have leverage zᵀ E[z zᵀ]⁻¹ z / rank of at most `LEVERAGE`, in units of a random pair's mean: nearly
   all pairs of a Gaussian pool have, while the tails of a real one reach 30 and more;
@@ -11,8 +11,7 @@ bias (design.md, section 4). So the designed pairs of a batch
 and a part of the batch is random, so that the fit also sees what the design leaves out; more of it
 the more labels there are, for then a remaining error is bias.
 
-Source: Huber, "Robustness and designs" (1975), and Wiens, Journal of Statistical Planning and
-Inference 31 (1992), on bounded densities; Krasker and Welsch (JASA 77, 1982) on bounded leverage.
+Source: [huber1975] and [wiens1992] on bounded densities; [krasker1982] on bounded leverage.
 The numbers are from the bench (docs/log.md).
 """
 

@@ -1,4 +1,4 @@
-"""What no batch can be better than: the lower bound behind every certificate (design.md, section 3)."""
+"""What no batch can be better than: the lower bound behind every certificate (theory (16) to (18))."""
 
 import numpy as np
 from jaxtyping import Float
@@ -47,7 +47,7 @@ def _rounding(m: Matrix, factor: Float[np.ndarray, "d r"]) -> float:
     Cholesky and the solves are exact for M + E, |E| ≤ ³⁄₂ d ε |C||C|ᵀ, which moves f by Σ_x |x|ᵀ|E||x|;
     and A is summed to ½ r ε |L||L|ᵀ. A sum of criteria adds columns. (Scores lose ε √cond(M) only.)
 
-    Source: Higham, "Accuracy and Stability of Numerical Algorithms" (2002), ch. 8 and 10.
+    Source: [higham2002], ch. 8 and 10.
     """
     spread = np.abs(lower_factor(m)).T @ np.abs(factor)
     terms = 4.0 * len(m) + factor.shape[1]

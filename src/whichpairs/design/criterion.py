@@ -1,7 +1,7 @@
 """What a design minimises: convex functions f of the information matrix M, and their sums.
 
 Each knows its value; a factor L of the matrix A = L Lᵀ = −∂f/∂M, so that the derivative of f with
-respect to a pair's count is −w_p ‖Lᵀ z_p‖² (design.md, section 3); what swaps of pairs change; and
+respect to a pair's count is −w_p ‖Lᵀ z_p‖² (theory (14)); what swaps of pairs change; and
 what a lower bound says of a value. All are used with Cholesky factors; no inverse is formed.
 
     `Linear`     tr(W M⁻¹)            `gap_criterion`, `a_optimal`, `c_optimal`, `i_optimal`
@@ -90,7 +90,7 @@ class Linear:
     Raises:
         UserError: W is not square, finite, symmetric or positive semidefinite.
 
-    Source: Fedorov (1972), ch. 2; Pukelsheim (1993), ch. 2.
+    Source: [fedorov1972], ch. 2; [pukelsheim1993], ch. 2; theory (10).
     """
 
     matrix: np.ndarray
@@ -124,7 +124,7 @@ class Linear:
 def gap_criterion(policy_information: np.ndarray) -> Linear:
     """W = Ī: (β/2) f is the predicted gap J(π*) − J(π).
 
-    Source: arXiv:2606.19607; equation 4 of design.md, section 2.
+    Source: [han2026]; theory (8).
     """
     return Linear(policy_information, "gap")
 
@@ -132,7 +132,7 @@ def gap_criterion(policy_information: np.ndarray) -> Linear:
 def a_optimal(dim: int) -> Linear:
     """W = 1: the sum of the variances of θ's `dim` coordinates.
 
-    Source: Pukelsheim (1993), ch. 6; "One family" of design.md, section 2, as are the next two.
+    Source: [pukelsheim1993], ch. 6; after theory (10), as are the next two.
     """
     return Linear(np.eye(dim), "a-optimal")
 
@@ -146,7 +146,7 @@ def c_optimal(direction: np.ndarray) -> Linear:
     Raises:
         UserError: c is not a vector, not finite, or 0.
 
-    Source: Elfving, "Optimum allocation in linear regression theory" (1952).
+    Source: [elfving1952].
     """
     c = np.asarray(direction, np.float64)
     if c.ndim != 1 or not np.isfinite(c).all() or not c.any():
@@ -164,7 +164,7 @@ def i_optimal(moment: np.ndarray) -> Linear:
     Raises:
         UserError: it is no moment (see `Linear`), or 0.
 
-    Source: Atkinson, Donev and Tobias, "Optimum Experimental Designs, with SAS" (2007), ch. 10.
+    Source: [atkinson2007], ch. 10.
     """
     w = np.asarray(moment, np.float64)
     if not w.any():
@@ -176,7 +176,7 @@ def i_optimal(moment: np.ndarray) -> Linear:
 class DOptimal:
     """f(M) = −log det M: the volume of the confidence ellipsoid of θ, whatever the policy needs.
 
-    Source: Kiefer and Wolfowitz (1960); the criterion of ADPO and of Guo et al. (2019).
+    Source: [kiefer1960]; the criterion of ADPO and of Guo et al. (2019).
     """
 
     name: str = "d-optimal"
@@ -210,7 +210,7 @@ class Sum:
     Raises:
         UserError: there are no parts, or a weight is not a finite number above 0.
 
-    Source: Läuter (1974); Atkinson, Donev and Tobias (2007), ch. 21.
+    Source: [lauter1974]; [atkinson2007], ch. 21.
     """
 
     parts: tuple[tuple[float, Criterion], ...]

@@ -1,7 +1,7 @@
 """Exchange steps on an integral batch: swap a picked pair for a candidate while that pays.
 
 The best batch is nearly the n top-scoring pairs when n ≫ d, and is not when n is a few times d
-(design.md, section 3). There Fedorov's exchange repairs the rounding. Swaps that break a limit are
+(theory (19)). There Fedorov's exchange repairs the rounding. Swaps that break a limit are
 not made.
 """
 
@@ -55,7 +55,7 @@ def exchange(
         swaps: accepted swaps, at most; those undone do not count.
         goal: good enough: stop when f is at most this.
 
-    Source: Fedorov, "Theory of Optimal Experiments" (1972), ch. 3.
+    Source: [fedorov1972], ch. 3.
     """
 
     def matrix(counts: np.ndarray) -> Matrix:
@@ -84,7 +84,7 @@ def kicked(
     """The batch with some of its labels moved to candidates drawn at random: where to start exchange
     steps again. None where the limits leave no room for that.
 
-    Source: iterated local search (Lourenço, Martin and Stützle 2003).
+    Source: iterated local search [lourenco2003].
     """
     ledger = Ledger.of(candidates, counts, budget, limits)
     spare = np.maximum(counts - candidates.least.astype(np.int64), 0)

@@ -1,4 +1,4 @@
-"""What one label teaches, and what the policy needs to know (design.md, section 2).
+"""What one label teaches, and what the policy needs to know (theory (4), (9) and (11)).
 
 M(u) = H₀ + Σ_past v β² z zᵀ + Σ_p u_p v_p β² z_p z_pᵀ        `information`
 I(θ) = E_x Cov_{y∼π_θ(·|x)}[φ(x, y)]                            `policy_information`
@@ -49,7 +49,7 @@ def policy_information(
         reference: weights of the completions under π_ref (any scale a prompt), uniform when None.
         thetas: the policy's parameters, over which I is averaged; None is π_ref itself.
 
-    Source: Han, Goyal and Ma, arXiv:2606.19607; equation 2 of design.md, section 2.
+    Source: [han2026]; theory (4).
     """
     if thetas is None:
         mass = np.ones(space.rows) if reference is None else np.asarray(reference, np.float64)

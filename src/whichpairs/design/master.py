@@ -5,8 +5,7 @@
 where V_t is the information of vertex t. Each new vertex is mixed with all earlier ones at once
 (simplicial decomposition), so a few linear programmes do what dozens of plain steps do.
 
-Source: von Hohenbalken, "Simplicial decomposition in nonlinear programming algorithms",
-Mathematical Programming 13 (1977).
+Source: [vonhohenbalken1977]; theory, section 6.
 """
 
 from collections.abc import Callable, Sequence

@@ -4,7 +4,7 @@ Where the best policy is in the class, π* = π_θ*, the gap of any policy is an
 
     J(π_θ*) − J(π_θ) = β E_x KL(π_θ ‖ π_θ*)
 
-(Gibbs' variational principle; design.md, section 2, equation 1). A second-order expansion at the
+(Gibbs' variational principle; theory (2)). A second-order expansion at the
 reference is far off where π* is far from it, as it is at β = 0.1.
 """
 

@@ -1,6 +1,6 @@
 """What a design will buy, before a label is paid for: predicted gaps, and what random would need.
 
-`predicted_gap` is (β/2) f (design.md, section 2, equation 4 and its units). The expected f of a
+`predicted_gap` is (β/2) f (theory (8) and (10)). The expected f of a
 random batch is not f of the uniform measure, so random's outlook is the mean over drawn batches.
 """
 

@@ -1,7 +1,7 @@
 """From counts to a batch: whole labels that obey every limit.
 
 The relaxed optimum is nearly a threshold on the score, so rounding costs little when n ≫ d
-(design.md, section 3); `whichpairs.design.exchange` repairs it when n is a few times d.
+(theory, section 6); `whichpairs.design.exchange` repairs it when n is a few times d.
 """
 
 from dataclasses import dataclass

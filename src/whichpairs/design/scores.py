@@ -1,7 +1,7 @@
 """One pass over all candidate pairs: the best of them by score, without writing the others down.
 
 With A = L Lᵀ every completion is mapped to h = φ L, and a pair scores w_p ‖h_i − h_j‖², which a
-within-prompt Gram matrix gives (design.md, section 3). A kernel does that in float32 and lets through
+within-prompt Gram matrix gives (theory (14)). A kernel does that in float32 and lets through
 whatever may reach the floor; that is scored again in float64, and only the float64 scores decide,
 ties by key. So the result is the same for any kernel, block or number of threads.
 

@@ -9,7 +9,7 @@ brings is, by the belief of θ*,
 
     s_p = E_θ[(σ(β zᵀθ) − ½) β zᵀθ] = E_θ[½ tanh(η/2) η] ≥ 0,   η = β zᵀθ the pair's margin.
 
-A foregone answer is worth most here, and a coin flip nothing: the opposite of the gap criterion. Nothing
+A foregone answer is worth most here, and a coin flip nothing: the opposite of the gap criterion. (Theory (23).) Nothing
 here bounds a gap, so a batch has no certificate; docs/log.md has what it was worth, and variants.
 """
 

@@ -1,4 +1,4 @@
-"""The best batch and its certificate: Frank–Wolfe over all pairs (design.md, section 3).
+"""The best batch and its certificate: Frank–Wolfe over all pairs (theory (14) to (18)).
 
     minimise f(M(u)) over the limits on u,   M(u) = M₀ + Σ_p u_p w_p z_p z_pᵀ
 

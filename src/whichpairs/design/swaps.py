@@ -4,7 +4,7 @@ M − p pᵀ + q qᵀ differs from M in rank two, so all that a swap changes fol
 pairs with one another: D = X M⁻¹ Xᵀ, and S = X M⁻¹ W M⁻¹ Xᵀ for tr(W M⁻¹). A swap among the same
 pairs changes D and S in rank two as well: no matrix of d × d is touched again.
 
-Source: Fedorov, "Theory of Optimal Experiments" (1972), ch. 3; Woodbury's identity.
+Source: [fedorov1972], ch. 3; Woodbury's identity; theory (19).
 """
 
 from dataclasses import dataclass

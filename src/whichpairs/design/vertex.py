@@ -3,7 +3,7 @@
     maximise Σ_p s_p u_p over the limits of `whichpairs.design.limits`
 
 Where the limits nest (a pair in its prompt in its group in the budget, all in one unit) greedy is
-exact: Edmonds, "Submodular functions, matroids, and certain polyhedra" (1970). Elsewhere HiGHS solves
+exact [edmonds1970]; theory (15). Elsewhere HiGHS solves
 it. Either way the answer comes with prices, and so with a bound on what pairs outside could add:
 a pair of group g whose score ÷ cost is at most its group's price adds nothing.
 """

@@ -5,10 +5,10 @@ where the labels carry little it is worse than a coin. What is believed of an an
 
     P(first preferred) = E σ(η),   η = β zᵀθ ~ N(m, v)  by the posterior,   = σ(m / √(1 + π v/8))
 
-(MacKay 1992, "The evidence framework applied to classification networks"), with the posterior of every
+[mackay1992] (theory (25)), with the posterior of every
 prior strength by its evidence: no strength is chosen, and where the labels carry nothing strong priors
 win and P is ½. Each posterior is Laplace's, its mean moved from the mode to where the third derivative
-of the loss puts it (Lindley 1980; Tierney and Kadane 1986): unmoved, Laplace is known to be timid. Losers
+of the loss puts it [lindley1980; tierney1986]: unmoved, Laplace is known to be timid. Losers
 and numbers are in docs/log.md, the table in docs/results/calibration.md.
 """
 

@@ -2,8 +2,8 @@
 
     minimise  Σ_i −y_i log σ(η_i) − (1 − y_i) log σ(−η_i) + ½ θᵀ H₀ θ,   η_i = β z_iᵀ θ
 
-(design.md, section 2, equation 3). The strength of H₀ is chosen by five-fold log loss over prompts:
-a fixed weak ridge is bad for every design at few labels (design.md, section 4). A ridge that predicts
+(theory (6), (24)). The strength of H₀ is chosen by five-fold log loss over prompts:
+a fixed weak ridge is bad for every design at few labels (docs/log.md). A ridge that predicts
 well shrinks the policy too much, so θ is then scaled by √(a b): a makes the left-out answers likeliest
 (near 1), b the fitted ones (the scale of maximum likelihood). Tuned on random pairs (docs/log.md).
 """

@@ -3,14 +3,14 @@
 One number, one meaning, for every criterion: θ* is drawn from the belief, the labels of a batch from θ*,
 the default estimate θ̂ refitted to them and to the labels that are there, and the gap of its policy is
 
-    J(π*) − J(π_θ̂) = β E_x KL(π_θ̂ ‖ π_θ*)        (`design.policy_gap`)
+    J(π*) − J(π_θ̂) = β E_x KL(π_θ̂ ‖ π_θ*)        (`design.policy_gap`; theory (26))
 
 averaged over the draws. So it holds the spread of the prior, then of the posterior, and all that a
 finite sample adds. It assumes a Bradley–Terry labeller and a policy log-linear in the features.
 
 The belief: without labels, θ* ~ N(0, H₀⁻¹); with fewer than features, the Laplace posterior under H₀;
-with more, a mixture of the Laplace posteriors under multiples of H₀, weighed by their evidence (MacKay,
-Neural Computation 4, 1992) and by how far from 1 the multiple is: few labels leave the scale of the
+with more, a mixture of the Laplace posteriors under multiples of H₀, weighed by their evidence
+[mackay1992] and by how far from 1 the multiple is: few labels leave the scale of the
 rewards open.
 """
 

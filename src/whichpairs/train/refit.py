@@ -3,7 +3,7 @@
 A forecast refits thousands of times, so the five-fold search for the ridge is replaced by one
 leave-one-out search in the quadratic model of the likelihood at a pilot estimate: with H = V Λ Vᵀ its
 Hessian, every strength s has θ_s = V (Λ + s)⁻¹ Vᵀ b, and a label's left-out margin is m − h (r − w m) ÷
-(1 − w h) with leverage h = xᵀ (Λ + s)⁻¹ x (Pregibon 1981: one-step approximation of logistic leave-one-out).
+(1 − w h) with leverage h = xᵀ (Λ + s)⁻¹ x ([pregibon1981]: one-step approximation of logistic leave-one-out).
 It is made anew where that leads. The chosen strength's θ is exact, and scaled as `fit` scales. `make bench-forecast` shows how
 well gaps predicted that way hold.
 """

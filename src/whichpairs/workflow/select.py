@@ -280,7 +280,7 @@ class Desk:
     @cached_property
     def view(self) -> View:
         """What is believed: from the labels for adaptive, else the plug-in θ = 0
-        (design.md, section 2, equation 5)."""
+        (theory, section 5)."""
         if self.settings.criterion in LEARNING:
             return look(
                 self.pairs,
