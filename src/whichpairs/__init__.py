@@ -1,7 +1,7 @@
 """Which pairs of completions should I pay to have compared?
 
 The stages are functions of a run folder: `import_pool` or `generate_pool`, `compute_features`,
-`plan`, `select`, `label_simulated` or `label_from_file`, `fit_labels` (or `loop`, which does these
+`plan`, `select`, `label_simulated`, `label_from_drawer` or `label_from_file`, `fit_labels` (or `loop`, which does these
 three in rounds), `export_labels`, `train_policy`, `evaluate_run`, `write_report`, `status`. The
 mathematics is in `whichpairs.design`, on arrays alone; `run_bench` compares methods where the truth
 is known. Nothing is imported before it is asked for.
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from whichpairs.workflow.generate import GenerateSettings, generate_pool
     from whichpairs.workflow.label import (
         JudgeSettings,
+        label_from_drawer,
         label_from_file,
         label_judged,
         label_simulated,
@@ -60,6 +61,7 @@ _HOME = {
     "whichpairs.workflow.generate": ("GenerateSettings", "generate_pool"),
     "whichpairs.workflow.label": (
         "JudgeSettings",
+        "label_from_drawer",
         "label_from_file",
         "label_judged",
         "label_simulated",
@@ -101,6 +103,7 @@ __all__ = [
     "gap_criterion",
     "generate_pool",
     "import_pool",
+    "label_from_drawer",
     "label_from_file",
     "label_judged",
     "label_simulated",

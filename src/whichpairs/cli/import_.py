@@ -56,6 +56,13 @@ def command(
     holdout: Annotated[
         float, typer.Option(help="Share of the prompts set aside for evaluation, 0 to below 1.")
     ] = 0.0,
+    labels: Annotated[
+        str,
+        typer.Option(
+            help="given: labels count. hidden: they go into the run's drawer, to pick a part of them: "
+            "label --from-drawer."
+        ),
+    ] = "given",
     beta: BetaOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")] = 0,
     json_: JsonOption = False,
@@ -77,7 +84,7 @@ def command(
         system=system_column,
     )
     outcome = import_pool(
-        file, run, columns, max_bad=max_bad, holdout=holdout, beta=beta, seed=seed
+        file, run, columns, max_bad=max_bad, holdout=holdout, beta=beta, seed=seed, labels=labels
     )
     show(outcome, json_)
 

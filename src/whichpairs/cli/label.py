@@ -27,6 +27,10 @@ def command(
         Path | None,
         typer.Option("--from", help="File of pair_id and choice (a, b, tie), JSONL or CSV …"),
     ] = None,
+    from_drawer: Annotated[
+        bool,
+        typer.Option("--from-drawer", help="Answer by the labels kept back at import."),
+    ] = False,
     annotator: Annotated[str, typer.Option(help="Who answered, for --from.")] = "file",
     label_map: Annotated[
         str | None,
@@ -50,14 +54,18 @@ def command(
     seed: SeedOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Label the picked pairs: simulated from a score, from a file, or by a language model."""
+    """Label the picked pairs: simulated, from a file, from the drawer, or by a language model."""
     from whichpairs.workflow import label as stage
 
-    ways = (("--simulate", simulate), ("--from", from_), ("--judge", judge))
+    drawer = from_drawer or None
+    ways = (
+        *(("--simulate", simulate), ("--from", from_)),
+        *(("--from-drawer", drawer), ("--judge", judge)),
+    )
     given = [name for name, value in ways if value is not None]
     if len(given) != 1:
         raise UserError(
-            "label takes one of --simulate COLUMN, --from FILE and --judge URL",
+            "label takes one of --simulate COLUMN, --from FILE, --from-drawer and --judge URL",
             f"got {' and '.join(given) or 'none'}",
         )
     if from_ is None and (replace or label_map is not None):
@@ -83,6 +91,8 @@ def command(
         )
         with Bars(quiet=json_) as bars:
             outcome = stage.label_judged(run, settings, beta=beta, progress=bars)
+    elif from_drawer:
+        outcome = stage.label_from_drawer(run, beta=beta)
     else:
         assert simulate is not None
         outcome = stage.label_simulated(

@@ -28,6 +28,9 @@ def command(
         str | None,
         typer.Option(help="Answer by this command: COMMAND PAIRS.jsonl ANSWERS.jsonl."),
     ] = None,
+    from_drawer: Annotated[
+        bool, typer.Option("--from-drawer", help="Answer by the labels kept back at import.")
+    ] = False,
     stop_gain: Annotated[
         float | None,
         typer.Option(help="Stop when a round gains less, in J, and controls show no better fit."),
@@ -55,6 +58,7 @@ def command(
         simulate=simulate,
         temperature=temperature,
         labeller=labeller,
+        from_drawer=from_drawer,
         stop_gain=stop_gain,
         top_up=top_up,
         criterion=criterion,

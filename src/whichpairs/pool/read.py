@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.pool.drawer import drawer_faults, kept_back, read_beside
 from whichpairs.pool.hub import HUB_NAME, load_folder, load_hub
 from whichpairs.pool.messages import blank
 from whichpairs.pool.policy import MAX_BAD, check_odd
@@ -38,6 +39,7 @@ def read_pool(
     columns: Columns = Columns(),  # noqa: B008
     *,
     max_bad: float = MAX_BAD,
+    hidden: bool = False,
 ) -> PoolTables:
     """A pool from the user's file.
 
@@ -60,6 +62,9 @@ def read_pool(
         columns: which columns hold what.
         max_bad: the share of the rows that may be left out because they cannot be used, in [0, 1];
             above 0 one row that can be read always may.
+        hidden: whether the labels of pairs are to be kept back (`PoolTables.drawer`), with their
+            columns ``annotator`` and ``probability``; a prompt's completions then stand in the
+            order of their ids.
 
     Returns:
         The tables. Ids do not depend on the order of rows.
@@ -75,16 +80,25 @@ def read_pool(
     rows = understand(source, columns)
     rows.drop(faults(rows, columns))
     rows.drop(user_ids(rows, columns)[1])
+    if hidden:
+        rows.drop(drawer_faults(rows, columns))
     check_odd(source.odd, rows.odd, source.rows_read, max_bad)
     rows.odd[:0] = source.odd
-    tables = build_tables(rows, columns)
+    tables = build_tables(rows, columns, by_id=hidden)
     used = arranged.used | set(source.columns) - set(original.columns)
+    drawer = kept_back(rows, columns) if hidden else None
+    used |= read_beside(rows, columns) if hidden else set()
     unread = unread_columns(original, set(used))
     parts = [*arranged.prompt, *list(tables.differ)[:1]]
     joins = all(_of_texts(original, name) for name in parts)
     prompt = ",".join(arranged.prompt)
     return replace(
-        tables, reading=arranged.reading, unread=unread, prompt_column=prompt, joins=joins
+        tables,
+        reading=arranged.reading,
+        unread=unread,
+        prompt_column=prompt,
+        joins=joins,
+        drawer=drawer,
     )
 
 

@@ -60,6 +60,7 @@ class PoolTables:
             and in how many prompts.
         joins: whether the first of `differ` is of texts, as the prompt is, and so can be joined to it.
         answers: how the label column was read, where there is one.
+        drawer: every answer as `drawer.kept_back` has it, where they are to be kept back.
     """
 
     prompts: pl.DataFrame
@@ -75,10 +76,15 @@ class PoolTables:
     unread: tuple[str, ...] = ()
     differ: dict[str, int] = field(default_factory=dict)
     joins: bool = True
+    drawer: pl.DataFrame | None = None
 
 
-def build_tables(rows: Rows, columns: Columns) -> PoolTables:
+def build_tables(rows: Rows, columns: Columns, *, by_id: bool = False) -> PoolTables:
     """Give ids, merge duplicates, gather the columns.
+
+    Args:
+        by_id: a prompt's completions stand in the order of their ids, not of the input (where the
+            preferred one may be the first).
 
     Raises:
         UserError: one id for two prompts, or a value is not what it must be (the row is named).
@@ -96,6 +102,8 @@ def build_tables(rows: Rows, columns: Columns) -> PoolTables:
     prompt_ids = prompts["prompt_id"].to_list()
     owner = [prompt_ids[p] for p, _, _ in slot_of]
     ids = [completion_id(p, t, m) for p, (_, t, m) in zip(owner, slot_of, strict=True)]
+    if by_id:
+        order = np.lexsort((np.array(ids), np.asarray(of_prompt)[first]))
     whole = [m for _, _, m in slot_of]
     table = pl.DataFrame(
         [

@@ -89,7 +89,7 @@ def _number_faults(rows: Rows, column: str, rule: str, found: dict[int, UserErro
         if row in found:
             continue
         value = values[row][rows.place[entry]] if rows.shape == "list" else values[row]
-        number = _number(value, rows.source)
+        number = as_number(value, rows.source)
         if not math.isfinite(number) or (positive and number <= 0):
             found[row] = UserError(
                 rule,
@@ -125,10 +125,10 @@ def _per_entry(rows: Rows, column: str) -> list[Any]:
 
 def _numbers(rows: Rows, column: str) -> np.ndarray:
     """A column's numbers, float64 (entries,)."""
-    return np.array([_number(value, rows.source) for value in _per_entry(rows, column)])
+    return np.array([as_number(value, rows.source) for value in _per_entry(rows, column)])
 
 
-def _number(value: Any, source: Source) -> float:
+def as_number(value: Any, source: Source) -> float:
     """The number, or NaN where it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
         return math.nan

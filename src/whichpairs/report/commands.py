@@ -10,6 +10,7 @@ from typing import Any
 from whichpairs.pool.run import Record
 from whichpairs.report.applied import applied
 from whichpairs.report.facts import KINDS
+from whichpairs.workflow.drawer import KIND as DRAWER
 from whichpairs.workflow.workspace import IMPORTED, Workspace
 
 _RENAMED = {"n": "completions", "prompt": "prompt-column", "completion": "completion-column"}
@@ -26,6 +27,10 @@ def commands(space: Workspace) -> list[str]:
     pool = run.record("pool")
     if pool is not None:
         found.append((pool.created, _pool_command(space, pool)))
+    for name in run.finished(DRAWER):
+        record = run.record(DRAWER, name)
+        assert record is not None
+        found.append((record.created, _pool_command(space, record)))
     for kind in KINDS:
         for name in run.finished(kind):
             record = run.record(kind, name)
@@ -145,6 +150,8 @@ def _label_commands(space: Workspace, batch: str) -> list[str]:
         made = sources.get(annotator)
         if made is None:
             words = ["--from", "FILE"] + (["--annotator", annotator] if annotator != "file" else [])
+        elif made["kind"] == DRAWER:
+            words = ["--from-drawer"]
         elif made["kind"] == "judge":
             words = ["--judge", "URL", "--judge-model", made["model"], "--rubric", made["rubric"]]
         else:

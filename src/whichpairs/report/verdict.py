@@ -13,6 +13,7 @@ from whichpairs.report.parts import Tile, Verdict
 from whichpairs.report.words import data, plural, say
 from whichpairs.workflow.batch import BEST
 from whichpairs.workflow.batch_result import labels_of
+from whichpairs.workflow.drawer import from_drawer
 
 HOW = {
     "adaptive": "the gap expected from the labels so far, warily of the model and in part at random",
@@ -112,8 +113,13 @@ def _picked(facts: Facts) -> Markup:
     sentence = "{n} {pairs} from {candidates} candidates, by {how}"
     if controls:
         sentence += ", and {controls} control {more} of held-out prompts, never fitted"
+    taken = len(from_drawer(facts.space))
+    labels = ". {labels} {answers} {are} in" if facts.labels else ". No label is in yet"
+    if taken:
+        labels += ", {taken} of them from the drawer: they were there before, and were kept back"
     return say(
-        sentence + (". {labels} {answers} {are} in." if facts.labels else ". No label is in yet."),
+        f"{sentence}{labels}.",
+        taken=data(taken, "count"),
         n=data(facts.picked, "count"),
         pairs=plural(facts.picked, "pair"),
         candidates=data(facts.batches[0][1].result["candidate_pairs"], "count"),

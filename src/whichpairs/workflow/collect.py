@@ -8,12 +8,14 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.pool.drawer import DRAWER, others
 from whichpairs.pool.policy import MAX_BAD, by_reason
 from whichpairs.pool.pool import Pool, hold_out, no_scores, save_pool
 from whichpairs.pool.read import Columns, PoolTables, read_pool
 from whichpairs.pool.run import Record, Run, create_run, locked
 from whichpairs.pool.source import show
 from whichpairs.pool.tables import EMPTY_ONE, EMPTY_SIDE, SAME_TEXTS
+from whichpairs.workflow.hidden import added, adds_to_drawer, check_drawer, drawer_words
 from whichpairs.workflow.stage import Outcome, settle
 from whichpairs.workflow.workspace import Workspace
 
@@ -32,6 +34,7 @@ def import_pool(
     holdout: float = 0.0,
     beta: float | None = None,
     seed: int = 0,
+    labels: str = "given",
 ) -> Outcome:
     """Read a file of completions, or of labelled pairs, into the pool of a (new) run.
 
@@ -40,12 +43,16 @@ def import_pool(
         max_bad: the share of the rows that may be left out because they cannot be used, in [0, 1]
             (one row at least, unless it is 0).
         holdout: share of the prompts set aside for evaluation, in [0, 1).
+        labels: ``given``, or ``hidden``: what is known of pairs goes into the drawer
+            (`workflow.drawer`), that of a further file too.
 
     Raises:
         UserError: see `read_pool`; or the run has another pool already.
     """
-    columns = columns or Columns()
-    tables = read_pool(source, columns, max_bad=max_bad)
+    columns, hidden = columns or Columns(), _hidden(labels)
+    tables = read_pool(source, columns, max_bad=max_bad, hidden=hidden)
+    if tables.drawer is not None:
+        check_drawer(tables, str(source))
     prompts = hold_out(tables.prompts, holdout, seed)
     settings = {
         "source": str(source),
@@ -57,12 +64,22 @@ def import_pool(
         **({} if max_bad == MAX_BAD else {"max_bad": max_bad}),
         "holdout": holdout,
         "seed": seed,
+        **({"labels": labels} if hidden else {}),
     }
     with locked(Path(run)):
         opened = create_run(Path(run), beta, seed)
+        content = _content(prompts, tables)
+        if adds_to_drawer(opened, settings, content):
+            return added(opened, settings, content, tables)
         record, before = add_pool(opened, "import", settings, prompts, tables)
-        labels = Workspace(opened).accept_imported()
-    return _outcome(opened, record, before, labels)
+        accepted = Workspace(opened).accept_imported()
+    return _outcome(opened, record, before, accepted)
+
+
+def _hidden(labels: str) -> bool:
+    if labels not in ("given", "hidden"):
+        raise UserError("--labels must be given or hidden", f"got {labels!r}")
+    return labels == "hidden"
 
 
 def add_pool(
@@ -79,6 +96,9 @@ def add_pool(
                 ).with_columns(tie=pl.lit(True)),
             ]
         )
+        if tables.drawer is not None:
+            tables.drawer.write_parquet(folder / DRAWER)
+            answers = answers.clear()
         print_of = save_pool(folder, prompts, tables.completions, answers)
         if tables.left_out:
             (folder / LEFT_OUT).write_text(_left_out(tables), encoding="utf-8")
@@ -88,9 +108,12 @@ def add_pool(
         pool = Pool(prompts, tables.completions, answers, print_of, apart)
         more = {"labels": len(answers), **read, "beta": run.beta, "fingerprint": print_of}
         more["score_columns"] = pool.scores
+        if tables.drawer is not None:
+            pairs, rest = others(tables.drawer, tables.completions)
+            more |= {"drawer": {"answers": len(tables.drawer), "pairs": pairs, "others": rest}}
         return {**counts, **more, **_reading(tables)}
 
-    content = {"content": _digest(prompts, tables)}
+    content = _content(prompts, tables)
     old = run.record("pool")
     if old is not None and old.stage != stage:
         raise UserError(
@@ -124,14 +147,15 @@ def _reading(tables: PoolTables) -> dict[str, Any]:
     }
 
 
-def _digest(prompts: pl.DataFrame, tables: PoolTables) -> str:
+def _content(prompts: pl.DataFrame, tables: PoolTables) -> dict[str, str]:
     """16 hex digits over all that was read: a changed file is another pool."""
     digest = hashlib.sha256()
-    for frame in (prompts, tables.completions, tables.pairs, tables.ties):
+    kept_back = [] if tables.drawer is None else [tables.drawer]
+    for frame in (prompts, tables.completions, tables.pairs, tables.ties, *kept_back):
         digest.update(json.dumps(frame.columns).encode())
         for row in frame.iter_rows():
             digest.update(repr(row).encode(errors="replace"))
-    return digest.hexdigest()[:16]
+    return {"content": digest.hexdigest()[:16]}
 
 
 def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
@@ -145,6 +169,8 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
     ]
     if labels:
         said.append(f"{labels} label{'s' * (labels > 1)} came with them.")
+    if "drawer" in r:
+        said.append(drawer_words(r["drawer"], run.root))
     if "label_column" in r:
         said.append(f"The label column: {r['label_column']}.")
     if r["read_as"]:
@@ -155,6 +181,9 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
         weights = record.settings["columns"]["weight"]
         how = "their weights add up" if weights else "their count is π_ref's weight"
         said.append(f"{r['duplicates_merged']} duplicates merged ({how}).")
+    why = "to put each prompt's together"
+    if "drawer" in r:
+        why += ", in an order that says nothing of the labels"
     for key, text in (
         ("single_completion_prompts", "prompts with one completion: never picked"),
         (
@@ -163,7 +192,7 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
         ),
         (
             "moved",
-            "of the completions moved, to put each prompt's together: rows of a feature file go by "
+            f"of the completions moved, {why}: rows of a feature file go by "
             "pool/completions.parquet",
         ),
     ):

@@ -6,6 +6,7 @@ from typing import Any
 from whichpairs.errors import UserError
 from whichpairs.train.export import export_trl
 from whichpairs.types import Preference
+from whichpairs.workflow.drawer import from_drawer
 from whichpairs.workflow.preferences import Votes, joined, preferences, votes_for
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import workspace
@@ -47,13 +48,18 @@ def export_labels(
                     "leave out --join: then each answer is a row",
                 )
         unfinished = sum(not (p.chosen.finished and p.rejected.finished) for p in rows)
-        more = [_beside(vote) for vote in votes]
+        more, taken = [_beside(vote) for vote in votes], len(from_drawer(space))
         beside, before = export_trl(rows, Path(out), beside_each=more, replace=replace)
     result = {"rows": len(rows), "ties_left_out": ties, "file": str(out), "ids": str(beside)}
-    result |= {**told, "even_pairs_left_out": even}
+    result |= {**told, "even_pairs_left_out": even, "labels_from_drawer": taken}
     message = f"{len(rows)} preferences in {out}, ids and probabilities in {beside}."
     message += " They were there already; nothing changed." if before else ""
     message += f" {ties} ties left out." if ties else ""
+    if taken:
+        message += (
+            f" {taken} of the run's labels came from its drawer: they were there before, and "
+        )
+        message += "were kept back at import."
     message += _said(told, even, join)
     if unfinished:
         message += (

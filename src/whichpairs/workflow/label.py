@@ -13,6 +13,7 @@ from whichpairs.errors import UserError
 from whichpairs.label.simulate import check_temperature, simulate
 from whichpairs.types import SILENT, Label, Progress
 from whichpairs.workflow.answers import accept_file, annotators
+from whichpairs.workflow.drawer import KIND, check_drawer, drawer_of, take
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace, workspace
 
@@ -86,6 +87,26 @@ def label_simulated(
             )
         new = space.store.add(labels, {label.annotator: settings for label in labels})
         return _outcome(space, new, f"simulated from {column} at T = {temperature:g}")
+
+
+def label_from_drawer(run: str | Path, *, beta: float | None = None) -> Outcome:
+    """Answer every picked pair that waits for labels from the run's drawer (`workflow.drawer`).
+
+    Raises:
+        UserError: the run has no drawer, or no pair has been picked.
+    """
+    with workspace(run, beta) as space:
+        check_drawer(space)
+        _unlabelled(space)
+        outcome = _outcome(space, space.store.add(*take(space)), "from the drawer")
+        drawer = drawer_of(space)
+        assert drawer is not None
+        words = [outcome.message]
+        if outcome.result["waiting"]:
+            words.append("The drawer has no answer left to those: bring theirs with --from FILE.")
+        words.append(f"The drawer has {drawer.left} of its {drawer.answers} answers left.")
+        result = {**outcome.result, KIND: drawer.recorded()}
+        return Outcome(" ".join(words), result, outcome.done_before, outcome.folder)
 
 
 def label_from_file(

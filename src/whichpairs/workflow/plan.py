@@ -14,6 +14,7 @@ from whichpairs.streams import Stream, stream
 from whichpairs.train.forecast import Reach
 from whichpairs.workflow.adaptive import next_batch
 from whichpairs.workflow.choose import adaptive_rng
+from whichpairs.workflow.drawer import drawer_of, no_candidates
 from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.standing import LEAST_CONTROLS, few_controls
@@ -75,16 +76,17 @@ def plan(
         select = SelectSettings(budget=1, features=settings.features, seed=settings.seed)
         desk = Desk(space, select)
         if desk.pairs.candidates == 0:
-            raise UserError(
-                "a plan needs candidate pairs",
-                "every pair of the prompts that are not held out is labelled or waits",
-            )
+            raise no_candidates(space, "a plan")
         most = max(desk.pairs.candidates // 4, 1)  # what takes the whole pool leaves no choice
         budget = settings.budget or min(16 * desk.pairs.dim, most)
         check_budget(budget, desk.pairs.candidates)
         found = foresee(desk, budget)
         result = _result(found, budget, settings)
-        result["completions"] = _completions(desk, budget, result["predicted_gap"])
+        # Where pairs have their answers already, no completion can be added that has one.
+        more = drawer_of(space) is None
+        result["completions"] = (
+            _completions(desk, budget, result["predicted_gap"]) if more else None
+        )
         result["rounds"] = rounds_so_far(space, desk.record.result["fingerprint"])
         result["trust"] = trust(result["rounds"])
         result["verdict"] = verdict(found.reach, budget)

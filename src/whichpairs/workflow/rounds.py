@@ -6,7 +6,6 @@ the same case. The plan is a function of the budget alone (`workflow.schedule`),
 of the run's seed and the labels before.
 """
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -17,8 +16,9 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.label.simulate import check_temperature
 from whichpairs.types import SILENT, Progress
+from whichpairs.workflow.drawer import check_drawer, label_command
 from whichpairs.workflow.fit import fit_labels
-from whichpairs.workflow.label import label_simulated
+from whichpairs.workflow.label import label_from_drawer, label_simulated
 from whichpairs.workflow.labeller import ask, command_words
 from whichpairs.workflow.loop_record import LoopRecord, command, forget, picking_of
 from whichpairs.workflow.schedule import CONTROLS_SHARE, next_total, plan_rounds, share_of
@@ -50,8 +50,8 @@ class LoopSettings:
         rounds: this many rounds of equal growth instead, the first at most `first`.
         controls_share: of every round's labels, how many go to control pairs, 0 to 0.9.
         simulate: the score that answers, with its `temperature`; or
-        labeller: the command that answers, run with the pairs' file and the path of its answers;
-            with neither, people do.
+        labeller: the command that answers, run with the pairs' file and the path of its answers; or
+        from_drawer: labels that were kept back at import answer; with none of these, people do.
         stop_gain: G, in units of J: stop when the latest round was predicted to gain less and the
             controls show no better fit. None never stops early.
         top_up: pick the next round although pairs wait for labels.
@@ -65,6 +65,7 @@ class LoopSettings:
     simulate: str | None = None
     temperature: float = 1.0
     labeller: str | None = None
+    from_drawer: bool = False
     stop_gain: float | None = None
     top_up: bool = False
     criterion: str | None = None
@@ -93,8 +94,13 @@ class LoopSettings:
         self.picking(1, 0)
 
     def _check_source(self) -> None:
-        if self.simulate is not None and self.labeller is not None:
-            raise UserError("labels come from --simulate or from --labeller", "got both")
+        sources = (self.simulate is not None, self.labeller is not None, self.from_drawer)
+        if sum(sources) > 1:
+            names = ("--simulate", "--labeller", "--from-drawer")
+            got = " and ".join(n for n, there in zip(names, sources, strict=True) if there)
+            raise UserError(
+                "labels come from one of --simulate, --labeller and --from-drawer", f"got {got}"
+            )
         if self.top_up and self.answered:
             raise UserError(
                 "--top-up is for labels that people bring",
@@ -107,7 +113,7 @@ class LoopSettings:
     @property
     def answered(self) -> bool:
         """Whether somebody answers at once."""
-        return self.simulate is not None or self.labeller is not None
+        return self.simulate is not None or self.labeller is not None or self.from_drawer
 
     @cached_property
     def command(self) -> list[str]:
@@ -133,7 +139,8 @@ class LoopSettings:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name != "top_up" and value != field.default:
-                words += ["--" + field.name.replace("_", "-"), f"{value}"]
+                words.append("--" + field.name.replace("_", "-"))
+                words += [] if value is True else [f"{value}"]
         return tuple(words)
 
     def again(self, run: Path) -> str:
@@ -171,6 +178,8 @@ def loop(
 
 def _check(space: Workspace, settings: LoopSettings) -> None:
     space.feature_set(settings.features)
+    if settings.from_drawer:
+        check_drawer(space)
     if settings.simulate is not None and not np.isfinite(space.score(settings.simulate)).all():
         raise UserError("scores must be finite", f"a completion has no {settings.simulate!r}")
     if settings.controls_share and not space.pool.holdout.any():
@@ -296,6 +305,8 @@ class _Rounds:
             new = found.result["new"]
         elif s.labeller is not None:
             new = ask(self.root, s.command, s.again(self.root))
+        elif s.from_drawer:
+            new = label_from_drawer(self.root).result["new"]
         self.changed |= new > 0
         if new:
             self.tell(f"{new} answer{'s' * (new > 1)} taken")
@@ -310,7 +321,8 @@ class _Rounds:
         if following is None:
             following = status(self.root).result["next"]
         elif s.labeller is None:
-            following = f"whichpairs label --run {shlex.quote(str(self.root))} --from ANSWERS.jsonl"
+            with workspace(self.root) as space:
+                following = label_command(space, "ANSWERS.jsonl")
         result = {
             "rounds": now.rows,
             "plan": self.plan(now),
@@ -336,7 +348,7 @@ class _Rounds:
             text = f"the run has {now.labelled} labels, and the budget is {budget}."
             return f"Done: {text}" if self.changed else f"Nothing to do: {text}"
         if stopped == "candidates":
-            text = f"every pair of the prompts that are not held out is labelled ({now.labelled} "
+            text = f"every candidate pair is labelled ({now.labelled} "
             return f"Stopped: {text}labels of a budget of {budget})."
         if stopped == "gain":
             return (

@@ -37,6 +37,7 @@ from whichpairs.workflow.batch import batch_message, batch_rows, finite
 from whichpairs.workflow.chance import chance
 from whichpairs.workflow.choose import choose
 from whichpairs.workflow.constraints import LimitSettings, Spent
+from whichpairs.workflow.drawer import no_candidates
 from whichpairs.workflow.named_pairs import NamedPairs
 from whichpairs.workflow.resume import Resume, digest
 from whichpairs.workflow.schedule import CONTROLS_SHARE, share_of
@@ -227,14 +228,16 @@ class Desk:
 
     @cached_property
     def pairs(self) -> PairSpace:
-        """Candidates: pairs of prompts that are not held out, not yet picked or labelled, nor barred."""
+        """Candidates: pairs of prompts that are not held out, not yet picked or labelled, nor barred,
+        and that the run's drawer, if it has one, has an answer to."""
         return self._pairs(~self.space.pool.holdout)
 
     def _pairs(self, eligible: np.ndarray) -> PairSpace:
         rows = [sorted(self.space.pool.rows(v[1:])) for v in self.space.known_pairs.values()]
         known = np.array(rows, dtype=np.int64).reshape(-1, 2)
         blank = PairSpace(self.phi, self.space.pool.starts, eligible)
-        return blank.without(np.concatenate([known, self.named.must_not]))
+        barred = [known, self.named.must_not, self.space.unanswerable]
+        return blank.without(np.concatenate(barred))
 
     @cached_property
     def named(self) -> NamedPairs:
@@ -318,6 +321,8 @@ class Desk:
         """Choose, predict, write."""
         started = time.perf_counter()
         s, limits, resume = self.settings, self.limits, self._resume()
+        if self.pairs.candidates == 0:
+            raise no_candidates(self.space, "a batch")
         check(self.pairs, s.budget, limits)
         s.limits.check_affordable(self.pairs, s.budget, limits)
         self._check_controls()

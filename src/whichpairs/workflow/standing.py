@@ -57,8 +57,9 @@ def read_standing(space: Workspace, features: str | None, seed: int | None) -> S
         waiting[space.known_pairs[key][0]] += count
     ids = [pool.rows(asked[1:]) for asked in space.known_pairs.values()]
     asked = pool.prompt_of[np.array(ids, dtype=np.int64).reshape(-1, 2)[:, 0]]
-    sizes = np.diff(pool.starts)
-    pairs = sizes * (sizes - 1) // 2 - np.bincount(asked, minlength=len(sizes))
+    sizes, barred = np.diff(pool.starts), pool.prompt_of[space.unanswerable[:, 0]]
+    gone = np.concatenate([asked, barred])
+    pairs = sizes * (sizes - 1) // 2 - np.bincount(gone, minlength=len(sizes))
     seed = space.run.seed if seed is None else seed
     fits = _Fits(space, phi, name, record.result["fingerprint"], seed)
     rows = [fits.row(batch) for batch in space.batches]

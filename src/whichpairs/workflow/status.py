@@ -8,6 +8,7 @@ from typing import Any
 from whichpairs.pool.run import open_run
 from whichpairs.wording import percent
 from whichpairs.workflow.batch_result import labels_of, predicted
+from whichpairs.workflow.drawer import drawer_of, label_command
 from whichpairs.workflow.loop_record import command, under_way
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace
@@ -51,6 +52,8 @@ def _facts(space: Workspace) -> dict[str, Any]:
     facts["unfinished_batch"] = (run.root / "batches.partial").is_dir()
     facts["labels"] = len(space.labels) if pool else 0
     facts["waiting"] = len(space.pending()) if pool else 0
+    drawer = drawer_of(space)
+    facts["drawer"] = None if drawer is None else drawer.recorded()
     fits = [run.record("fits", name) for name in facts["fits"]]
     facts["fit_is_current"] = bool(fits) and any(
         fit is not None and fit.inputs["labels"] == space.labels_fingerprint for fit in fits
@@ -96,6 +99,10 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         batches.append("one begun, not finished: the same select goes on")
     lines.append(("batches", "; ".join(batches) or "none"))
     lines.append(("labels", f"{facts['labels']}, {facts['waiting']} pairs wait"))
+    if facts["drawer"] is not None:
+        d = facts["drawer"]
+        held = f"{d['answers']} answers about {d['pairs']} pairs, {d['left']} of them left"
+        lines.append(("drawer", f"{held}: label --from-drawer takes out what was picked"))
     fits = ", ".join(facts["fits"]) or "none"
     stale = facts["fits"] and not facts["fit_is_current"]
     lines.append(("fits", f"{fits} (labels came since the last)" if stale else fits))
@@ -137,7 +144,8 @@ def _next(space: Workspace, facts: dict[str, Any]) -> str:
     if not facts["features"]:
         return f"whichpairs features --run {run} --method text"
     if facts["waiting"]:
-        return f"whichpairs label --run {run} --from FILE (or --simulate COLUMN)"
+        following = label_command(space, "FILE")
+        return f"{following} (or --simulate COLUMN)" if "FILE" in following else following
     if not facts["batches"] and not facts["labels"]:
         return f"whichpairs select --run {run} --budget N"
     if not facts["fit_is_current"]:

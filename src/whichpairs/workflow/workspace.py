@@ -133,6 +133,13 @@ class Workspace:
         return known
 
     @cached_property
+    def unanswerable(self) -> np.ndarray:
+        """Pairs that are no candidates, for the run's drawer has no answer to them (`drawer`)."""
+        from whichpairs.workflow.drawer import unanswerable  # the solver's pairs, as below
+
+        return unanswerable(self)
+
+    @cached_property
     def labels(self) -> list[Label]:
         """Every accepted label."""
         return self.store.all()

@@ -1,0 +1,258 @@
+"""Labels kept back at import: only what was picked is answered, and nothing else looks at them."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cli import fails, ok, tree, write_jsonl
+from whichpairs.pool.drawer import DRAWER, read_drawer
+from whichpairs.pool.read import Columns
+from whichpairs.report.commands import commands
+from whichpairs.report.facts import gather
+from whichpairs.report.verdict import _picked
+from whichpairs.workflow.collect import import_pool
+from whichpairs.workflow.drawer import drawer_of
+from whichpairs.workflow.features import FeatureSettings, compute_features
+from whichpairs.workflow.label import label_from_drawer
+from whichpairs.workflow.select import Desk, SelectSettings, select
+from whichpairs.workflow.standing import read_standing
+from whichpairs.workflow.workspace import Workspace, workspace
+
+SIDES = ("left", "right")
+READ = ("--pair-columns", "left,right", "--label-column", "winner")
+
+
+def rows() -> list[dict[str, object]]:
+    """29 prompts of one pair, and one of five completions of whose ten pairs three have an answer."""
+    found = []
+    for p in range(29):
+        winner = ("left", "right", "tie")[p % 7 % 3]
+        p_left = {"left": 0.9, "right": 0.3, "tie": None}[winner]
+        texts = {side: f"{side} answer {p}" for side in SIDES}
+        found.append({"prompt": f"Question {p}?", **texts, "winner": winner, "probability": p_left})
+        found[-1]["annotator"] = "Ann" if p % 2 else None
+    for a, b in ((0, 1), (3, 1), (2, 4)):
+        texts = {"left": f"text {a}", "right": f"text {b}"}
+        found.append({"prompt": "Which?", **texts, "winner": "left", "probability": None})
+        found[-1]["annotator"] = None
+    return found
+
+
+def answered() -> set[frozenset[str]]:
+    return {frozenset((str(row["left"]), str(row["right"]))) for row in rows()}
+
+
+def a_run(folder: Path, some: list[dict[str, object]], name: str = "run") -> Path:
+    """A run of these rows with four features a completion, the same for the same text."""
+    run, phi = folder / name, folder / f"{name}.npy"
+    source = write_jsonl(folder / f"{name}.jsonl", some)
+    columns = Columns(pair=SIDES, label="winner")
+    import_pool(source, run, columns, holdout=0.2, labels="hidden")
+    texts = pl.read_parquet(run / "pool" / "completions.parquet")["completion"]
+    number = [int.from_bytes(text.encode()[-8:], "big") for text in texts]
+    np.save(phi, np.stack([np.random.default_rng(n).normal(size=4) for n in number]))
+    compute_features(run, FeatureSettings("file", file=str(phi)))
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine pairs picked and three controls, all answered; then some cannot be."""
+    run = a_run(tmp_path_factory.mktemp("drawer"), rows())
+    select(run, SelectSettings(9, criterion="gap", controls=3))
+    return run
+
+
+def test_candidates_are_the_pairs_with_an_answer(run: Path) -> None:
+    with workspace(run) as space:
+        assert space.labels == []
+        pool = space.pool
+        text = pool.completions["completion"].to_list()
+        for held in (False, True):
+            desk = Desk(space, SelectSettings(1))
+            found = desk._pairs(pool.holdout == held)
+            there = {
+                frozenset((text[i], text[j]))
+                for low, high in zip(pool.starts, pool.starts[1:], strict=False)
+                for i, j in combinations(range(low, high), 2)
+                if found.sizes[pool.prompt_of[i]] and found.not_excluded(np.array([[i, j]]))[0]
+            }
+            asked = {
+                frozenset((r["completion_a"], r["completion_b"]))
+                for r in space.batches["001"]
+                if pool.holdout[pool.prompt_of[pool.row_of[r["id_a"]]]] == held
+            }
+            mine = {
+                pair
+                for pair in answered()
+                if pool.holdout[pool.prompt_of[text.index(min(pair))]] == held
+            }
+            assert there == mine - asked
+            assert asked < mine
+            assert found.candidates == len(there)
+            standing = read_standing(space, None, None)
+            assert (standing.free_controls if held else standing.free) == len(there)
+
+
+def test_what_is_in_it_does_not_choose(tmp_path: Path, run: Path) -> None:
+    """The same pairs, every answer another: the same pool, the same first batch."""
+    turned = {"left": "right", "right": "tie", "tie": "left"}
+    others = [
+        {
+            "prompt": row["prompt"],
+            **{"left": row["right"], "right": row["left"]},
+            "winner": turned[str(row["winner"])],
+        }
+        for row in rows()
+    ]
+    other = a_run(tmp_path, others)
+    select(other, SelectSettings(9, criterion="gap", controls=3))
+    batch = Path("batches", "001", "pairs.jsonl")
+    assert (other / batch).read_bytes() == (run / batch).read_bytes()
+    kept = [read_drawer(one / "pool" / DRAWER)["choice"].to_list() for one in (run, other)]
+    assert kept[0] != kept[1]
+
+
+def test_only_what_was_picked_is_answered(run: Path) -> None:
+    """Winners, ties, probabilities and annotators are the file's, whichever stands as A."""
+    said = {frozenset((str(row["left"]), str(row["right"]))): row for row in rows()}
+    first = label_from_drawer(run)
+    with workspace(run) as space:
+        text = dict(
+            zip(space.pool.ids, space.pool.completions["completion"].to_list(), strict=True)
+        )
+        asked = [row["pair_id"] for row in space.batches["001"]]
+        assert sorted(label.pair_id for label in space.labels) == sorted(asked)
+        assert len(asked) == 12
+        kinds = set()
+        for label in space.labels:
+            row = said[frozenset((text[label.id_a], text[label.id_b]))]
+            sides = {"a": text[label.id_a], "b": text[label.id_b]}
+            assert sides.get(label.choice) == row.get(str(row["winner"]))
+            turned = text[label.id_a] != row["left"]
+            p = row["probability"]
+            if p is None:
+                assert label.probability is None
+            else:
+                assert label.probability == pytest.approx(1 - p if turned else p)
+            assert label.annotator == ("drawer:Ann" if row["annotator"] else "drawer")
+            kinds.add((label.choice, turned, p is None))
+        assert len(kinds) > 4
+        assert space.store.sources()["drawer"]["kind"] == "drawer"
+        assert space.store.sources()["drawer"]["source"].endswith("run.jsonl")
+        there = drawer_of(space)
+        assert there is not None
+        assert there.recorded() == {"answers": 32, "pairs": 32, "taken": 12, "left": 20}
+    assert "12 labels from the drawer" in first.message
+    assert "20 of its 32 answers left" in first.message
+    before = tree(run)
+    again = label_from_drawer(run)
+    assert again.done_before
+    assert again.message.startswith("Nothing to do")
+    assert tree(run) == before
+
+
+def test_it_is_said_where_labels_came_from(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label_from_drawer(run)
+    assert ok(capsys, "status", "--run", run)["drawer"]["left"] == 20
+    told = ok(capsys, "export", tmp_path / "out.jsonl", "--run", run)
+    assert told["labels_from_drawer"] == 12
+    facts = gather(run, None)
+    assert "12 of them from the drawer" in _picked(facts).striptags()
+    typed = commands(facts.space)
+    assert any("--labels hidden" in line for line in typed)
+    assert f"whichpairs label --run {run} --from-drawer" in typed
+
+
+def test_a_loop_answers_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """To its end, where no pair with an answer is left; nobody else's pair was asked."""
+    run = a_run(tmp_path, rows())
+    rounds = ("--rounds", 1, "--criterion", "random")
+    waits = ok(capsys, "loop", "--run", run, "--budget", 5, *rounds)
+    assert waits["next"] == f"whichpairs label --run {run} --from-drawer"
+    assert ok(capsys, "status", "--run", run)["next"] == waits["next"]
+    found = ok(capsys, "loop", "--run", run, "--budget", 90, "--from-drawer", *rounds)
+    held = sum(Workspace(gather(run, None).space.run).pool.holdout)
+    assert found["stopped"] == "candidates"
+    assert found["labels"] <= 32
+    assert found["labels"] >= 32 - held
+    said = fails(capsys, "select", "--run", run, "--budget", 1)
+    assert "every pair of them that has an answer in the drawer" in said
+    both = fails(capsys, "loop", "--run", run, "--budget", 9, "--from-drawer", "--simulate", "x")
+    assert "--simulate and --from-drawer" in both
+
+
+def test_further_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Repeats wait for one another; a second file adds, once; a pair of both has two answers."""
+    some = rows()[29:]
+    run = a_run(tmp_path, [*some, dict(some[0], winner="right"), *rows()[:6]])
+    extra = write_jsonl(tmp_path / "extra.jsonl", [some[0], dict(some[1], annotator="Bob")])
+    import_ = ("--run", run, "--labels", "hidden", *READ)
+    told = ok(capsys, "import", extra, *import_)
+    assert told["drawer"] == {"answers": 1, "pairs": 0}
+    assert told["answers_there"] == 1
+    before = tree(run)
+    ok(capsys, "import", extra, *import_)
+    ok(capsys, "import", tmp_path / "run.jsonl", *import_, "--holdout", 0.2)
+    assert tree(run) == before
+    strange = write_jsonl(tmp_path / "strange.jsonl", [dict(some[0], left="new")])
+    assert "1 of the 2 completions" in fails(capsys, "import", strange, *import_)
+    assert "is settled" in fails(capsys, "import", extra, *import_, "--holdout", 0.5)
+    assert tree(run) == before
+    with workspace(run) as space:
+        free = Desk(space, SelectSettings(1)).pairs.candidates
+    ok(capsys, "select", "--run", run, "--budget", 2 * free, "--repeats", 2, "--controls", 0)
+    left = ok(capsys, "label", "--run", run, "--from-drawer")
+    assert left["waiting"] == 2 * free - left["new"]
+    assert "--from FILE" in ok(capsys, "status", "--run", run)["next"]
+    with workspace(run) as space:
+        who = {}
+        for label in space.labels:
+            who.setdefault(label.pair_id, []).append(label.annotator)
+    several = [names for names in who.values() if len(names) > 1]
+    assert sorted(map(sorted, several)) in (
+        [["drawer", "drawer#2"], ["drawer", "drawer2:Bob"]],
+        [],  # where that prompt is held out
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"probability": 0.2}, "the first is preferred"),
+        ({"probability": "often"}, "between 0 and 1"),
+        ({"annotator": ["Ann"]}, "a name, in one line, or a number"),
+        ({"left": "same", "right": "same"}, "--labels hidden keeps the labels of pairs back"),
+    ],
+)
+def test_what_cannot_be_kept(
+    change: dict[str, object],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = {"prompt": "Q", "left": "a", "right": "b", **change}
+    source = write_jsonl(tmp_path / "one.jsonl", [row])
+    import_ = ("--run", tmp_path / "run", "--labels", "hidden", "--pair-columns", "left,right")
+    assert said in fails(capsys, "import", source, *import_, "--max-bad", 0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_without(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_jsonl(tmp_path / "one.jsonl", rows()[:4])
+    run = tmp_path / "run"
+    ok(capsys, "import", source, "--run", run, *READ)
+    assert "were kept back at import" in fails(capsys, "label", "--run", run, "--from-drawer")
+    assert "hidden" in fails(capsys, "import", source, "--run", run, *READ, "--labels", "hidden")
+    assert "given or hidden" in fails(capsys, "import", source, "--run", run, "--labels", "x")
+    lines = [{"prompt": "Q", "completion": text} for text in "ab"]
+    plain = write_jsonl(tmp_path / "plain.jsonl", lines)
+    told = fails(capsys, "import", plain, "--run", tmp_path / "new", "--labels", "hidden")
+    assert "has none (it was read as completions)" in told
+    both = fails(capsys, "label", "--run", run, "--from-drawer", "--simulate", "x")
+    assert "got --simulate and --from-drawer" in both
