@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from cli import fails, ok, tree, write_jsonl
+from whichpairs.label.agreement import agreements
 from whichpairs.pool.drawer import DRAWER, read_drawer
 from whichpairs.pool.read import Columns
 from whichpairs.report.commands import commands
@@ -214,6 +215,7 @@ def test_further_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         who = {}
         for label in space.labels:
             who.setdefault(label.pair_id, []).append(label.annotator)
+    assert {name for one in agreements(space.labels) for name in (one.first, one.second)} == set()
     several = [names for names in who.values() if len(names) > 1]
     assert sorted(map(sorted, several)) in (
         [["drawer", "drawer#2"], ["drawer", "drawer2:Bob"]],
@@ -246,7 +248,8 @@ def test_what_cannot_be_kept(
 def test_a_run_without(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_jsonl(tmp_path / "one.jsonl", rows()[:4])
     run = tmp_path / "run"
-    ok(capsys, "import", source, "--run", run, *READ)
+    given = import_pool(source, run, Columns(pair=SIDES, label="winner"))
+    assert "to pick a part of these labels" in given.message
     assert "were kept back at import" in fails(capsys, "label", "--run", run, "--from-drawer")
     assert "hidden" in fails(capsys, "import", source, "--run", run, *READ, "--labels", "hidden")
     assert "given or hidden" in fails(capsys, "import", source, "--run", run, "--labels", "x")

@@ -1,5 +1,6 @@
 """Who answered how much, and how far two who answered the same pairs agree."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from itertools import combinations
 from whichpairs.types import Label
 
 IMPORTED = "imported:"
+NOBODY = re.compile(r"drawer\d*(#\d+)?")
+"""Of answers kept back at import that name no annotator (`workflow.drawer`)."""
 LEAST_SHARED = 20
 """Fewer shared pairs than this say nothing of agreement beyond chance."""
 
@@ -32,11 +35,11 @@ class Agreement:
 def agreements(labels: Sequence[Label]) -> list[Agreement]:
     """Every two annotators with a pair in common, those with the most first.
 
-    Labels that came with the pool are left out: who gave them is not known.
+    Labels that came with the pool are left out where it is not known who gave them.
     """
     said: dict[str, dict[str, str]] = defaultdict(dict)
     for x in labels:
-        if not x.annotator.startswith(IMPORTED):
+        if not x.annotator.startswith(IMPORTED) and not NOBODY.fullmatch(x.annotator):
             # "0" is the smaller id: the same two names for every pair, whatever was shown as A.
             won = winner(x)
             place = "tie" if won is None else str(sorted((x.id_a, x.id_b)).index(won))
@@ -77,5 +80,6 @@ def counts(labels: Sequence[Label]) -> dict[str, int]:
 
 
 def _whole(name: str) -> str:
-    """A simulated annotator without the number of its turn."""
-    return name.partition("#")[0] if name.startswith("simulated:") else name
+    """A simulated annotator, or nobody in particular, without the number of its turn."""
+    numbered = name.startswith("simulated:") or NOBODY.fullmatch(name)
+    return name.partition("#")[0] if numbered else name

@@ -111,6 +111,12 @@ def _name(value: Any) -> str | None:
     return value.strip() if named else None
 
 
+def all_pairs(completions: pl.DataFrame) -> int:
+    """How many pairs of two completions of one prompt there are."""
+    sizes = completions.group_by("prompt_id").len()["len"].to_numpy().astype(np.int64)
+    return int((sizes * (sizes - 1) // 2).sum())
+
+
 def others(answers: pl.DataFrame, completions: pl.DataFrame) -> tuple[int, int]:
     """How many pairs have an answer, and how many of the same prompts have none.
 
@@ -118,13 +124,12 @@ def others(answers: pl.DataFrame, completions: pl.DataFrame) -> tuple[int, int]:
         UserError: the latter are more than `MOST_OTHERS`.
     """
     pairs = answers["pair_id"].n_unique()
-    sizes = completions.group_by("prompt_id").len().sort("len")
-    each = sizes["len"].to_numpy().astype(np.int64)
-    rest = int((each * (each - 1) // 2).sum()) - pairs
+    rest = all_pairs(completions) - pairs
     if rest > MOST_OTHERS:
+        largest = completions.group_by("prompt_id").len().sort("len").rows()[-1]
         raise UserError(
             f"a drawer's prompts must have at most {MOST_OTHERS} pairs without an answer",
-            f"there are {rest}; prompt {sizes['prompt_id'][-1]} alone has {each[-1]} completions",
+            f"there are {rest}; prompt {largest[0]} alone has {largest[1]} completions",
             "name what else tells prompts apart: --prompt-column A,B or --prompt-id-column NAME",
         )
     return pairs, rest

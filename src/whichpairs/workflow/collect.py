@@ -15,7 +15,14 @@ from whichpairs.pool.read import Columns, PoolTables, read_pool
 from whichpairs.pool.run import Record, Run, create_run, locked
 from whichpairs.pool.source import show
 from whichpairs.pool.tables import EMPTY_ONE, EMPTY_SIDE, SAME_TEXTS
-from whichpairs.workflow.hidden import added, adds_to_drawer, check_drawer, drawer_words
+from whichpairs.workflow.hidden import (
+    ALL_LABELLED,
+    added,
+    adds_to_drawer,
+    check_drawer,
+    drawer_words,
+    unlabelled_pairs,
+)
 from whichpairs.workflow.stage import Outcome, settle
 from whichpairs.workflow.workspace import Workspace
 
@@ -108,6 +115,7 @@ def add_pool(
         pool = Pool(prompts, tables.completions, answers, print_of, apart)
         more = {"labels": len(answers), **read, "beta": run.beta, "fingerprint": print_of}
         more["score_columns"] = pool.scores
+        more["unlabelled_pairs"] = unlabelled_pairs(answers, tables.completions)
         if tables.drawer is not None:
             pairs, rest = others(tables.drawer, tables.completions)
             more |= {"drawer": {"answers": len(tables.drawer), "pairs": pairs, "others": rest}}
@@ -169,6 +177,7 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
     ]
     if labels:
         said.append(f"{labels} label{'s' * (labels > 1)} came with them.")
+        said += [ALL_LABELLED] if r["unlabelled_pairs"] == 0 else []
     if "drawer" in r:
         said.append(drawer_words(r["drawer"], run.root))
     if "label_column" in r:

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from whichpairs.errors import UserError
-from whichpairs.pool.drawer import DRAWER, others
+from whichpairs.pool.drawer import DRAWER, all_pairs, others
 from whichpairs.pool.read import PoolTables
 from whichpairs.pool.run import Run
 from whichpairs.pool.source import show
@@ -38,6 +40,18 @@ def drawer_words(r: dict[str, int], root: Path) -> str:
     if r["others"]:
         text += f"; {_many(r['others'], 'other pair')} of these prompts can be answered by nobody"
     return f"{text}."
+
+
+def unlabelled_pairs(answers: pl.DataFrame, completions: pl.DataFrame) -> int:
+    """How many pairs have no label: those that could be picked, were no prompt held out."""
+    both = answers.select(pl.concat_list("chosen_id", "rejected_id").list.sort())
+    return all_pairs(completions) - both.n_unique()
+
+
+ALL_LABELLED = (
+    "Every pair has its label, so that none is left to pick: to pick a part of these labels, import "
+    "into another run with --labels hidden."
+)
 
 
 def _many(count: int, what: str) -> str:
