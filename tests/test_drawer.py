@@ -20,7 +20,7 @@ from whichpairs.workflow.features import FeatureSettings, compute_features
 from whichpairs.workflow.label import label_from_drawer
 from whichpairs.workflow.select import Desk, SelectSettings, select
 from whichpairs.workflow.standing import read_standing
-from whichpairs.workflow.workspace import Workspace, workspace
+from whichpairs.workflow.workspace import workspace
 
 SIDES = ("left", "right")
 READ = ("--pair-columns", "left,right", "--label-column", "winner")
@@ -177,11 +177,15 @@ def test_a_loop_answers_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str
     waits = ok(capsys, "loop", "--run", run, "--budget", 5, *rounds)
     assert waits["next"] == f"whichpairs label --run {run} --from-drawer"
     assert ok(capsys, "status", "--run", run)["next"] == waits["next"]
+    last = ok(capsys, "plan", "--run", run)["curve"][-1]
+    with workspace(run) as space:
+        assert last["labels"] == read_standing(space, None, None).free
+    assert last["ours"] == last["random"]
     found = ok(capsys, "loop", "--run", run, "--budget", 90, "--from-drawer", *rounds)
-    held = sum(Workspace(gather(run, None).space.run).pool.holdout)
     assert found["stopped"] == "candidates"
-    assert found["labels"] <= 32
-    assert found["labels"] >= 32 - held
+    with workspace(run) as space:
+        left = read_standing(space, None, None)
+        assert (found["labels"], left.free) == (32 - left.free_controls, 0)
     said = fails(capsys, "select", "--run", run, "--budget", 1)
     assert "every pair of them that has an answer in the drawer" in said
     both = fails(capsys, "loop", "--run", run, "--budget", 9, "--from-drawer", "--simulate", "x")

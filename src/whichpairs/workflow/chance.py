@@ -44,13 +44,14 @@ def chance(desk: "Desk", picked: Rows, criterion: Criterion, *, at_random: bool)
     Args:
         criterion: the one that picked, or the gap's.
         at_random: the batch is itself a random one: its predicted gap is random's, an expectation,
-            and not another draw of it.
+            and not another draw of it. (So is one of every candidate.)
     """
     labels = len(picked)
     few = min(labels, desk.pairs.candidates)
     plain = desk.limits.only_budget and labels == few
     batches = None if plain else _limited(desk, labels)
-    mine = None if at_random else picked
+    every = plain and labels == desk.pairs.candidates
+    mine = None if at_random or every else picked
     if batches is None:
         batches = [_plain(desk, few, draw) for draw in range(DRAWS)]
         reach = desk.forecast.reach(mine, few, search=plain)

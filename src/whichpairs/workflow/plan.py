@@ -115,7 +115,8 @@ def foresee(desk: Desk, budget: int) -> Foresight:
     found, randoms = [], []
     for n in budgets:
         batch = next_batch(desk.pairs, desk.beta, desk.view, n, adaptive_rng(desk))
-        mine = None if batch.random == n else batch.pairs
+        # Every candidate is what random picks, too.
+        mine = None if batch.random == n or n == most else batch.pairs
         found.append(desk.forecast.reach(mine, n, search=n == budget))
         randoms.append(batch.random)
     outlook = Outlook(
