@@ -1,5 +1,6 @@
 """Labels kept back at import: only what was picked is answered, and nothing else looks at them."""
 
+import shutil
 from itertools import combinations
 from pathlib import Path
 
@@ -46,12 +47,12 @@ def answered() -> set[frozenset[str]]:
     return {frozenset((str(row["left"]), str(row["right"]))) for row in rows()}
 
 
-def a_run(folder: Path, some: list[dict[str, object]], name: str = "run") -> Path:
+def a_run(folder: Path, some: list[dict[str, object]], holdout: float = 0.2) -> Path:
     """A run of these rows with four features a completion, the same for the same text."""
-    run, phi = folder / name, folder / f"{name}.npy"
-    source = write_jsonl(folder / f"{name}.jsonl", some)
+    run, phi = folder / "run", folder / "phi.npy"
+    source = write_jsonl(folder / "run.jsonl", some)
     columns = Columns(pair=SIDES, label="winner")
-    import_pool(source, run, columns, holdout=0.2, labels="hidden")
+    import_pool(source, run, columns, holdout=holdout, labels="hidden")
     texts = pl.read_parquet(run / "pool" / "completions.parquet")["completion"]
     number = [int.from_bytes(text.encode()[-8:], "big") for text in texts]
     np.save(phi, np.stack([np.random.default_rng(n).normal(size=4) for n in number]))
@@ -195,7 +196,7 @@ def test_a_loop_answers_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_further_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Repeats wait for one another; a second file adds, once; a pair of both has two answers."""
     some = rows()[29:]
-    run = a_run(tmp_path, [*some, dict(some[0], winner="right"), *rows()[:6]])
+    run = a_run(tmp_path, [*some, dict(some[0], winner="right"), *rows()[:6]], holdout=0.0)
     extra = write_jsonl(tmp_path / "extra.jsonl", [some[0], dict(some[1], annotator="Bob")])
     import_ = ("--run", run, "--labels", "hidden", *READ)
     told = ok(capsys, "import", extra, *import_)
@@ -203,15 +204,20 @@ def test_further_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert told["answers_there"] == 1
     before = tree(run)
     ok(capsys, "import", extra, *import_)
-    ok(capsys, "import", tmp_path / "run.jsonl", *import_, "--holdout", 0.2)
+    ok(capsys, "import", tmp_path / "run.jsonl", *import_)
     assert tree(run) == before
     strange = write_jsonl(tmp_path / "strange.jsonl", [dict(some[0], left="new")])
     assert "1 of the 2 completions" in fails(capsys, "import", strange, *import_)
     assert "is settled" in fails(capsys, "import", extra, *import_, "--holdout", 0.5)
     assert tree(run) == before
     with workspace(run) as space:
-        free = Desk(space, SelectSettings(1)).pairs.candidates
-    ok(capsys, "select", "--run", run, "--budget", 2 * free, "--repeats", 2, "--controls", 0)
+        free = read_standing(space, None, None).free
+    once = shutil.copytree(run, tmp_path / "once")
+    ok(capsys, "select", "--run", once, "--budget", free)
+    told = ok(capsys, "label", "--run", once, "--from-drawer")
+    assert (told["new"], told["waiting"], told["drawer"]["left"]) == (free, 0, 2)
+    twice = ("--budget", 2 * free, "--repeats", 2, "--criterion", "random")
+    ok(capsys, "select", "--run", run, *twice)
     left = ok(capsys, "label", "--run", run, "--from-drawer")
     assert left["waiting"] == 2 * free - left["new"]
     assert "--from FILE" in ok(capsys, "status", "--run", run)["next"]
@@ -221,10 +227,7 @@ def test_further_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
             who.setdefault(label.pair_id, []).append(label.annotator)
     assert {name for one in agreements(space.labels) for name in (one.first, one.second)} == set()
     several = [names for names in who.values() if len(names) > 1]
-    assert sorted(map(sorted, several)) in (
-        [["drawer", "drawer#2"], ["drawer", "drawer2:Bob"]],
-        [],  # where that prompt is held out
-    )
+    assert sorted(map(sorted, several)) == [["drawer", "drawer#2"], ["drawer", "drawer2:Bob"]]
 
 
 @pytest.mark.parametrize(
