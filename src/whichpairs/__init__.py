@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from whichpairs.design import FrankWolfe, PairSpace, PairWeights, Problem, solve
     from whichpairs.pool.read import Columns
     from whichpairs.report.run_report import report as write_report
+    from whichpairs.train.teach import TeachSettings, teach
     from whichpairs.workflow.collect import import_pool
     from whichpairs.workflow.compare import compare_policies
     from whichpairs.workflow.constraints import LimitSettings
@@ -72,6 +73,7 @@ _HOME = {
     "whichpairs.workflow.select": ("SelectSettings", "select"),
     "whichpairs.workflow.status": ("status",),
     "whichpairs.workflow.train": ("train_policy",),
+    "whichpairs.train.teach": ("TeachSettings", "teach"),
 }
 _WHERE = {name: (module, name) for module, names in _HOME.items() for name in names}
 _WHERE["run_bench"] = ("whichpairs.bench.bench", "bench")
@@ -93,6 +95,7 @@ __all__ = [
     "PlanSettings",
     "Problem",
     "SelectSettings",
+    "TeachSettings",
     "UserError",
     "WhichpairsError",
     "compare_policies",
@@ -114,6 +117,7 @@ __all__ = [
     "select",
     "solve",
     "status",
+    "teach",
     "train_policy",
     "write_report",
 ]

@@ -64,6 +64,10 @@ class Stream(IntEnum):
     """θ* of a forecast."""
     FORECAST_ANSWERS = 33
     """Answers of a forecast; then whose."""
+    TAUGHT_PAIRS = 36
+    """Pairs without a label on which a fit teaches a policy."""
+    TAUGHT_ANSWERS = 37
+    """Answers to those, where an export draws them."""
     GRADIENTS_BENCH = 77
     """Labels of the bench of gradient features."""
 

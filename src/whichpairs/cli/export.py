@@ -6,6 +6,13 @@ from typing import Annotated
 import typer
 
 from whichpairs.cli.options import BetaOption, JsonOption, ReplaceOption, RunOption, show
+from whichpairs.cli.teach_options import (
+    FitOption,
+    TeachOption,
+    TeachPairsOption,
+    TeachScaleOption,
+    teach_settings,
+)
 
 
 def command(
@@ -15,6 +22,14 @@ def command(
     join: Annotated[
         bool, typer.Option("--join", help="One row a pair, the majority's, not one an answer.")
     ] = False,
+    teach: TeachOption = None,
+    teach_pairs: TeachPairsOption = None,
+    teach_scale: TeachScaleOption = None,
+    teach_labels: Annotated[
+        str | None,
+        typer.Option(help="soft: a column with their probability (the default); drawn: an answer."),
+    ] = None,
+    fit: FitOption = None,
     replace: ReplaceOption = False,
     beta: BetaOption = None,
     json_: JsonOption = False,
@@ -22,4 +37,17 @@ def command(
     """Write the labels as a preference set that TRL's DPOTrainer takes as it is."""
     from whichpairs.workflow.export import export_labels
 
-    show(export_labels(run, out, to=to, join=join, replace=replace, beta=beta), json_)
+    lesson = teach_settings(
+        teach, pairs=teach_pairs, scale=teach_scale, fit=fit, needless=(teach_labels,)
+    )
+    outcome = export_labels(
+        run,
+        out,
+        to=to,
+        join=join,
+        teach=lesson,
+        teach_labels=teach_labels or "soft",
+        replace=replace,
+        beta=beta,
+    )
+    show(outcome, json_)

@@ -13,6 +13,13 @@ from whichpairs.cli.options import (
     show,
 )
 from whichpairs.cli.progress import Bars
+from whichpairs.cli.teach_options import (
+    FitOption,
+    TeachOption,
+    TeachPairsOption,
+    TeachScaleOption,
+    teach_settings,
+)
 
 
 def command(
@@ -32,6 +39,13 @@ def command(
     validation: Annotated[
         float, typer.Option(help="Share of prompts set aside to choose the best epoch.")
     ] = 0.0,
+    teach: TeachOption = None,
+    teach_pairs: TeachPairsOption = None,
+    teach_scale: TeachScaleOption = None,
+    label_weight: Annotated[
+        float | None, typer.Option(help="Weight of a labelled pair beside a taught one (else 1).")
+    ] = None,
+    fit: FitOption = None,
     save_every: Annotated[
         int, typer.Option(help="Steps between checkpoints, for a killed call; 0 is off.")
     ] = 500,
@@ -44,6 +58,9 @@ def command(
     """Train a policy on the labels by DPO, through TRL."""
     from whichpairs.workflow.train import train_policy
 
+    lesson = teach_settings(
+        teach, pairs=teach_pairs, scale=teach_scale, label_weight=label_weight, fit=fit
+    )
     with Bars(quiet=json_) as bars:
         outcome = train_policy(
             run,
@@ -56,6 +73,7 @@ def command(
             max_length=max_length,
             soft_labels=soft_labels,
             validation=validation,
+            teach=lesson,
             save_every=save_every,
             log_to=log_to,
             seed=seed,

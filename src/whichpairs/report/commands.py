@@ -75,7 +75,9 @@ def _defaults(stage: str) -> dict[str, Any]:
     }
     if stage not in kinds:
         return {"holdout": 0.0}
-    return {field.name: field.default for field in fields(kinds[stage])}
+    taught = {"teach_pairs": "random", "teach_scale": 1.0, "label_weight": 1.0}
+    usual = {field.name: field.default for field in fields(kinds[stage])}
+    return usual | (taught if stage == "train" else {})
 
 
 def _value(value: Any) -> str:

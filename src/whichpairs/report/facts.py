@@ -83,6 +83,12 @@ class Facts:
         """The latest fit."""
         return max(self.fits, key=lambda one: (one[1].created, one[0])) if self.fits else None
 
+    def policy(self, name: str) -> str:
+        """A trained policy by its name; where a fit taught it, with that said."""
+        record = dict(self.policies).get(name)
+        taught = record.result.get("taught") if record else None
+        return f"policy {name}" + (f", taught by fit {taught['fit']}" if taught else "")
+
     def stale(self, record: Record) -> bool:
         """Whether labels came after this fit or policy."""
         return bool(record.inputs.get("labels") != self.space.labels_fingerprint)

@@ -29,7 +29,7 @@ def gained(facts: Facts) -> Section:
                 "Evaluation {name}: {policy} against the reference policy on {n} held-out prompts, "
                 "by {judge}, β = {beta}.",
                 name=name,
-                policy=f"policy {record.result['policy']}"
+                policy=facts.policy(record.result["policy"])
                 if record.settings.get("score") is None
                 else f"the log-linear policy of fit {record.result['policy']}",
                 n=data(record.result["held_out_prompts"], "count"),
@@ -92,7 +92,7 @@ def _evaluation_table(facts: Facts) -> Table:
                 say(
                     "{name}: {policy}, by {judge}{drawn}",
                     name=name,
-                    policy=_who(r["policy"], record.settings),
+                    policy=_who(facts, r["policy"], record.settings),
                     judge=judge(record.settings),
                     drawn=_drawn(record.settings),
                 ),
@@ -118,11 +118,11 @@ def _drawn(settings: dict[str, Any]) -> Markup:
     )
 
 
-def _who(policy: str, settings: dict[str, Any]) -> str:
+def _who(facts: Facts, policy: str, settings: dict[str, Any]) -> str:
     if policy == "reference":
         return "the reference"
     against = settings.get("against")
-    who = f"fit {policy}" if settings.get("score") is not None else f"policy {policy}"
+    who = f"fit {policy}" if settings.get("score") is not None else facts.policy(policy)
     return f"{who} against {against}" if against else who
 
 

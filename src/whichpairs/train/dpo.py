@@ -46,6 +46,7 @@ def train_dpo(
     settings: DPOSettings,
     out: Path,
     *,
+    taught: Sequence[Preference] = (),
     device: str = "auto",
     scratch: Path | None = None,
     save_steps: int = 0,
@@ -62,6 +63,8 @@ def train_dpo(
 
     Args:
         preferences: at least one; chosen and rejected of one prompt.
+        taught: pairs that nobody has answered, beside them, with a `probability` that always counts;
+            none of a prompt that is set aside for validation.
         scratch: where checkpoints lie; the same call on a scratch that a killed one left goes on
             from its last checkpoint. None is a temporary folder.
         save_steps: steps between checkpoints; 0 for none.
@@ -79,7 +82,10 @@ def train_dpo(
     kept, aside = set_aside(preferences, settings.validation, settings.seed)
     lm = load(model_path, device=device)
     start = checksum(lm.model)
-    rows = read_rows(lm, kept, settings)
+    rows, shown = read_rows(lm, kept, settings), 0
+    if taught:
+        lesson = read_rows(lm, _beside(taught, aside), replace(settings, soft_labels=True))
+        rows, shown = rows.with_more(lesson), len(lesson.pairs)
     judge = read_rows(lm, aside, settings) if aside else None
     with _folder(scratch) as folder, quiet(), _own_random_state():
         trainer = make_trainer(
@@ -98,7 +104,9 @@ def train_dpo(
     progress.finish()
     result = _result(trainer, rows, _logprobs(load(out, device=device), rows.pairs), seconds, best)
     counts = {n: sum(getattr(r, n) for r in (rows, judge) if r) for n in ("cut", "equal")}
-    return replace(result, aside=len(judge.pairs) if judge else 0, moved=moved, **counts)
+    return replace(
+        result, aside=len(judge.pairs) if judge else 0, taught=shown, moved=moved, **counts
+    )
 
 
 def _result(
@@ -178,6 +186,23 @@ def set_aside(
     out = {prompts[i] for i in order[:count]}
     pairs = list(zip(keys, preferences, strict=True))
     return [p for key, p in pairs if key not in out], [p for key, p in pairs if key in out]
+
+
+def _beside(taught: Sequence[Preference], aside: Sequence[Preference]) -> list[Preference]:
+    """The taught pairs of prompts that are not set aside.
+
+    Raises:
+        UserError: all are.
+    """
+    out = {repr(p.chosen.prompt) for p in aside}
+    kept = [p for p in taught if not out or repr(p.chosen.prompt) not in out]
+    if not kept:
+        raise UserError(
+            "pairs to teach must be of prompts that are not set aside for validation",
+            f"all {len(taught)} are of those",
+            "pass a larger --teach, or a smaller --validation",
+        )
+    return kept
 
 
 def read_rows(

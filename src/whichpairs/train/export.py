@@ -1,7 +1,7 @@
 """Preferences in the shape that TRL's DPOTrainer takes as it is, with ids and probabilities beside.
 
-Only ``prompt, chosen, rejected`` go into the file (TRL drops or trips over other columns); the rows
-of the companion file stand in the same order.
+Only ``prompt, chosen, rejected`` go into the file (TRL drops or trips over other columns), unless soft
+labels are asked for; the rows of the companion file stand in the same order.
 """
 
 import json
@@ -22,12 +22,14 @@ def export_trl(
     out: Path,
     *,
     beside_each: Sequence[dict[str, Any]] | None = None,
+    columns_each: Sequence[dict[str, Any]] | None = None,
     replace: bool = False,
 ) -> tuple[Path, bool]:
     """Write `out` (``.jsonl`` or ``.parquet``) and ``<out>.ids.jsonl``.
 
     Args:
         beside_each: what else the latter is to say of each preference.
+        columns_each: further columns of `out`, which a trainer must know how to read.
 
     Returns:
         The latter, and whether both were there already, just so.
@@ -40,7 +42,8 @@ def export_trl(
         raise UserError("OUT must end in .jsonl or .parquet", f"got {out}")
     if not preferences:
         raise UserError("there must be labels to export", "there are none", "run: whichpairs label")
-    rows = [_row(p) for p in preferences]
+    further: Sequence[dict[str, Any]] = columns_each or [{}] * len(preferences)
+    rows = [{**_row(p), **one} for p, one in zip(preferences, further, strict=True)]
     beside = out.with_name(out.name + ".ids.jsonl")
     more: Sequence[dict[str, Any]] = beside_each or [{}] * len(preferences)
     ids = [

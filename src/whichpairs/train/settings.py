@@ -91,6 +91,7 @@ class DPOResult:
         cut: preferences that lost tokens to the longest length.
         equal: preferences left out, of both, because their sides have the same (kept) tokens.
         moved: whether any weight of the saved policy differs from the reference's.
+        taught: pairs without a label that it was trained on beside the labelled ones.
         shift: root mean square of log π/π_ref over the completions trained on, nats.
     """
 
@@ -107,3 +108,4 @@ class DPOResult:
     equal: int = 0
     moved: bool = True
     shift: float = 0.0
+    taught: int = 0

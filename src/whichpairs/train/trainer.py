@@ -56,6 +56,17 @@ class Rows:
     cut: int = 0
     equal: int = 0
 
+    def with_more(self, other: "Rows") -> "Rows":
+        """These rows, then those; what was left out is counted of these alone."""
+        return Rows(
+            [*self.pairs, *other.pairs],
+            np.concatenate([self.reference, other.reference]),
+            np.concatenate([self.weight, other.weight]),
+            np.concatenate([self.target, other.target]),
+            self.cut + other.cut,
+            self.equal,
+        )
+
     def mean(self, values: np.ndarray) -> float:
         """Σ w x / Σ w."""
         return float(np.average(values, weights=self.weight))

@@ -1,7 +1,9 @@
 """Stage export: the labels as a preference set for other tools."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from whichpairs.errors import UserError
 from whichpairs.train.export import export_trl
@@ -9,9 +11,15 @@ from whichpairs.types import Preference
 from whichpairs.workflow.drawer import from_drawer
 from whichpairs.workflow.preferences import Votes, joined, preferences, votes_for
 from whichpairs.workflow.stage import Outcome
-from whichpairs.workflow.workspace import workspace
+from whichpairs.workflow.workspace import Workspace, workspace
+
+if TYPE_CHECKING:
+    from whichpairs.train.teach import TeachSettings
+    from whichpairs.workflow.teach import Teaching
 
 TARGETS = ("trl",)
+TEACH_LABELS = ("soft", "drawn")
+"""How taught pairs are labelled: a column with the fit's probability, or one answer drawn by it."""
 
 
 def export_labels(
@@ -20,6 +28,8 @@ def export_labels(
     *,
     to: str = "trl",
     join: bool = False,
+    teach: "TeachSettings | None" = None,
+    teach_labels: str = "soft",
     replace: bool = False,
     beta: float | None = None,
 ) -> Outcome:
@@ -28,12 +38,21 @@ def export_labels(
     Every answer is a row, unless `join`: then a pair with several is one row, for the majority, and its
     probability is the answers' share.
 
+    With `teach`, pairs that nobody has answered stand behind, with the fit's probabilities
+    (`whichpairs.train.teach`): ``soft`` gives the file the columns ``probability`` (that `chosen` is
+    preferred) and ``taught``; ``drawn`` leaves its columns as they are, and draws which is chosen.
+
     Raises:
-        UserError: an unknown target or suffix, no labels, or `out` exists with other content
-            (unless `replace`).
+        UserError: an unknown target or suffix, no labels, a fit that cannot teach, or `out` exists with
+            other content (unless `replace`).
     """
     if to not in TARGETS:
         raise UserError(f"--to must be one of {', '.join(TARGETS)}", f"got {to!r}")
+    if teach_labels not in TEACH_LABELS:
+        raise UserError(
+            f"--teach-labels must be one of {', '.join(TEACH_LABELS)}", f"got {teach_labels}"
+        )
+    soft = teach is not None and teach_labels == "soft"
     with workspace(run, beta) as space:
         rows, ties = preferences(space)
         votes = votes_for(space, rows)
@@ -47,11 +66,28 @@ def export_labels(
                     f"the answers to all {even} pairs are evenly split",
                     "leave out --join: then each answer is a row",
                 )
+        more: list[dict[str, Any]] = [_beside(vote) for vote in votes]
+        answered, taught = len(rows), _teaching(space, teach) if rows else None
+        if taught is not None:
+            rows = rows + _lesson(space, taught, drawn=not soft)
+            more += [{"taught": True}] * (len(rows) - answered)
         unfinished = sum(not (p.chosen.finished and p.rejected.finished) for p in rows)
-        more, taken = [_beside(vote) for vote in votes], len(from_drawer(space))
-        beside, before = export_trl(rows, Path(out), beside_each=more, replace=replace)
-    result = {"rows": len(rows), "ties_left_out": ties, "file": str(out), "ids": str(beside)}
+        taken = len(from_drawer(space))
+        beside, before = export_trl(
+            rows,
+            Path(out),
+            beside_each=more,
+            columns_each=_columns(rows, answered) if soft else None,
+            replace=replace,
+        )
+    result: dict[str, Any] = {
+        "rows": len(rows),
+        "ties_left_out": ties,
+        "file": str(out),
+        "ids": str(beside),
+    }
     result |= {**told, "even_pairs_left_out": even, "labels_from_drawer": taken}
+    result["taught"] = taught.result(len(rows) - answered) if taught else None
     message = f"{len(rows)} preferences in {out}, ids and probabilities in {beside}."
     message += " They were there already; nothing changed." if before else ""
     message += f" {ties} ties left out." if ties else ""
@@ -61,12 +97,58 @@ def export_labels(
         )
         message += "were kept back at import."
     message += _said(told, even, join)
+    message += _taught(result["taught"], soft)
     if unfinished:
         message += (
             f" {unfinished} of them have a completion that was cut off; TRL adds an end-of-sequence"
             " token to every plain text (whichpairs train does not)."
         )
     return Outcome(message, {**result, "unfinished": unfinished}, before, Path(out))
+
+
+def _teaching(space: Workspace, teach: "TeachSettings | None") -> "Teaching | None":
+    if teach is None:
+        return None
+    from whichpairs.workflow.teach import teaching  # here, for it imports the solver
+
+    return teaching(space, teach, space.run.seed)
+
+
+def _lesson(space: Workspace, taught: "Teaching", *, drawn: bool) -> list[Preference]:
+    """The taught pairs: the believed better one chosen, or the winner of a drawn answer."""
+    from whichpairs.workflow.teach import as_preferences
+
+    lesson = taught.lesson
+    if not drawn:
+        return as_preferences(space, lesson.pairs, lesson.probability)
+    pairs = lesson.drawn(space.run.seed)
+    same = pairs[:, 0] == lesson.pairs[:, 0]
+    return as_preferences(
+        space, pairs, np.where(same, lesson.probability, 1.0 - lesson.probability)
+    )
+
+
+def _columns(rows: list[Preference], answered: int) -> list[dict[str, Any]]:
+    """What a trainer with soft labels reads: P(chosen preferred), 1 where an answer states none."""
+    return [
+        {"probability": 1.0 if p.probability is None else p.probability, "taught": k >= answered}
+        for k, p in enumerate(rows)
+    ]
+
+
+def _taught(taught: dict[str, Any] | None, soft: bool) -> str:
+    """What is to be said of pairs without a label."""
+    if taught is None:
+        return ""
+    from whichpairs.workflow.teach import said
+
+    text = f" Of the rows {said(taught)}"
+    if soft:
+        return (
+            f"{text}: the column probability is theirs, which TRL does not read "
+            "(--teach-labels drawn is for it)."
+        )
+    return f"{text}: their answers are drawn."
 
 
 def _repeats(rows: list[Preference], votes: list[Votes]) -> dict[str, int]:

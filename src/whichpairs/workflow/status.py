@@ -45,6 +45,7 @@ def _facts(space: Workspace) -> dict[str, Any]:
     facts["scores"] = [*run.finished("scores"), *facts["score_columns"]]
     facts |= {kind: run.finished(kind) for kind in ("features", "batches", "fits", "policies")}
     facts |= {kind: run.finished(kind) for kind in _JUDGED}
+    facts["taught"] = _taught(space, facts["policies"])
     facts["projection_loss"] = _projection_losses(space, facts["features"])
     begun = sorted(run.root.glob("features.partial/*/settings.json"))
     facts["unfinished_features"] = [path.parent.name for path in begun]
@@ -71,6 +72,13 @@ def _projection_losses(space: Workspace, features: list[str]) -> dict[str, float
     records = {name: space.run.record("features", name) for name in features}
     found = {name: r.result.get("fidelity") for name, r in records.items() if r is not None}
     return {name: fidelity["loss"] for name, fidelity in found.items() if fidelity is not None}
+
+
+def _taught(space: Workspace, policies: list[str]) -> dict[str, dict[str, Any]]:
+    """Of every taught policy, on how many pairs without a label, and by which fit."""
+    records = {name: space.run.record("policies", name) for name in policies}
+    found = {name: r.result.get("taught") for name, r in records.items() if r is not None}
+    return {n: {"pairs": t["pairs"], "fit": t["fit"]} for n, t in found.items() if t is not None}
 
 
 def _batch(space: Workspace, name: str) -> dict[str, Any]:
@@ -108,7 +116,10 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines.append(("fits", f"{fits} (labels came since the last)" if stale else fits))
     for kind in ("policies", *_JUDGED):
         if facts[kind] or kind in ("policies", "evaluations"):
-            lines.append((kind, ", ".join(facts[kind]) or "none"))
+            names = [
+                _named(name, facts["taught"] if kind == "policies" else {}) for name in facts[kind]
+            ]
+            lines.append((kind, ", ".join(names) or "none"))
     return lines
 
 
@@ -125,6 +136,13 @@ def _feature_lines(facts: dict[str, Any]) -> list[str]:
     lost = {k: f" (projection loses {percent(v)})" for k, v in facts["projection_loss"].items()}
     lines = [name + lost.get(name, "") for name in facts["features"]]
     return lines + [f"{name} begun, not finished" for name in facts["unfinished_features"]]
+
+
+def _named(name: str, taught: dict[str, dict[str, Any]]) -> str:
+    """A policy; where it is one, as a taught one."""
+    if name not in taught:
+        return name
+    return f"{name} (taught by fit {taught[name]['fit']} on {taught[name]['pairs']} pairs)"
 
 
 def _batch_line(name: str, r: dict[str, Any]) -> str:

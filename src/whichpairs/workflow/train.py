@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from whichpairs.workflow.workspace import Workspace, workspace
 
 if TYPE_CHECKING:
     from whichpairs.train.settings import DPOSettings
+    from whichpairs.train.teach import TeachSettings
+    from whichpairs.workflow.teach import Teaching
 
 _LATER = ("accumulation", "soft_labels", "validation")
 """Settings that older manifests do not have: written only where they are not the default."""
@@ -42,6 +45,7 @@ def train_policy(
     soft_labels: bool = False,
     validation: float = 0.0,
     seed: int | None = None,
+    teach: "TeachSettings | None" = None,
     save_every: int = 500,
     log_to: str = "none",
     device: str = "auto",
@@ -54,11 +58,14 @@ def train_policy(
     when it is made again.
 
     Args:
+        teach: train on pairs that nobody has answered too, with the fit's soft labels
+            (`whichpairs.train.teach`); None trains on the labels alone.
         save_every: steps between checkpoints; 0 for none.
         log_to: ``none``, ``tensorboard`` or ``wandb``; see `DPOSettings` for the others.
 
     Raises:
-        UserError: no labels, no model; MissingExtraError: TRL is not installed.
+        UserError: no labels, no model, or a fit that cannot teach; MissingExtraError: TRL is not
+            installed.
     """
     from whichpairs.train.settings import DPOSettings
 
@@ -79,6 +86,7 @@ def train_policy(
             space,
             model,
             settings,
+            teach,
             save_every=save_every,
             log_to=log_to,
             device=device,
@@ -90,6 +98,7 @@ def _train(
     space: Workspace,
     model: str | Path,
     settings: "DPOSettings",
+    teach: "TeachSettings | None",
     *,
     save_every: int,
     log_to: str,
@@ -105,10 +114,12 @@ def _train(
             "there are none",
             f"run: whichpairs select and whichpairs label --run {space.run.root}",
         )
+    taught = _teaching(space, teach, settings.seed)
     if not _installed("trl"):  # said before the seconds that importing torch takes
         raise MissingExtraError("trl", "train")
-    chosen = _written(settings)
+    chosen = _written(settings) | (taught.written if taught else {})
     inputs = _inputs(space, model, rows, settings.soft_labels)
+    inputs |= {"teacher": taught.teacher} if taught else {}
     before = find(space.run, "policies", "train", chosen, inputs)
     if before is not None:
         message = f"Policy {before[0]} is of these labels and settings; nothing changed."
@@ -120,11 +131,13 @@ def _train(
     def make(folder: Path) -> dict[str, Any]:
         from whichpairs.train.dpo import train_dpo
 
+        labelled, free = _beside(space, rows, taught)
         done = train_dpo(
             model,
-            rows,
+            labelled,
             settings,
             folder / "model",
+            taught=free,
             device=device,
             scratch=scratch,
             save_steps=save_every,
@@ -137,6 +150,7 @@ def _train(
             "reference": str(model),
             "labels": len(rows) - done.aside - done.equal,
         }
+        found["taught"] = taught.result(done.taught) if taught else None
         return {**base, "ties_left_out": ties, **found}
 
     r = space.run.commit(("policies", name), "train", chosen, inputs, make).result
@@ -144,6 +158,27 @@ def _train(
     with suppress(OSError):
         scratch.parent.rmdir()
     return Outcome(_message(space, r), r, False, space.run.root / "policies" / name)
+
+
+def _teaching(space: Workspace, settings: "TeachSettings | None", seed: int) -> "Teaching | None":
+    if settings is None:
+        return None
+    from whichpairs.workflow.teach import teaching  # here, for it imports polars
+
+    return teaching(space, settings, seed)
+
+
+def _beside(
+    space: Workspace, rows: list[Preference], taught: "Teaching | None"
+) -> tuple[list[Preference], list[Preference]]:
+    """The labelled pairs with their weight, and the taught ones."""
+    if taught is None:
+        return rows, []
+    from whichpairs.workflow.teach import as_preferences
+
+    lesson, weight = taught.lesson, taught.settings.label_weight
+    free = as_preferences(space, lesson.pairs, lesson.probability)
+    return [replace(p, weight=weight) for p in rows], free
 
 
 def _written(settings: "DPOSettings") -> dict[str, Any]:
@@ -182,6 +217,10 @@ def _message(space: Workspace, r: dict[str, Any]) -> str:
         text += f"\nValidation loss of the reference and each epoch: {losses}; "
         kept = f"epoch {r['kept_epoch']}" if r["kept_epoch"] else "the reference"
         text += f"kept: {kept}; {r['aside']} labels were set aside for it."
+    if r["taught"]:
+        from whichpairs.workflow.teach import said
+
+        text += f"\nBeside them {said(r['taught'])}."
     if r["cut"]:
         text += f"\n{r['cut']} pairs were cut to fit --max-length."
     if r["equal"]:
