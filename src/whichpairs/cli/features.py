@@ -25,7 +25,10 @@ def command(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the set; else the method.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="Model: a language model's, or a sentence embedder's.")
+        str | None,
+        typer.Option(
+            help="Folder, GGUF file, hub name or smollm2; for embed, a sentence embedder's."
+        ),
     ] = None,
     file: Annotated[
         Path | None,

@@ -17,7 +17,7 @@ from whichpairs.cli.server_options import (
 
 PromptsOption = Annotated[Path, typer.Option(help="JSONL, JSON, Parquet, CSV, or a .txt of lines.")]
 ModelOption = Annotated[
-    str, typer.Option(help="Model folder, hub name, or a server's name for it.")
+    str, typer.Option(help="Model folder, GGUF file, hub name, smollm2, or a server's name for it.")
 ]
 CompletionsOption = Annotated[
     int, typer.Option("-n", "--completions", help="Completions a prompt.")

@@ -24,7 +24,9 @@ from whichpairs.cli.teach_options import (
 
 def command(
     run: RunOption,
-    model: Annotated[str, typer.Option(help="Model folder or hub name: the reference policy.")],
+    model: Annotated[
+        str, typer.Option(help="Model folder, GGUF file, hub name or smollm2: the reference.")
+    ],
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-5,
     epochs: Annotated[int, typer.Option(help="Passes over the labels.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Labels a step.")] = 16,
@@ -46,6 +48,12 @@ def command(
         float | None, typer.Option(help="Weight of a labelled pair beside a taught one (else 1).")
     ] = None,
     fit: FitOption = None,
+    dtype: Annotated[
+        str, typer.Option(help="Matrix products in float32 or bfloat16; weights are float32.")
+    ] = "float32",
+    layers: Annotated[
+        str, typer.Option(help="all, or top:N: only the last N transformer layers change.")
+    ] = "all",
     save_every: Annotated[
         int, typer.Option(help="Steps between checkpoints, for a killed call; 0 is off.")
     ] = 500,
@@ -74,6 +82,8 @@ def command(
             soft_labels=soft_labels,
             validation=validation,
             teach=lesson,
+            dtype=dtype,
+            layers=layers,
             save_every=save_every,
             log_to=log_to,
             seed=seed,

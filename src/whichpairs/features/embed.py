@@ -17,7 +17,7 @@ from whichpairs.chat import spoken
 from whichpairs.errors import UserError
 from whichpairs.features.hidden import hidden_projection
 from whichpairs.features.store import WINDOW
-from whichpairs.lm.folder import find_folder, fingerprint
+from whichpairs.lm.folder import find_folder, identity
 from whichpairs.lm.model import first_line, pick_device
 from whichpairs.lm.optional import quiet, require
 from whichpairs.types import SILENT, Example, Progress
@@ -74,7 +74,7 @@ def load_embedder(path: str | Path, *, device: str = "auto") -> Embedder:
             )
         except Exception as error:  # what a broken file raises depends on the library that reads it
             raise UserError(rule, f"reading it gives: {first_line(error)}") from error
-    return Embedder(model, str(path), fingerprint(folder))
+    return Embedder(model, str(path), identity(path, folder))
 
 
 def embed_features(

@@ -102,11 +102,15 @@ class Source:
         Raises:
             UserError: there is no such model.
         """
-        if self.backend == "server" or (self.backend == "vllm" and not Path(self.model).is_dir()):
-            return self.model
-        from whichpairs.lm.folder import find_folder, fingerprint
+        from whichpairs.lm.folder import identity
+        from whichpairs.lm.gguf_file import find_gguf
 
-        return fingerprint(find_folder(self.model))
+        if self.backend == "server":
+            return self.model
+        here = Path(self.model).is_dir() or find_gguf(self.model) is not None
+        if self.backend == "vllm" and not here:
+            return self.model
+        return identity(self.model)
 
     def open(self, journal: Journal) -> Backend:
         """The back-end, its model loaded.
@@ -120,8 +124,11 @@ class Source:
             return Server(self.server_settings(), journal)
         if self.backend == "vllm":
             from whichpairs.generate.vllm import Vllm
+            from whichpairs.lm.folder import find_folder
+            from whichpairs.lm.gguf_file import find_gguf
 
-            return Vllm(self.model)
+            file = find_gguf(self.model)
+            return Vllm(self.model if file is None else str(find_folder(file)))
         from whichpairs.generate.transformers import Transformers
 
         return Transformers(self.model, self.device, self.batch_size)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.errors import UserError
+from whichpairs.lm.gguf_file import converted, find_gguf, gguf_fingerprint
 from whichpairs.lm.optional import quiet
 
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.npz")
@@ -30,18 +31,27 @@ ADAPTER = "adapter_config.json"
 
 
 def find_folder(path: str | Path) -> Path:
-    """The folder of a model: `path`, or the hub's snapshot of that name, fetched if need be.
+    """The folder of a model.
+
+    Args:
+        path: that folder; a GGUF file or ``smollm2``, whose model is kept in the user's cache
+            (`lm.gguf_file`); or a hub name, whose snapshot is fetched if need be.
 
     Raises:
-        UserError: there is no such folder, and no such name in the cache or within reach on the
-            hub.
+        UserError: there is no such folder or file, and no such name in the cache or within reach on
+            the hub; a folder with nothing but a GGUF file; see `lm.gguf_file.converted`.
     """
     folder = Path(path).expanduser()
     if folder.is_dir():
+        _refuse_bare_gguf(folder)
         return folder
+    file = find_gguf(path)
+    if file is not None:
+        return converted(file)
     name = str(path)
-    if isinstance(path, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise UserError("a model's path must be an existing folder", f"{name} is none")
+    here = name.startswith((".", "/", "~")) or name.lower().endswith(".gguf")
+    if isinstance(path, Path) or here or name.count("/") > 1:
+        raise UserError("a model's path must be an existing folder or GGUF file", f"{name} is none")
     from huggingface_hub import snapshot_download
 
     fetch: Any = snapshot_download
@@ -50,10 +60,26 @@ def find_folder(path: str | Path) -> Path:
             return Path(fetch(name, allow_patterns=list(PATTERNS)))
     except Exception as error:  # the hub's client has a dozen kinds, and what it builds on has more
         raise UserError(
-            "a model must be an existing folder, or a name on the Hugging Face hub within reach",
-            f"{name} is neither",
+            "a model must be an existing folder or GGUF file, smollm2, or a name on the Hugging "
+            "Face hub within reach",
+            f"{name} is none of them",
             "check the spelling, or download the model and pass its folder",
         ) from error
+
+
+def identity(path: str | Path, folder: Path | None = None) -> str:
+    """What tells a model from another, without loading or converting it.
+
+    `fingerprint` of its folder; of a GGUF file, of its content and the version of the conversion.
+
+    Args:
+        path: as for `find_folder`; folder: what that gives, where it is known already.
+
+    Raises:
+        UserError: see `find_folder` and `fingerprint`.
+    """
+    file = find_gguf(path)
+    return fingerprint(folder or find_folder(path)) if file is None else gguf_fingerprint(file)
 
 
 def fingerprint(folder: Path) -> str:
@@ -75,7 +101,7 @@ def fingerprint(folder: Path) -> str:
                 digest.update(block)
     base = adapter_base(folder)
     if base is not None:
-        digest.update(f"base\0{fingerprint(find_folder(base))}".encode())
+        digest.update(f"base\0{identity(base)}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -100,6 +126,18 @@ def adapter_base(folder: Path) -> str | None:
             "write the base model's folder or hub name there",
         )
     return base
+
+
+def _refuse_bare_gguf(folder: Path) -> None:
+    if (folder / "config.json").is_file() or (folder / ADAPTER).is_file():
+        return
+    file = min(folder.glob("*.gguf"), default=None)
+    if file is not None:
+        raise UserError(
+            "a model's folder must hold its configuration",
+            f"{folder} has none, but a GGUF file",
+            f"pass the file: {file}",
+        )
 
 
 def _files(folder: Path) -> Iterator[Path]:

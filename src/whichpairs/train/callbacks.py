@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 from whichpairs.lm.encode import Encoded
 from whichpairs.lm.logprobs import completion_logprobs
 from whichpairs.pool.files import to_json, write_whole
+from whichpairs.train.scope import arithmetic
 from whichpairs.train.trainer import Rows
 from whichpairs.types import Progress
 
@@ -76,11 +77,14 @@ class BestEpoch(TrainerCallback):
     epochs that a resumed training goes through again are judged again.
 
     Args:
-        rows: the rows set aside; beta: of the loss; scratch: where the weights are kept meanwhile.
+        rows: the rows set aside; beta: of the loss; scratch: where the weights are kept meanwhile;
+        dtype: of the arithmetic, that of the rows' reference.
     """
 
-    def __init__(self, lm: "LanguageModel", rows: Rows, beta: float, scratch: Path) -> None:
-        self.lm, self.rows, self.beta = lm, rows, beta
+    def __init__(
+        self, lm: "LanguageModel", rows: Rows, beta: float, scratch: Path, dtype: str = "float32"
+    ) -> None:
+        self.lm, self.rows, self.beta, self.dtype = lm, rows, beta, dtype
         self.weights, self.file = scratch / "best.safetensors", scratch / "epochs.json"
         known = json.loads(self.file.read_text()) if self.file.is_file() else {}
         self.losses: dict[int, float] = {int(epoch): loss for epoch, loss in known.items()}
@@ -107,7 +111,8 @@ class BestEpoch(TrainerCallback):
     def _judge(self, epoch: int, model: Any) -> None:
         self.losses = {e: loss for e, loss in self.losses.items() if e < epoch}
         flat: list[Encoded] = [e for pair in self.rows.pairs for e in pair]
-        logprobs = completion_logprobs(self.lm, flat).reshape(-1, 2)
+        with arithmetic(self.lm.device, self.dtype):
+            logprobs = completion_logprobs(self.lm, flat).reshape(-1, 2)
         loss = self.rows.loss(self.rows.margins(logprobs, self.beta))
         self.losses[epoch] = loss if math.isfinite(loss) else sys.float_info.max  # it diverged
         if self.best == epoch:

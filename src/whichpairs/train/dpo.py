@@ -25,6 +25,7 @@ from whichpairs.lm.logprobs import completion_logprobs
 from whichpairs.lm.model import load
 from whichpairs.lm.optional import quiet, require
 from whichpairs.streams import Stream, stream
+from whichpairs.train.scope import arithmetic, chosen_blocks
 from whichpairs.train.settings import LOGS, DPOResult, DPOSettings
 from whichpairs.train.trainer import Pair, PairTrainer, Rows, make_trainer
 from whichpairs.types import SILENT, Preference, Progress
@@ -56,8 +57,8 @@ def train_dpo(
     """Train a copy of the model at `model_path`, the reference, and save the policy to `out`.
 
     One preference is one row, so repeated votes weigh as often as they are given, and each as much
-    as its ``weight`` says; one whose sides have the same tokens once they are cut is left out; ``probability`` counts where `settings.soft_labels` says so. Computation
-    is in float32. The same call gives the same weights on one machine with one number of threads,
+    as its ``weight`` says; one whose sides have the same tokens once they are cut is left out; ``probability`` counts where `settings.soft_labels` says so. Weights
+    are float32 throughout, and matrix products as `settings.dtype` says. The same call gives the same weights on one machine with one number of threads,
     a resumed one too. The caller's random state is left as it was, and nothing is written but `out`
     (weights, configuration, tokenizer), `scratch`, and the log.
 
@@ -81,6 +82,7 @@ def train_dpo(
         require("peft", "train")
     kept, aside = set_aside(preferences, settings.validation, settings.seed)
     lm = load(model_path, device=device)
+    chosen_blocks(lm, settings.layers)  # a wrong number is said before the reference is scored
     start = checksum(lm.model)
     rows, shown = read_rows(lm, kept, settings), 0
     if taught:
@@ -91,7 +93,7 @@ def train_dpo(
         trainer = make_trainer(
             lm, rows, settings, str(folder), save_steps=save_steps, log_to=log_to
         )
-        best = BestEpoch(lm, judge, settings.beta, folder) if judge else None
+        best = BestEpoch(lm, judge, settings.beta, folder, settings.dtype) if judge else None
         for callback in (Watch(progress), Seal(), best):
             if callback:
                 trainer.add_callback(callback)
@@ -102,7 +104,8 @@ def train_dpo(
         if (folder / "runs").is_dir():
             shutil.copytree(folder / "runs", out.parent / "runs")
     progress.finish()
-    result = _result(trainer, rows, _logprobs(load(out, device=device), rows.pairs), seconds, best)
+    saved = _logprobs(load(out, device=device), rows.pairs, settings.dtype)
+    result = _result(trainer, rows, saved, seconds, best)
     counts = {n: sum(getattr(r, n) for r in (rows, judge) if r) for n in ("cut", "equal")}
     return replace(
         result, aside=len(judge.pairs) if judge else 0, taught=shown, moved=moved, **counts
@@ -234,12 +237,14 @@ def read_rows(
         )
     hard = not settings.soft_labels
     target = [1.0 if hard or p.probability is None else p.probability for p in preferences]
-    return Rows(pairs, _logprobs(lm, pairs), weight, np.array(target), **counts)
+    logprobs = _logprobs(lm, pairs, settings.dtype)
+    return Rows(pairs, logprobs, weight, np.array(target), **counts)
 
 
-def _logprobs(lm: "LanguageModel", pairs: Sequence[Pair]) -> np.ndarray:
-    """log π of chosen and rejected, (n, 2)."""
-    return completion_logprobs(lm, [e for pair in pairs for e in pair]).reshape(-1, 2)
+def _logprobs(lm: "LanguageModel", pairs: Sequence[Pair], dtype: str) -> np.ndarray:
+    """log π of chosen and rejected, (n, 2), in the arithmetic of training: rounding cancels in log π/π_ref."""
+    with arithmetic(lm.device, dtype):
+        return completion_logprobs(lm, [e for pair in pairs for e in pair]).reshape(-1, 2)
 
 
 def encode_pairs(

@@ -1,5 +1,6 @@
 """What a DPO run is told, and what it tells; free of torch."""
 
+import re
 from dataclasses import dataclass
 from math import inf
 
@@ -7,6 +8,9 @@ from whichpairs.errors import UserError
 
 LOGS = ("none", "tensorboard", "wandb")
 """Where TRL may write its log; the name is the package's too."""
+DTYPES = ("float32", "bfloat16")
+"""What matrix products are computed in."""
+ALL_LAYERS = "all"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class DPOSettings:
             −P log σ(m) − (1 − P) log σ(−m), m being β's margin; where there is none, P is 1.
         validation: share of the prompts, in [0, 1), whose preferences are not trained on but
             choose the epoch that is kept, the reference itself (epoch 0) included; 0 keeps the last.
+        dtype: ``float32``, or ``bfloat16``: matrix products in it, for the reference too, while
+            weights, the optimiser's state and the saved policy are float32.
+        layers: ``all``, or ``top:N``: only the last N transformer layers change (fully, or by
+            adapters), not the embeddings, the last norm or the output head.
 
     Raises:
         UserError: a value out of range.
@@ -49,6 +57,8 @@ class DPOSettings:
     accumulation: int = 1
     soft_labels: bool = False
     validation: float = 0.0
+    dtype: str = "float32"
+    layers: str = ALL_LAYERS
 
     def __post_init__(self) -> None:
         for name in ("beta", "learning_rate", "max_grad_norm"):
@@ -70,6 +80,27 @@ class DPOSettings:
             )
         if not 0 <= self.validation < 1:
             raise UserError("validation must be from 0 to below 1", f"got {self.validation}")
+        if self.dtype not in DTYPES:
+            raise UserError(f"dtype must be one of {', '.join(DTYPES)}", f"got {self.dtype}")
+        top_layers(self.layers)
+
+
+def top_layers(layers: str) -> int | None:
+    """N of ``top:N``; None for ``all``.
+
+    Raises:
+        UserError: it is neither, or N is 0.
+    """
+    if layers == ALL_LAYERS:
+        return None
+    found = re.fullmatch(r"top:([0-9]{1,9})", layers)
+    if found is None or int(found[1]) < 1:
+        raise UserError(
+            f"layers must be {ALL_LAYERS}, or top:N with N of at least 1",
+            f"got {layers}",
+            "pass --layers top:8, say",
+        )
+    return int(found[1])
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from jaxtyping import Float64
 
 from whichpairs.lm.encode import Encoded
 from whichpairs.lm.optional import require
+from whichpairs.train.scope import linear_layers, set_trained
 from whichpairs.train.settings import DPOSettings
 
 for _module in ("torch", "datasets", "accelerate", "trl"):
@@ -186,7 +187,7 @@ def make_trainer(
         save_steps: steps between checkpoints there; 0 for none.
         log_to: ``none``, ``tensorboard`` (event files in `scratch`/runs) or ``wandb``.
     """
-    lm.model.requires_grad_(True)
+    set_trained(lm, settings.layers)
     arguments = DPOConfig(
         output_dir=scratch,
         beta=settings.beta,
@@ -199,7 +200,7 @@ def make_trainer(
         seed=settings.seed,
         max_length=None,
         precompute_ref_log_probs=True,
-        bf16=False,
+        bf16=settings.dtype == "bfloat16",
         gradient_checkpointing=False,
         use_cpu=lm.device == "cpu",
         dataloader_pin_memory=False,
@@ -239,7 +240,7 @@ def as_dataset(rows: Rows) -> Dataset:
 
 
 def _lora(lm: "LanguageModel", settings: DPOSettings) -> Any:
-    """peft's configuration, or None: rank r and α = 2 r on every linear layer but the output's."""
+    """peft's configuration, or None: rank r, α = 2 r, every linear layer of those chosen but the output's."""
     if settings.lora_rank is None:
         return None
     from peft import LoraConfig
@@ -248,7 +249,7 @@ def _lora(lm: "LanguageModel", settings: DPOSettings) -> Any:
     return LoraConfig(
         r=settings.lora_rank,
         lora_alpha=2 * settings.lora_rank,
-        target_modules="all-linear",
+        target_modules=linear_layers(lm, settings.layers),
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.model.modules()),
         task_type="CAUSAL_LM",
     )

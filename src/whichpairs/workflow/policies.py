@@ -62,9 +62,9 @@ def reference_print(space: Workspace, name: str) -> str:
     Raises:
         UserError: there is no policy, or no such model any more.
     """
-    from whichpairs.lm.folder import find_folder, fingerprint
+    from whichpairs.lm.folder import identity
 
-    return fingerprint(find_folder(reference_path(space, name)))
+    return identity(reference_path(space, name))
 
 
 def created(space: Workspace, kind: str, name: str) -> str | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from whichpairs.train.teach import TeachSettings
     from whichpairs.workflow.teach import Teaching
 
-_LATER = ("accumulation", "soft_labels", "validation")
+_LATER = ("accumulation", "soft_labels", "validation", "dtype", "layers")
 """Settings that older manifests do not have: written only where they are not the default."""
 HARDLY = 0.01
 """Root mean square of log π/π_ref, nats, below which a policy has hardly moved: no completion's
@@ -44,6 +44,8 @@ def train_policy(
     max_length: int | None = None,
     soft_labels: bool = False,
     validation: float = 0.0,
+    dtype: str = "float32",
+    layers: str = "all",
     seed: int | None = None,
     teach: "TeachSettings | None" = None,
     save_every: int = 500,
@@ -80,6 +82,8 @@ def train_policy(
             max_length=max_length,
             soft_labels=soft_labels,
             validation=validation,
+            dtype=dtype,
+            layers=layers,
             seed=space.run.seed if seed is None else seed,
         )
         return _train(
@@ -190,9 +194,9 @@ def _inputs(
     space: Workspace, model: str | Path, rows: list[Preference], soft: bool
 ) -> dict[str, Any]:
     """What the policy is made from."""
-    from whichpairs.lm.folder import find_folder, fingerprint
+    from whichpairs.lm.folder import identity
 
-    inputs = {"model": fingerprint(find_folder(model)), "labels": space.labels_fingerprint}
+    inputs = {"model": identity(model), "labels": space.labels_fingerprint}
     if soft:
         said = [[p.pair_id, p.chosen.completion, p.probability] for p in rows]
         inputs["probabilities"] = _digest(sorted(said, key=str))
