@@ -56,8 +56,9 @@ def test_the_kept_model_is_the_one_in_the_file(file, cache, capfd):
         assert kept[name].dtype == torch.float32
         assert torch.equal(kept[name], value.half().float() if half else value), name
     ours = lm.model.config.to_dict()
+    unsaid = ("dtype", "architectures", "initializer_range", "rms_norm_eps")
     for name, value in tiny_gguf.original().config.to_dict().items():
-        if "token_id" not in name and name not in ("dtype", "architectures", "rms_norm_eps"):
+        if "token_id" not in name and name not in unsaid:
             assert ours[name] == value, name
     assert ours["rms_norm_eps"] == pytest.approx(1e-5)
     assert lm.model.get_output_embeddings().weight is lm.model.get_input_embeddings().weight
@@ -70,6 +71,7 @@ def test_log_probabilities_are_those_of_transformers_on_the_file(file):
     lm = load(file, device="cpu")
     with quiet():
         theirs = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
+    theirs.requires_grad_(False)
     encoded = [encode(lm.tokenizer, example) for example in EXAMPLES]
     slow = [slow_logprob(type("Theirs", (), {"model": theirs}), one) for one in encoded]
     assert completion_logprobs(lm, encoded) == pytest.approx(slow, abs=1e-4)
@@ -176,7 +178,7 @@ def test_a_model_that_cannot_be_had_is_one_line(file, tmp_path, monkeypatch, cap
             identity(name)
 
 
-LOGPROB = -1.0
+LOGPROB = -2.8369
 SAID = Example(
     ({"role": "user", "content": "What is the capital of France?"},),
     "The capital of France is Paris.",

@@ -65,6 +65,7 @@ def test_a_policy_differs_from_its_reference_in_those_layers_only(rank, dtype, t
     assert done.validation_losses[0] == pytest.approx(math.log(2), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_bfloat16_begins_at_log_two_and_ends_near_float32(tmp_path):
     found = {}
     for dtype in ("float32", "bfloat16"):
@@ -92,6 +93,7 @@ def test_a_reference_that_is_kept_has_margins_of_zero(tmp_path):
     assert done.final_loss == pytest.approx(math.log(2), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_run_trains_from_a_gguf_file_and_says_how(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tiny_gguf.write(tmp_path / "m.gguf")
