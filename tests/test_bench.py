@@ -123,7 +123,7 @@ def test_a_run_is_deterministic_and_random_shares_its_first_round_with_ours() ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["gap", "signal", "d-optimal", "a-optimal", "trusting", "oracle", OURS]
+    "name", ["gap", "paper", "signal", "d-optimal", "a-optimal", "trusting", "oracle", OURS]
 )
 def test_our_own_methods_obey_the_rules(name: str) -> None:
     steps = run(regimes.draw("strong, steep", 1), METHODS[name], [64, 160], 1)

@@ -68,6 +68,8 @@ class Stream(IntEnum):
     """Pairs without a label on which a fit teaches a policy."""
     TAUGHT_ANSWERS = 37
     """Answers to those, where an export draws them."""
+    PAPER = 38
+    """The draw from the paper's design."""
     GRADIENTS_BENCH = 77
     """Labels of the bench of gradient features."""
 

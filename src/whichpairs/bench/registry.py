@@ -1,7 +1,16 @@
 """The methods by name. What `whichpairs select` has too is called here as it is there."""
 
 from whichpairs.bench.desk import Method
-from whichpairs.bench.methods import a_optimal, adaptive, d_optimal, gap, oracle, signal, trusting
+from whichpairs.bench.methods import (
+    a_optimal,
+    adaptive,
+    d_optimal,
+    gap,
+    oracle,
+    paper,
+    signal,
+    trusting,
+)
 from whichpairs.bench.rivals import RIVALS
 
 OURS, RANDOM = "adaptive", "random"
@@ -9,6 +18,7 @@ OURS, RANDOM = "adaptive", "random"
 METHODS: dict[str, Method] = {
     **RIVALS,
     "gap": gap,
+    "paper": paper,
     "d-optimal": d_optimal,
     "a-optimal": a_optimal,
     "signal": signal,

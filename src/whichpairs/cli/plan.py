@@ -14,6 +14,9 @@ def command(
     ] = None,
     cost_per_label: Annotated[float | None, typer.Option(help="Price of a label.")] = None,
     target_gap: Annotated[float | None, typer.Option(help="A predicted gap to reach.")] = None,
+    criterion: Annotated[
+        str, typer.Option(help="Whose batches: adaptive, or paper (as in select).")
+    ] = "adaptive",
     features: Annotated[str | None, typer.Option(help="Feature set; else the latest.")] = None,
     beta: BetaOption = None,
     seed: SeedOption = None,
@@ -22,5 +25,5 @@ def command(
     """What labels will buy: predicted gaps by budget, labels saved, and a plain verdict."""
     from whichpairs.workflow.plan import PlanSettings, plan
 
-    settings = PlanSettings(cost_per_label, target_gap, budget, features, seed)
+    settings = PlanSettings(cost_per_label, target_gap, budget, features, seed, criterion)
     show(plan(run, settings, beta=beta), json_)

@@ -33,8 +33,8 @@ def command(
     criterion: Annotated[
         str,
         typer.Option(
-            help="adaptive, signal (for DPO), gap (plug-in), random, uniform-prompts, reference, "
-            "d-optimal, a-optimal, c-optimal, i-optimal or best-vs-worst."
+            help="adaptive, signal (for DPO), gap (the best batch by the paper's criterion), paper (drawn "
+            "as in the paper), random, uniform-prompts, reference, d-optimal, a-optimal, c-optimal, i-optimal or best-vs-worst."
         ),
     ] = "adaptive",
     features: Annotated[str | None, typer.Option(help="Feature set; else the latest.")] = None,
@@ -47,6 +47,9 @@ def command(
             help="For c-optimal a direction, (d,); for i-optimal a moment, (d, d): a .npy in the "
             "features' coordinates."
         ),
+    ] = None,
+    ridge: Annotated[
+        float | None, typer.Option(help="For paper: its λ; else 0.001, the paper's.")
     ] = None,
     controls: Annotated[
         int | None,
@@ -99,6 +102,7 @@ def command(
         features=features,
         score=score,
         matrix=matrix,
+        ridge=ridge,
         controls=controls,
         prior_spread=prior_spread,
         seed=seed,

@@ -19,6 +19,7 @@ HOW = {
     "adaptive": "the gap expected from the labels so far, warily of the model and in part at random",
     "signal": "what a label should teach a policy that DPO trains from the reference",
     "gap": "the paper’s gap criterion at the reference policy",
+    "paper": "a draw in proportion to the paper’s relaxed design",
     "random": "chance, uniformly over candidate pairs",
     "uniform-prompts": "chance, a prompt first and then a pair",
     "reference": "chance, both ends drawn from the reference policy",

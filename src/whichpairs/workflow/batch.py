@@ -86,6 +86,8 @@ def _all_named(r: dict[str, Any]) -> bool:
 
 def _drawn(r: dict[str, Any]) -> str:
     """What chance and the model picked."""
+    if "paper" in r:
+        return _by_weight(r["paper"])
     if r["random_picked"] is None:
         return ""
     if r["random_picked"] == labels_of(r):
@@ -96,6 +98,20 @@ def _drawn(r: dict[str, Any]) -> str:
         f", {r['random_picked']} of them at random, the others the best of {r['looked_at']} "
         f"candidates drawn ({r['too_far']} of which are too far apart to trust the model with)"
     )
+
+
+def _by_weight(paper: dict[str, Any]) -> str:
+    """What the paper's design is, and how much of the batch is drawn by it."""
+    text = f", {paper['by_weight']} drawn by the weights of a design on {paper['support']} pairs"
+    if paper["certificate"] is not None:
+        text += f" (its trace at most {percent(paper['certificate'])} above the least)"
+    if paper["filled"]:
+        text += f", {paper['filled']} at random, for no other pair has any weight"
+    if paper["logprobs"] == 0:
+        return text + "; the pool says no logprob, so completions count by their weight (θ₀ = 0)"
+    if paper["without_logprob"]:
+        text += f"; {paper['without_logprob']} completions without logprob were left out of θ₀"
+    return text
 
 
 def _controls(r: dict[str, Any]) -> str:

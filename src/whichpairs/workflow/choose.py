@@ -4,7 +4,7 @@ All of them obey the same limits; what draws at random draws uniformly among wha
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from whichpairs.engine.kernels import KERNELS, best_kernel
 from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
 from whichpairs.workflow.adaptive import next_batch, signal_batch
+from whichpairs.workflow.paper import draw_of, solved
 from whichpairs.workflow.resume import Resume
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Choice:
         pairs: a pair as often as it is to be labelled; solution: the solve that bounds them, if any.
         random, looked_at, too_far: of criteria that draw (`adaptive.Batch`); else None.
         versus: the batch beside random ones by the criterion that chose it; None where none did.
+        stopped: Ctrl-C ended its search; more: what else the result is to say.
     """
 
     pairs: Rows
@@ -53,6 +55,8 @@ class Choice:
     looked_at: int | None = None
     too_far: int | None = None
     versus: VersusRandom | None = None
+    stopped: bool = False
+    more: dict[str, Any] = field(default_factory=dict)
 
     def all_random(self, criterion: str) -> bool:
         """Whether chance alone picked, uniformly."""
@@ -69,6 +73,7 @@ class Choice:
             "worse_than_random": None
             if worse is None
             else {"found": worse.found, "random": worse.random, "draws": worse.draws},
+            **self.more,
         }
 
 
@@ -107,10 +112,16 @@ def choose(desk: "Desk", watch: Watch, resume: Resume) -> Choice:
         )
         how = (batch.random, batch.looked_at, batch.too_far, batch.versus)
         return Choice(batch.pairs, batch.solution, *how)
+    if s.criterion == "paper":
+        paper = solved(desk, method, watch, resume)
+        pairs = within(desk.pairs, s.budget, desk.limits, draw_of(desk, paper))
+        more = {"paper": paper.recorded(desk.pairs.keys(pairs))}
+        return Choice(pairs, stopped=paper.design.interrupted, more=more)
     criterion = desk.target.criterion if desk.target else desk.gap
     problem = Problem(desk.pairs, criterion, desk.weights, desk.base, s.budget, desk.limits)
     solution = solve(problem, method, watch, resume=resume.load(), keep=resume.keep)
-    return Choice(solution.pairs, solution, versus=solution.versus)
+    stopped = solution.interrupted
+    return Choice(solution.pairs, solution, versus=solution.versus, stopped=stopped)
 
 
 def adaptive_rng(desk: "Desk") -> np.random.Generator:

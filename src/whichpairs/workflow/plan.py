@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from whichpairs.design import PairSpace
+from whichpairs.design import FrankWolfe, PairSpace
 from whichpairs.design.foresight import Outlook
 from whichpairs.design.limits import check_budget
 from whichpairs.errors import UserError
@@ -15,6 +15,7 @@ from whichpairs.train.forecast import Reach
 from whichpairs.workflow.adaptive import next_batch
 from whichpairs.workflow.choose import adaptive_rng
 from whichpairs.workflow.drawer import drawer_of, no_candidates
+from whichpairs.workflow.paper import draw_of, solved
 from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.standing import LEAST_CONTROLS, few_controls
@@ -30,6 +31,9 @@ SIZES = (4, 8, 16, 32, 64)
 
 SIZE_DRAWS = 5
 
+PLANNED = ("adaptive", "paper")
+"""Criteria whose batches a plan can foresee."""
+
 
 @dataclass(frozen=True)
 class PlanSettings:
@@ -42,6 +46,7 @@ class PlanSettings:
             quarter of the candidates.
         features: name of the feature set; None is the latest.
         seed: None is the run's.
+        criterion: one of `PLANNED`: whose batches are foreseen.
     """
 
     cost_per_label: float | None = None
@@ -49,8 +54,13 @@ class PlanSettings:
     budget: int | None = None
     features: str | None = None
     seed: int | None = None
+    criterion: str = "adaptive"
 
     def __post_init__(self) -> None:
+        if self.criterion not in PLANNED:
+            raise UserError(
+                f"a plan's criterion must be one of {', '.join(PLANNED)}", f"got {self.criterion!r}"
+            )
         for name in ("cost_per_label", "target_gap"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < float("inf"):
@@ -73,7 +83,8 @@ def plan(
     """
     settings = settings or PlanSettings()
     with workspace(run, beta) as space:
-        select = SelectSettings(budget=1, features=settings.features, seed=settings.seed)
+        chosen = (settings.criterion, settings.features)
+        select = SelectSettings(1, *chosen, seed=settings.seed)
         desk = Desk(space, select)
         if desk.pairs.candidates == 0:
             raise no_candidates(space, "a plan")
@@ -82,8 +93,9 @@ def plan(
         check_budget(budget, desk.pairs.candidates)
         found = foresee(desk, budget)
         result = _result(found, budget, settings)
+        result["criterion"] = settings.criterion
         # Where pairs have their answers already, no completion can be added that has one.
-        more = drawer_of(space) is None
+        more = drawer_of(space) is None and settings.criterion == "adaptive"
         result["completions"] = (
             _completions(desk, budget, result["predicted_gap"]) if more else None
         )
@@ -113,12 +125,18 @@ def foresee(desk: Desk, budget: int) -> Foresight:
     ladder = np.geomspace(budget / 8, budget * 8, 13).round().astype(int)
     budgets = sorted({int(np.clip(n, 1, most)) for n in ladder} | {budget})
     found, randoms = [], []
+    paper = solved(desk, FrankWolfe()) if desk.settings.criterion == "paper" else None
     for n in budgets:
-        batch = next_batch(desk.pairs, desk.beta, desk.view, n, adaptive_rng(desk))
+        if paper is None:
+            batch = next_batch(desk.pairs, desk.beta, desk.view, n, adaptive_rng(desk))
+            mine, random = batch.pairs, batch.random
+        else:
+            mine = draw_of(desk, paper)(desk.pairs, n)
+            random = paper.recorded(desk.pairs.keys(mine))["filled"]
         # Every candidate is what random picks, too.
-        mine = None if batch.random == n or n == most else batch.pairs
+        mine = None if random == n or n == most else mine
         found.append(desk.forecast.reach(mine, n, search=n == budget))
-        randoms.append(batch.random)
+        randoms.append(random)
     outlook = Outlook(
         np.array(budgets),
         np.array([reach.random for reach in found]),
@@ -288,9 +306,9 @@ def trust(rounds: list[dict[str, Any]]) -> str:
 
 def _random_part(r: dict[str, Any], settings: PlanSettings) -> str:
     share, default = r["random_picked"] / r["budget"], "" if settings.budget else _DEFAULT_BUDGET
-    if r["random_picked"] == r["budget"]:
-        return f"The default criterion would pick all of them at random{default}."
-    return f"The default criterion would pick {100 * share:.0f} % of them at random{default}."
+    who = "default criterion" if r["criterion"] == "adaptive" else f"criterion {r['criterion']}"
+    part = "all" if r["random_picked"] == r["budget"] else f"{100 * share:.0f} %"
+    return f"The {who} would pick {part} of them at random{default}."
 
 
 _DEFAULT_BUDGET = " (--budget asks about your own number of labels)"

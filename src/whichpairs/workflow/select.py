@@ -39,6 +39,7 @@ from whichpairs.workflow.choose import choose
 from whichpairs.workflow.constraints import LimitSettings, Spent
 from whichpairs.workflow.drawer import no_candidates
 from whichpairs.workflow.named_pairs import NamedPairs
+from whichpairs.workflow.paper import check_ridge, reference_print
 from whichpairs.workflow.resume import Resume, digest
 from whichpairs.workflow.schedule import CONTROLS_SHARE, share_of
 from whichpairs.workflow.stage import Outcome, find, said
@@ -49,6 +50,7 @@ CRITERIA = (
     "adaptive",
     "signal",
     "gap",
+    "paper",
     "random",
     "uniform-prompts",
     "reference",
@@ -69,12 +71,15 @@ class SelectSettings:
         budget: labels to pick for training, at least 1; where `limits` give pairs a cost, what they
             may cost together, in its unit.
         criterion: one of `CRITERIA`; adaptive looks at the labels so far and is wary of a wrong
-            model (`workflow.adaptive`); gap is the paper's plug-in design; signal, for a language
+            model (`workflow.adaptive`); gap is the best batch, certified, by the paper's plug-in
+            criterion; paper draws a batch as the paper did, by its relaxed design at a policy fitted
+            to log π_ref (`design.paper` says how they differ); signal, for a language
             model that DPO will train from the reference (`design.signal`), wants some labels first
             and picks at random without; d-, a-, c- and i-optimal are those of `design.criterion`.
         features: name of the feature set; None is the latest.
         score: for best-vs-worst, the column it goes by; None is the latest fit.
         matrix: for c-optimal and i-optimal, the .npy of the direction, (d,), or moment, (d, d).
+        ridge: for paper, its λ > 0; None is 10⁻³, the paper's.
         controls: random pairs of held-out prompts to label beside the budget, never fitted, which
             judge the fit; None is a tenth of the batch's labels, as far as there are such pairs.
         prior_spread: τ, the prior standard deviation of a random pair's margin, in logits.
@@ -89,6 +94,7 @@ class SelectSettings:
     features: str | None = None
     score: str | None = None
     matrix: str | None = None
+    ridge: float | None = None
     controls: int | None = None
     prior_spread: float = PRIOR_MARGIN_SPREAD
     seed: int | None = None
@@ -104,6 +110,7 @@ class SelectSettings:
                 f"criterion must be one of {', '.join(CRITERIA)}", f"got {self.criterion!r}"
             )
         check_named(self.criterion, self.matrix)
+        check_ridge(self.criterion, self.ridge)
         if not 0.0 < self.prior_spread < float("inf"):
             raise UserError(
                 "prior spread must be a finite number of logits above 0", f"got {self.prior_spread}"
@@ -203,7 +210,8 @@ class Desk:
         names = ("budget", "criterion", "score", "controls", "prior_spread", "passes", "tolerance")
         chosen = {name: getattr(s, name) for name in names}
         chosen |= {"features": self.name, "seed": self.seed, "beta": self.beta}
-        chosen |= {} if s.matrix is None else {"matrix": s.matrix}
+        more = {"matrix": s.matrix, "ridge": s.ridge}
+        chosen |= {name: value for name, value in more.items() if value is not None}
         chosen |= s.limits.recorded()
         inputs = {
             "pool": self.space.pool.fingerprint,
@@ -212,6 +220,8 @@ class Desk:
             **(self.target.inputs if self.target else {}),
             **s.limits.inputs,
         }
+        if s.criterion == "paper":
+            inputs |= reference_print(self.space.pool)
         if s.criterion == "best-vs-worst" and s.score is None:
             inputs["fit"] = max(self.space.run.finished("fits"), default=None)
         elif s.criterion == "best-vs-worst":
@@ -355,7 +365,7 @@ class Desk:
             **self._certified(value, random.value, solution),
             **chosen.how,
             "beyond_approximation": self._beyond(picked),
-            "interrupted": solution is not None and solution.interrupted,
+            "interrupted": chosen.stopped or (solution is not None and solution.interrupted),
             "seconds": round(time.perf_counter() - started, 3),
         }
         written = self._write(picked, controls, result, solution)

@@ -1,0 +1,156 @@
+"""The paper's method as it was run: a relaxed design, and a batch drawn from it in proportion.
+
+    θ₀ = argmin_θ mean_{x,y} (log π_ref(y|x) − a_x − φᵀθ)² + λ ‖θ‖²          `reference_theta`
+    Î  = I(θ₀) = E_x Cov_{y∼π_θ₀}[φ],  π_θ₀(y|x) ∝ exp(φᵀθ₀) on the pool's completions
+    w  = argmin tr(Î (λ 1 + Σ_p w_p g_p g_pᵀ)⁻¹),  g = β z,  w ≥ 0,  Σ_p w_p = 1   `paper_design`
+    the batch: pairs one after the other without replacement, each with probability ∝ w   `by_weight`
+
+At θ₀ every margin is 0, so Σ_D(θ₀) = (β²/4) Σ w z zᵀ: the design is of the matrix g gᵀ, and λ is in its
+units. The criterion `gap` shares the trace and differs in all else: π_ref is the pool itself (θ = 0, each
+completion by its weight), H₀ and the labels so far are in M, a pair has one label at most, so that the
+relaxed design is nearly a whole batch, and that batch is exchanged, certified, and never drawn.
+
+Source: Han, Goyal and Ma, arXiv:2606.19607, by the reading in design.md, section 6. What it leaves
+open is ours: that the ridge of θ₀ is λ of the mean square, and what follows where w is 0 (`by_weight`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from whichpairs.design.baselines import random_pairs
+from whichpairs.design.belief import PairWeights
+from whichpairs.design.criterion import Matrix, gap_criterion
+from whichpairs.design.information import policy_information
+from whichpairs.design.problem import Problem
+from whichpairs.design.records import Checkpoint, FrankWolfe, PassReport
+from whichpairs.design.solver import solve
+from whichpairs.design.space import PairSpace, Rows
+from whichpairs.design.within import Draw
+from whichpairs.errors import UserError
+
+RIDGE = 1e-3
+"""λ, the paper's."""
+
+
+@dataclass(frozen=True)
+class PaperDesign:
+    """w, and how near its trace is to the least.
+
+    Attributes:
+        keys: of the pairs with w > 0, rising; weights: their w, which add up to 1.
+        value: tr(Î (λ 1 + Σ w g gᵀ)⁻¹); bound: no w has less.
+        reports: one a pass; interrupted: stopped by the user before it was done.
+    """
+
+    keys: Int64[np.ndarray, " pairs"]
+    weights: Float[np.ndarray, " pairs"]
+    value: float
+    bound: float
+    reports: tuple[PassReport, ...] = ()
+    interrupted: bool = False
+
+
+def reference_theta(
+    space: PairSpace, logprob: Float[np.ndarray, " rows"], ridge: float = RIDGE
+) -> Float[np.ndarray, " d"]:
+    """θ₀ of the eligible prompts of two completions or more, each with an a_x of its own.
+
+    Args:
+        logprob: log π_ref(y|x) of every row, nats; rows where it is not finite are left out.
+        ridge: λ > 0.
+    """
+    known = np.isfinite(logprob) & np.repeat(space.sizes >= 2, np.diff(space.starts))
+    rows = np.flatnonzero(known)
+    gram, moment = np.zeros((space.dim, space.dim)), np.zeros(space.dim)
+    owner = np.searchsorted(space.starts, rows, side="right") - 1
+    cuts = np.flatnonzero(np.diff(owner, prepend=-1))
+    for at in range(0, len(cuts), 4096):
+        last = int(cuts[at + 4096]) if at + 4096 < len(cuts) else len(rows)
+        some, first = rows[cuts[at] : last], cuts[at : at + 4096] - cuts[at]
+        both = np.column_stack([np.asarray(space.features[some], np.float64), logprob[some]])
+        sizes = np.diff(first, append=len(some))
+        both -= np.repeat(np.add.reduceat(both, first) / sizes[:, None], sizes, axis=0)
+        gram += both[:, :-1].T @ both[:, :-1]
+        moment += both[:, :-1].T @ both[:, -1]
+    count = max(len(rows), 1)
+    return np.asarray(
+        np.linalg.solve(gram / count + ridge * np.eye(space.dim), moment / count), np.float64
+    )
+
+
+def paper_information(
+    space: PairSpace,
+    theta: Float[np.ndarray, " d"] | None,
+    reference: Float[np.ndarray, " rows"] | None = None,
+) -> Matrix:
+    """Î at θ₀ on the pool's completions; where θ₀ is None, by π_ref's weights as `gap` has them.
+
+    Raises:
+        UserError: the policy at θ₀ does not spread over any prompt's completions.
+    """
+    if theta is None:
+        return policy_information(space, reference)
+    found = policy_information(space, None, theta[None, :])
+    if np.trace(found) <= 1e-9 * np.trace(policy_information(space)):
+        raise UserError(
+            "the policy fitted to log π_ref must be spread over more than one completion a prompt",
+            "it puts all its weight on one, in every prompt",
+            "use --criterion gap, which counts the pool's completions alike",
+        )
+    return found
+
+
+def paper_design(
+    space: PairSpace,
+    beta: float,
+    information: Matrix,
+    *,
+    ridge: float = RIDGE,
+    method: FrankWolfe | None = None,
+    watch: Callable[[PassReport], None] = lambda report: None,
+    resume: Checkpoint | None = None,
+    keep: Callable[[Checkpoint], None] = lambda checkpoint: None,
+) -> PaperDesign:
+    """w by our Frank–Wolfe solver: one label to spread over all pairs (`solve` has the rest).
+
+    Args:
+        beta: β; information: Î (`paper_information`); ridge: λ.
+        method: passes, tolerance, threads and kernel count; it is the relaxed design that is to be
+            within the tolerance.
+    """
+    # PairWeights has σ′ = 1/4 in it: at 2 β it weighs a pair by β², so that M is λ 1 + Σ w g gᵀ.
+    weights, base = PairWeights(2.0 * beta), ridge * np.eye(space.dim)
+    problem = Problem(space, gap_criterion(information), weights, base, 1)
+    # Its one whole label is nobody's batch: no exchange steps, and no end because of it.
+    method = replace(method or FrankWolfe(), integrality=0.0, swaps=0, kicks=0)
+    found = solve(problem, method, watch, resume=resume, keep=keep)
+    keys, shares = found.relaxed_keys, found.relaxed_counts
+    return PaperDesign(
+        keys, shares / shares.sum(), found.relaxed, found.bound, found.reports, found.interrupted
+    )
+
+
+def by_weight(design: PaperDesign, rng: np.random.Generator) -> Draw:
+    """The order of a draw without replacement, each pair with probability ∝ w among those left.
+
+    After the last pair with w > 0 come the others, uniformly at random: an optimal w needs no more than
+    d (d + 1) / 2 pairs, which are soon drawn. By the order of log w + a Gumbel variable (Yellott 1977;
+    Efraimidis and Spirakis 2006), so that any limits can be kept while it is gone through.
+    """
+    noise = rng.gumbel(size=len(design.keys))
+    order = design.keys[np.argsort(-(np.log(design.weights) + noise), kind="stable")]
+
+    def draw(space: PairSpace, count: int) -> Rows:
+        pairs = space.from_keys(order)
+        prompt = np.searchsorted(space.starts, pairs[:, 0], side="right") - 1
+        free = (space.sizes[prompt] >= 2) & space.not_excluded(pairs)
+        first = pairs[free][:count]
+        if len(first) == count:
+            return first
+        rest = random_pairs(space.without(first), count - len(first), rng)
+        return np.concatenate([first, rest])
+
+    return draw
