@@ -129,12 +129,12 @@ def foresee(desk: Desk, budget: int) -> Foresight:
     for n in budgets:
         if paper is None:
             batch = next_batch(desk.pairs, desk.beta, desk.view, n, adaptive_rng(desk))
-            mine, random = batch.pairs, batch.random
+            picked, random = batch.pairs, batch.random
         else:
-            mine = draw_of(desk, paper)(desk.pairs, n)
-            random = paper.recorded(desk.pairs.keys(mine))["filled"]
+            picked = draw_of(desk, paper)(desk.pairs, n)
+            random = paper.recorded(desk.pairs.keys(picked))["filled"]
         # Every candidate is what random picks, too.
-        mine = None if random == n or n == most else mine
+        mine = None if random == n or n == most else picked
         found.append(desk.forecast.reach(mine, n, search=n == budget))
         randoms.append(random)
     outlook = Outlook(
