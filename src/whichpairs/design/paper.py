@@ -10,8 +10,8 @@ units. The criterion `gap` shares the trace and differs in all else: π_ref is t
 completion by its weight), H₀ and the labels so far are in M, a pair has one label at most, so that the
 relaxed design is nearly a whole batch, and that batch is exchanged, certified, and never drawn.
 
-Source: Han, Goyal and Ma, arXiv:2606.19607, by the reading in design.md, section 6. What it leaves
-open is ours: that the ridge of θ₀ is λ of the mean square, and what follows where w is 0 (`by_weight`).
+Source: [han2026], as theory, section 11 has it. What it leaves open is ours: that the ridge of θ₀ is λ
+of the mean square, and what follows where w is 0 (`by_weight`).
 """
 
 from collections.abc import Callable
@@ -137,8 +137,8 @@ def by_weight(design: PaperDesign, rng: np.random.Generator) -> Draw:
     """The order of a draw without replacement, each pair with probability ∝ w among those left.
 
     After the last pair with w > 0 come the others, uniformly at random: an optimal w needs no more than
-    d (d + 1) / 2 pairs, which are soon drawn. By the order of log w + a Gumbel variable (Yellott 1977;
-    Efraimidis and Spirakis 2006), so that any limits can be kept while it is gone through.
+    d (d + 1) / 2 pairs, which are soon drawn. By the order of log w + a Gumbel variable
+    [efraimidis2006], so that any limits can be kept while it is gone through.
     """
     noise = rng.gumbel(size=len(design.keys))
     order = design.keys[np.argsort(-(np.log(design.weights) + noise), kind="stable")]
