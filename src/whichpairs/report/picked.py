@@ -111,7 +111,7 @@ def _prompts(facts: Facts, name: str, found: Choice) -> Figure:
 def _scores(name: str, found: Choice) -> Figure:
     ratio, weakest = float(np.median(found.scores)), float(found.scores.min())
     caption = say(
-        "<b>A picked pair teaches {ratio} × what a random one does</b> (medians); {share} of random "
+        "<b>The median picked pair scores {ratio} × the median random one</b>; {share} of random "
         "candidates score as high as the lowest picked.",
         ratio=data(ratio, "number"),
         share=data(float((found.other_scores >= weakest).mean()), "percent"),

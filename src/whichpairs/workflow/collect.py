@@ -14,6 +14,7 @@ from whichpairs.pool.read import Columns, PoolTables, read_pool
 from whichpairs.pool.run import Record, Run, create_run, locked
 from whichpairs.pool.source import show
 from whichpairs.pool.tables import EMPTY_ONE, EMPTY_SIDE, SAME_TEXTS
+from whichpairs.pool.values import renamed
 from whichpairs.workflow.stage import Outcome, settle
 from whichpairs.workflow.workspace import Workspace
 
@@ -87,7 +88,8 @@ def add_pool(
         apart = no_scores(settings)
         pool = Pool(prompts, tables.completions, answers, print_of, apart)
         more = {"labels": len(answers), **read, "beta": run.beta, "fingerprint": print_of}
-        more["score_columns"] = pool.scores
+        more["numeric_columns"] = pool.scores
+        more["renamed_columns"] = renamed(tables.completions.columns, tables.unread)
         return {**counts, **more, **_reading(tables)}
 
     content = {"content": _digest(prompts, tables)}
@@ -205,6 +207,10 @@ def _columns(r: dict[str, Any]) -> list[str]:
             if pair
             else f"Columns kept beside the completions, not read as part of the prompt: {names}."
         )
+    said += [
+        f"{show(name)} is kept as {show(kept)}, for the pool has a {name} of its own."
+        for name, kept in r["renamed_columns"].items()
+    ]
     if r["differ"]:
         names = ", ".join(
             f"{show(name)} ({count} prompt{'s' * (count > 1)})"

@@ -40,7 +40,10 @@ def _facts(space: Workspace) -> dict[str, Any]:
     facts: dict[str, Any] = {"run": str(run.root), "beta": run.beta, "seed": run.seed}
     facts["pool"] = pool.result if pool else None
     facts["unfinished_pool"] = (run.root / "pool.partial").is_dir() and pool is None
-    facts["score_columns"] = _score_columns(space, pool.result) if pool else []
+    numeric = _numeric(space, pool.result) if pool else []
+    meant = _meant_as_scores(space) if pool else set()
+    facts["score_columns"] = [name for name in numeric if name in meant]
+    facts["numeric_columns"] = [name for name in numeric if name not in meant]
     facts["scores"] = [*run.finished("scores"), *facts["score_columns"]]
     facts |= {kind: run.finished(kind) for kind in ("features", "batches", "fits", "policies")}
     facts |= {kind: run.finished(kind) for kind in _JUDGED}
@@ -58,9 +61,30 @@ def _facts(space: Workspace) -> dict[str, Any]:
     return facts
 
 
-def _score_columns(space: Workspace, pool: dict[str, Any]) -> list[str]:
-    """Columns of the pool that are scores: by its manifest, or by itself where that is older."""
-    return list(pool["score_columns"]) if "score_columns" in pool else space.pool.scores
+def _numeric(space: Workspace, pool: dict[str, Any]) -> list[str]:
+    """Numeric columns of the pool but for a generation's own: by its manifest, or by itself where that
+    is older."""
+    for key in ("numeric_columns", "score_columns"):  # the second is the older name
+        if key in pool:
+            return list(pool[key])
+    return space.pool.scores
+
+
+def _meant_as_scores(space: Workspace) -> set[str]:
+    """Names that somebody called a score: in the file, at import, or by using it as one since."""
+    record = space.run.record("pool")
+    named = (
+        {"score"}
+        if record is None
+        else {"score", *record.settings.get("columns", {}).get("scores", ())}
+    )
+    named |= {
+        str(source["column"]) for source in space.store.sources().values() if "column" in source
+    }
+    judged = (space.run.record("evaluations", name) for name in space.run.finished("evaluations"))
+    return named | {
+        str(one.settings["score"]) for one in judged if one and one.settings.get("score")
+    }
 
 
 def _projection_losses(space: Workspace, features: list[str]) -> dict[str, float]:
@@ -90,6 +114,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     columns = [f"{name} (a column of the pool)" for name in facts["score_columns"]]
     made = facts["scores"][: len(facts["scores"]) - len(columns)]
     lines.append(("scores", ", ".join([*made, *columns]) or "none"))
+    if facts["numeric_columns"]:
+        lines.append(("numbers", f"{', '.join(facts['numeric_columns'])} (other numeric columns)"))
     lines.append(("features", "; ".join(_feature_lines(facts)) or "none"))
     batches = [_batch_line(name, r) for name, r in facts["batch_results"].items()]
     if facts["unfinished_batch"]:
