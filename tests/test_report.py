@@ -390,7 +390,10 @@ def test_an_adaptive_certificate_says_what_it_holds_for(whole_run, whole_page):
     share = percent(wary["certificate"]).replace("\u2009", " ")
     said = f"If the model holds, the criterion of batch 002 is at most {share} {above}"
     assert f"{said} (what caution costs included)." in text
-    assert "a batch of its size can have, if the model holds (batch 002)" in text
+    assert (
+        "a batch of its size can have, if the model holds (batch 002; the solver’s certificate)"
+        in text
+    )
     # One verdict on what a batch is worth: the criterion's distance stands with the solve alone.
     head = verdict(facts)
     words = [*(str(t) for _, t in head.sentences), *(str(t.words) for t in head.tiles)]

@@ -38,7 +38,7 @@ def count_cut_texts(
     """
     from whichpairs.features.embed import limit, text_of
 
-    most, tokenizer = limit(embedder.model, max_length), embedder.model.tokenizer
+    most, tokenizer = limit(embedder.model, max_length), getattr(embedder.model, "tokenizer", None)
     if most is None:
         return 0, None
     if not callable(tokenizer):

@@ -81,7 +81,9 @@ def _tiles(facts: Facts) -> list[Tile]:
     tiles = [Tile(data(facts.picked, "count"), say("pairs picked, {where}", where=where))]
     tiles += _against_random(name, r)
     if r["certificate"] is not None:
-        words = say("at most, {above} (batch {name})", above=_above(r), name=name)
+        words = say(
+            "at most, {above} (batch {name}; the solver’s certificate)", above=_above(r), name=name
+        )
         tiles.append(Tile(data(r["certificate"], "percent"), words))
     else:
         words = say("solver’s certificate of batch {name}", name=name)
@@ -99,7 +101,7 @@ def _against_random(name: str, r: dict[str, Any]) -> list[Tile]:
         words = say("predicted for batch {name}: random pairs would do as well", name=name)
         return [Tile(Markup("no saving"), words, known=False)]
     ratio = say("{x} ×", x=data(needs / labels_of(r), "short"))
-    words = "the labels of batch {name} is what random pairs are predicted to need for the same gap"
+    words = "the labels of batch {name}: what random pairs are predicted to need for the same gap"
     return [Tile(ratio, say(words, name=name))]
 
 
@@ -108,7 +110,7 @@ def _above(r: dict[str, Any]) -> Markup:
     own = BEST.get(r["criterion"])
     if own:
         return say("from the {own}", own=own)
-    text = "the batch’s criterion is above the least that a batch of its size can have"
+    text = "by which the criterion is above the least that a batch of its size can have"
     return Markup(text + (", if the model holds" if r["criterion"] == "adaptive" else ""))
 
 
