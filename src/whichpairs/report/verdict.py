@@ -98,8 +98,8 @@ def _against_random(name: str, r: dict[str, Any]) -> list[Tile]:
     if at_random(r) or needs is None:
         return []
     if needs == labels_of(r):
-        words = say("predicted for batch {name}: random pairs would do as well", name=name)
-        return [Tile(Markup("no saving"), words, known=False)]
+        equal = say("predicted for batch {name}: random pairs would do as well", name=name)
+        return [Tile(Markup("no saving"), equal, known=False)]
     ratio = say("{x} ×", x=data(needs / labels_of(r), "short"))
     words = "the labels of batch {name}: what random pairs are predicted to need for the same gap"
     return [Tile(ratio, say(words, name=name))]
