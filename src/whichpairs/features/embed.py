@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from whichpairs.chat import spoken
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 from whichpairs.features.hidden import hidden_projection
 from whichpairs.features.store import WINDOW
 from whichpairs.lm.folder import find_folder, fingerprint
-from whichpairs.lm.model import first_line, pick_device
+from whichpairs.lm.model import pick_device
 from whichpairs.lm.optional import quiet, require
 from whichpairs.types import SILENT, Example, Progress
 
@@ -74,7 +74,7 @@ def load_embedder(path: str | Path, *, device: str = "auto") -> Embedder:
                 model_kwargs={"use_safetensors": True},
             )
         except Exception as error:  # what a broken file raises depends on the library that reads it
-            raise UserError(rule, f"reading it gives: {first_line(error)}") from error
+            raise UserError(rule, plainly(error)) from error
     return Embedder(model, str(path), fingerprint(folder))
 
 

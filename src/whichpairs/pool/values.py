@@ -17,6 +17,7 @@ from whichpairs.pool.pool import MESSAGE
 from whichpairs.pool.rows import Columns, Rows
 from whichpairs.pool.source import Source, show
 from whichpairs.pool.unread import meant
+from whichpairs.wording import counted
 
 _AS_READ = "_as_read"
 """What is put behind the name of a file's column that the pool has for itself."""
@@ -86,7 +87,7 @@ def _number_faults(rows: Rows, column: str, rule: str, found: dict[int, UserErro
                 got = f"has {len(value)}" if isinstance(value, list) else f"is {show(value)}"
                 found[row] = UserError(
                     "lists of one row must have the same length",
-                    f"{show(column)} {got} for {count} completions in {rows.source.at(row)}",
+                    f"{show(column)} {got} for {counted(count, 'completion')} in {rows.source.at(row)}",
                 )
     positive = "above 0" in rule
     for entry, row in enumerate(rows.row):

@@ -11,7 +11,8 @@ from whichpairs.report import panels
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.verdict import at_random
-from whichpairs.report.words import data, plural, say
+from whichpairs.report.words import data, how_many, say
+from whichpairs.wording import plural
 from whichpairs.workflow.standing import LEAST_CONTROLS
 
 SHOWN = 6
@@ -47,12 +48,12 @@ def _projections(facts: Facts) -> list[Markup]:
     return [
         say(
             "Features {name} are a projection to {dim} dimensions, which loses {loss} of what a "
-            "design gains over random (against {larger} dimensions, on {prompts} prompts).",
+            "design gains over random (against {larger} dimensions, on {prompts}).",
             name=name,
             dim=data(found["dim"], "count"),
             loss=data(found["loss"], "percent"),
             larger=data(found["larger_dim"], "count"),
-            prompts=data(found["prompts"], "count"),
+            prompts=how_many(found["prompts"], "prompt"),
         )
         for name, found in facts.fidelity
     ]
@@ -138,9 +139,9 @@ def _fit_lead(name: str, held: dict[str, Any]) -> Markup:
     accuracy = held["accuracy"]
     decided = "" if accuracy is None else "names the preferred completion in {right} of them, "
     return say(
-        "On {n} answers of held-out prompts, fit {name} " + decided + "with a log loss of {loss} "
+        "On {n} of held-out prompts, fit {name} " + decided + "with a log loss of {loss} "
         "(a coin: {coin})." + _no_better(held),
-        n=data(held["labels"], "count"),
+        n=how_many(held["labels"], "answer"),
         name=name,
         right=data(accuracy, "percent"),
         loss=data(held["log_loss"]),

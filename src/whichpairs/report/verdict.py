@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Tile, Verdict
-from whichpairs.report.words import data, plural, say
+from whichpairs.report.words import data, how_many, say
+from whichpairs.wording import plural
 from whichpairs.workflow.batch import BEST
 from whichpairs.workflow.batch_result import labels_of
 
@@ -192,23 +193,25 @@ def _needs(name: str, r: dict[str, Any]) -> Markup:
         sentence = "Random pairs in place of batch {name} are predicted to do as well."
         return say(sentence, name=name)
     sentence = (
-        "For the gap that batch {name} is predicted to reach with {n} labels, random pairs are predicted "
+        "For the gap that batch {name} is predicted to reach with {n}, random pairs are predicted "
         "to need {needs}."
     )
     if r["labels_random_would_need"] is None:
         sentence = (
-            "What batch {name} is predicted to reach with {n} labels, random pairs are not "
+            "What batch {name} is predicted to reach with {n}, random pairs are not "
             "predicted to reach with as many as were looked at."
         )
         if r.get("limits"):
             sentence = (
-                "Batch {name} is predicted to reach {gap} with {n} labels, random batches within the "
+                "Batch {name} is predicted to reach {gap} with {n}, random batches within the "
                 "same limits {random}."
             )
             gaps = {"gap": data(r["predicted_gap"]), "random": data(r["random_predicted_gap"])}
-            return say(sentence, name=name, n=data(labels_of(r), "count"), **gaps)
+            return say(sentence, name=name, n=how_many(labels_of(r), "label"), **gaps)
+    if r["labels_random_would_need"] is None:
+        return say(sentence, name=name, n=how_many(labels_of(r), "label"))
     needs = data(r["labels_random_would_need"], "count")
-    return say(sentence, name=name, n=data(labels_of(r), "count"), needs=needs)
+    return say(sentence, name=name, n=how_many(labels_of(r), "label"), needs=needs)
 
 
 def gain(facts: Facts) -> Markup:
@@ -221,17 +224,20 @@ def gain(facts: Facts) -> Markup:
     record = facts.judged[1]
     r, value = record.result, record.result["gain"]
     values: dict[str, Any] = {k: data(v) for k, v in value.items()}
-    values |= {"prompts": data(r["held_out_prompts"], "count"), "judge": judge(record.settings)}
+    values |= {
+        "prompts": how_many(r["held_out_prompts"], "held-out prompt"),
+        "judge": judge(record.settings),
+    }
     values["by"] = data(abs(value["mean"]))
     if value["low"] is None:
-        return say("Unknown: {prompts} held-out prompt gives no interval.", **values)
+        return say("Unknown: {prompts} gives no interval.", **values)
     if value["low"] <= 0 <= value["high"]:
         start = "None shown: the change in J is {mean}, and its 95 % interval, {low} to {high}, "
-        return say(start + "holds 0 ({prompts} held-out prompts, by {judge}).", **values)
+        return say(start + "holds 0 ({prompts}, by {judge}).", **values)
     verb = "rose" if value["low"] > 0 else "FELL"
     return say(
         "J = E r − β KL {verb} by {by} over the reference policy (95 % interval {low} to {high}, "
-        "{prompts} held-out prompts, by {judge}). What random pairs would have gained was not "
+        "{prompts}, by {judge}). What random pairs would have gained was not "
         "measured here.",
         verb=verb,
         **values,

@@ -91,6 +91,8 @@ class DPOResult:
         cut: preferences that lost tokens to the longest length.
         equal: preferences left out, of both, because their sides have the same (kept) tokens.
         moved: whether any weight of the saved policy differs from the reference's.
+        fall: mean of −log π/π_ref over the completions trained on, nats: about KL(π_ref ‖ π) where they
+            are π_ref's own.
         shift: root mean square of log π/π_ref over the completions trained on, nats.
     """
 
@@ -107,3 +109,4 @@ class DPOResult:
     equal: int = 0
     moved: bool = True
     shift: float = 0.0
+    fall: float = 0.0

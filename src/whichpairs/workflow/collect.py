@@ -15,6 +15,7 @@ from whichpairs.pool.run import Record, Run, create_run, locked
 from whichpairs.pool.source import show
 from whichpairs.pool.tables import EMPTY_ONE, EMPTY_SIDE, SAME_TEXTS
 from whichpairs.pool.values import renamed
+from whichpairs.wording import counted, counted_of, plural
 from whichpairs.workflow.stage import Outcome, settle
 from whichpairs.workflow.workspace import Workspace
 
@@ -122,6 +123,7 @@ def _reading(tables: PoolTables) -> dict[str, Any]:
         "prompt_column": tables.prompt_column,
         "unread_columns": list(tables.unread),
         "differ": tables.differ,
+        "alike_first": tables.alike,
         "differ_joins": tables.joins,
     }
 
@@ -139,38 +141,53 @@ def _digest(prompts: pl.DataFrame, tables: PoolTables) -> str:
 def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
     r = record.result
     if before:
-        message = f"The pool is there already: {r['prompts']} prompts, nothing changed."
+        message = f"The pool is there already: {counted(r['prompts'], 'prompt')}, nothing changed."
         return Outcome(message, r, before, run.root / "pool")
     said = [
-        f"{r['completions']} completions of {r['prompts']} prompts"
+        f"{counted(r['completions'], 'completion')} of {counted(r['prompts'], 'prompt')}"
         f" ({r['held_out_prompts']} held out)."
     ]
     if labels:
-        said.append(f"{labels} label{'s' * (labels > 1)} came with them.")
+        said.append(f"{counted(labels, 'label')} came with them.")
     if "label_column" in r:
         said.append(f"The label column: {r['label_column']}.")
     if r["read_as"]:
         said.append(f"Read {'; '.join(r['read_as'])}.")
     said += _not_there(r, run.root / "pool" / LEFT_OUT)
     said += _columns(r)
+    if r.get("alike_prompts"):
+        same = counted(r["alike_prompts"], "prompt equals", "prompts equal")
+        said.append(
+            f"Attention: {same} an earlier one but for blanks or the form of accents (Unicode NFC, NFD), "
+            f"and {plural(r['alike_prompts'], 'is a prompt of its own', 'are prompts of their own')} "
+            f"(first: {show(r['alike_first'])})."
+        )
     if r["shape"] != "pair" and r["duplicates_merged"]:
         weights = record.settings["columns"]["weight"]
         how = "their weights add up" if weights else "their count is π_ref's weight"
-        said.append(f"{r['duplicates_merged']} duplicates merged ({how}).")
-    for key, text in (
-        ("single_completion_prompts", "prompts with one completion: never picked"),
+        said.append(f"{counted(r['duplicates_merged'], 'duplicate')} merged ({how}).")
+    for key, one, many in (
+        (
+            "single_completion_prompts",
+            "prompt with one completion: never picked",
+            "prompts with one completion: never picked",
+        ),
         (
             "group_conflicts",
+            "row gives its prompt another group than its first row: the first counts",
             "rows give their prompt another group than its first row: the first counts",
         ),
         (
             "moved",
-            "of the completions moved, to put each prompt's together: rows of a feature file go by "
-            "pool/completions.parquet",
+            *2
+            * (
+                "of the completions moved, to put each prompt's together: rows of a feature file go by "
+                "pool/completions.parquet",
+            ),
         ),
     ):
         if r[key]:
-            said.append(f"{r[key]} {text}.")
+            said.append(f"{counted(r[key], one, many)}.")
     return Outcome(" ".join(said), r, before, run.root / "pool")
 
 
@@ -184,14 +201,14 @@ def _not_there(r: dict[str, Any], listed: Path) -> list[str]:
             + f"{one['why']} (first: {one['first']})"
             for one in odd
         )
-        said.append(f"{r['rows_left_out']} of {r['rows_read']} rows left out: {reasons}.")
+        said.append(f"{counted_of(r['rows_left_out'], r['rows_read'], 'row')} left out: {reasons}.")
     for key, one, many in (
-        ("identical_pairs_dropped", "1 pair of two equal texts", "pairs of two equal texts"),
-        ("empty_pairs_dropped", "1 pair with an empty side", "pairs with an empty side"),
-        ("empty_completions_dropped", "1 empty completion", "empty completions"),
+        ("identical_pairs_dropped", "pair of two equal texts", "pairs of two equal texts"),
+        ("empty_pairs_dropped", "pair with an empty side", "pairs with an empty side"),
+        ("empty_completions_dropped", "empty completion", "empty completions"),
     ):
         if r[key]:
-            said.append(f"{one if r[key] == 1 else f'{r[key]} {many}'} left out.")
+            said.append(f"{counted(r[key], one, many)} left out.")
     return [*said, f"All that was left out: {listed}."] if said else []
 
 
@@ -213,8 +230,7 @@ def _columns(r: dict[str, Any]) -> list[str]:
     ]
     if r["differ"]:
         names = ", ".join(
-            f"{show(name)} ({count} prompt{'s' * (count > 1)})"
-            for name, count in r["differ"].items()
+            f"{show(name)} ({counted(count, 'prompt')})" for name, count in r["differ"].items()
         )
         first = next(iter(r["differ"]))
         cure = f"import into another run with --prompt-column {r['prompt_column']},{first}"

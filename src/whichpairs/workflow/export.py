@@ -6,6 +6,7 @@ from typing import Any
 from whichpairs.errors import UserError
 from whichpairs.train.export import export_trl
 from whichpairs.types import Preference
+from whichpairs.wording import counted, counted_of, plural
 from whichpairs.workflow.preferences import Votes, joined, preferences, votes_for
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import workspace
@@ -43,7 +44,7 @@ def export_labels(
             if not rows and even:
                 raise UserError(
                     "an export must hold at least one row",
-                    f"the answers to all {even} pairs are evenly split",
+                    f"the answers to {counted(even, 'pair is', 'pairs are')} evenly split, and there are no others",
                     "leave out --join: then each answer is a row",
                 )
         unfinished = sum(not (p.chosen.finished and p.rejected.finished) for p in rows)
@@ -51,13 +52,13 @@ def export_labels(
         beside, before = export_trl(rows, Path(out), beside_each=more, replace=replace)
     result = {"rows": len(rows), "ties_left_out": ties, "file": str(out), "ids": str(beside)}
     result |= {**told, "even_pairs_left_out": even}
-    message = f"{len(rows)} preferences in {out}, ids and probabilities in {beside}."
+    message = f"{counted(len(rows), 'preference')} in {out}, ids and probabilities in {beside}."
     message += " They were there already; nothing changed." if before else ""
-    message += f" {ties} ties left out." if ties else ""
+    message += f" {counted(ties, 'tie')} left out." if ties else ""
     message += _said(told, even, join)
     if unfinished:
         message += (
-            f" {unfinished} of them have a completion that was cut off; TRL adds an end-of-sequence"
+            f" {unfinished} of them {plural(unfinished, 'has', 'have')} a completion that was cut off; TRL adds an end-of-sequence"
             " token to every plain text (whichpairs train does not)."
         )
     return Outcome(message, {**result, "unfinished": unfinished}, before, Path(out))
@@ -84,7 +85,7 @@ def _said(told: dict[str, int], even: int, join: bool) -> str:
     """What is to be said of pairs that were answered several times."""
     if not told["repeated_pairs"]:
         return ""
-    text = f" {told['repeated_pairs']} of the {told['pairs']} pairs have several answers"
+    text = f" {counted_of(told['repeated_pairs'], told['pairs'], 'pair')} {plural(told['repeated_pairs'], 'has', 'have')} several answers"
     if not join:
         return (
             f"{text}, {told['contradicted_pairs']} of them with rows in both directions: each row is "
@@ -93,4 +94,8 @@ def _said(told: dict[str, int], even: int, join: bool) -> str:
     text += (
         f", {told['contradicted_pairs']} of them in both directions: each is one row, for the most"
     )
-    return text + (f"; {even} that are evenly split are left out." if even else ".")
+    return text + (
+        f"; {counted(even, 'that is', 'that are')} evenly split {plural(even, 'is', 'are')} left out."
+        if even
+        else "."
+    )

@@ -12,7 +12,7 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.features.store import NAME, write_features
 from whichpairs.types import SILENT, Progress
-from whichpairs.wording import percent
+from whichpairs.wording import counted, percent
 from whichpairs.workflow.extract import (
     AXES,
     WIDE_ROWS,
@@ -163,7 +163,9 @@ def _loses(space: Workspace, name: str) -> str:
 def _message(name: str, r: dict[str, Any], before: bool, chosen: dict[str, Any]) -> str:
     if before:
         return f"Features {name!r} are there already; nothing changed."
-    text = f"Features {name!r}: {r['rows']} completions × {r['dim']} dimensions."
+    text = (
+        f"Features {name!r}: {counted(r['rows'], 'completion')} × {counted(r['dim'], 'dimension')}."
+    )
     if r["dim"] < (chosen.get("dim") or 0):
         text += f" ({chosen['dim']} were asked for; the texts differ in no more directions.)"
     text += _cut_text(r, chosen.get("method"))
@@ -195,7 +197,7 @@ def fidelity_text(found: dict[str, Any]) -> str:
     """The fidelity figure in words."""
     return (
         f"the projection loses {percent(found['loss'])} of what a design gains over random "
-        f"(against {found['larger_dim']} dimensions, on {found['prompts']} prompts)"
+        f"(against {found['larger_dim']} dimensions, on {counted(found['prompts'], 'prompt')})"
     )
 
 

@@ -12,6 +12,7 @@ from whichpairs.design.limits import check_budget
 from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
 from whichpairs.train.forecast import Reach
+from whichpairs.wording import counted
 from whichpairs.workflow.adaptive import next_batch
 from whichpairs.workflow.choose import adaptive_rng
 from whichpairs.workflow.select import Desk, SelectSettings
@@ -269,7 +270,7 @@ def trust(rounds: list[dict[str, Any]]) -> str:
         return f"unknown: {few_controls(count)} (select --controls, or loop)"
     last = rounds[-1]
     if last["standard_error"] is None:
-        return f"unknown: the {count} control labels are of one prompt"
+        return f"unknown: all of {counted(count, 'control label')} are of one prompt"
     z = (last["found"] - last["predicted"]) / max(last["standard_error"], 1e-12)
     if abs(z) <= 2.0:
         return (
@@ -297,12 +298,14 @@ def _saving(r: dict[str, Any]) -> str:
     if r["random_picked"] == r["budget"]:
         return "So there is nothing to save against random."
     if r["saved"] is not None and r["saved"] < 1.0:
-        return f"Random is predicted to need {r['labels_random_would_need']} labels only."
+        return (
+            f"Random is predicted to need {counted(r['labels_random_would_need'], 'label')} only."
+        )
     if r["saved"] == 1.0:
         return "What it would save is too little for the forecast to tell from nothing."
     if r["saved"] is None:
-        return f"Random is not predicted to reach that gap with {r['searched']} labels."
-    text = f"For the same gap random is predicted to need {r['labels_random_would_need']} labels, "
+        return f"Random is not predicted to reach that gap with {counted(r['searched'], 'label')}."
+    text = f"For the same gap random is predicted to need {counted(r['labels_random_would_need'], 'label')}, "
     text += f"{r['saved']:.2f} × as many"
     return text + (f"; less than {WORTH_IT:g} × is called none." if r["saved"] < WORTH_IT else ".")
 
@@ -329,7 +332,9 @@ def _table(r: dict[str, Any]) -> list[str]:
 
 def _message(r: dict[str, Any], settings: PlanSettings) -> str:
     lines = [*_WHAT, *_table(r), ""]
-    lines.append(f"At {r['budget']} further labels: {r['verdict']} (a prediction, no evidence).")
+    lines.append(
+        f"At {counted(r['budget'], 'further label')}: {r['verdict']} (a prediction, no evidence)."
+    )
     lines += [_random_part(r, settings), _saving(r), _noise(r)]
     if settings.cost_per_label is not None:
         saved = r["money_saved"]
@@ -343,7 +348,9 @@ def _message(r: dict[str, Any], settings: PlanSettings) -> str:
         for who in ("ours", "random"):
             n = r[f"labels_to_target_{who}"]
             most = r["curve"][-1]["labels"]
-            reached = f"{n} labels" if n is not None else f"more than {most} labels"
+            reached = (
+                counted(n, "label") if n is not None else f"more than {counted(most, 'label')}"
+            )
             lines.append(f"A predicted gap of {settings.target_gap:g}: {who} needs {reached}.")
     if r["flattens_at"] is not None:
         lines.append(
@@ -354,7 +361,7 @@ def _message(r: dict[str, Any], settings: PlanSettings) -> str:
         c = r["completions"]
         now = list(c["predicted_gap"].items())[-1]
         lines.append(
-            f"With {c['extrapolated_to']} completions a prompt instead of {now[0]}: predicted gap "
+            f"With {counted(c['extrapolated_to'], 'completion')} a prompt instead of {now[0]}: predicted gap "
             f"{c['extrapolated']:.4g} [{c['low']:.4g}, {c['high']:.4g}] instead of {now[1]:.4g}."
         )
     lines.append(f"How far to trust this: {r['trust']}.")
@@ -363,9 +370,7 @@ def _message(r: dict[str, Any], settings: PlanSettings) -> str:
 
 def _noise(r: dict[str, Any]) -> str:
     """Why a row may lie above the one before it."""
-    text = (
-        f"The forecast is simulated: at {r['budget']} labels our gap is {r['predicted_gap']:.4g} "
-    )
+    text = f"The forecast is simulated: at {counted(r['budget'], 'label')} our gap is {r['predicted_gap']:.4g} "
     text += f"± {2.0 * r['predicted_gap_error']:.2g}"
     if r["random_picked"] != r["budget"]:
         better = r["random_predicted_gap"] - r["predicted_gap"]

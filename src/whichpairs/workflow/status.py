@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.pool.run import open_run
-from whichpairs.wording import percent
+from whichpairs.wording import counted, percent
 from whichpairs.workflow.batch_result import labels_of, predicted
 from whichpairs.workflow.loop_record import command, under_way
 from whichpairs.workflow.stage import Outcome
@@ -121,7 +121,9 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if facts["unfinished_batch"]:
         batches.append("one begun, not finished: the same select goes on")
     lines.append(("batches", "; ".join(batches) or "none"))
-    lines.append(("labels", f"{facts['labels']}, {facts['waiting']} pairs wait"))
+    lines.append(
+        ("labels", f"{facts['labels']}, {counted(facts['waiting'], 'pair waits', 'pairs wait')}")
+    )
     fits = ", ".join(facts["fits"]) or "none"
     stale = facts["fits"] and not facts["fit_is_current"]
     lines.append(("fits", f"{fits} (labels came since the last)" if stale else fits))
@@ -135,8 +137,8 @@ def _pool_line(pool: dict[str, Any] | None, unfinished: bool) -> str:
     if pool is None:
         return "begun, not finished: run the same generate again" if unfinished else "none"
     return (
-        f"{pool['prompts']} prompts ({pool['held_out_prompts']} held out), "
-        f"{pool['completions']} completions"
+        f"{counted(pool['prompts'], 'prompt')} ({pool['held_out_prompts']} held out), "
+        f"{counted(pool['completions'], 'completion')}"
     )
 
 
@@ -148,7 +150,7 @@ def _feature_lines(facts: dict[str, Any]) -> list[str]:
 
 def _batch_line(name: str, r: dict[str, Any]) -> str:
     text = f"{name}: {r['picked']} by {r['criterion']}"
-    text += f" ({r['labels']} labels)" if r["labels"] != r["picked"] else ""
+    text += f" ({counted(r['labels'], 'label')})" if r["labels"] != r["picked"] else ""
     gap, certificate = r["predicted_gap"], r["certificate"]
     text += "" if gap is None else f", predicted gap {gap:.4g}"
     return text if certificate is None else f"{text}, within {percent(certificate)}"
