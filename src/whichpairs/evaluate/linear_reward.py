@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from whichpairs.errors import UserError, plainly
+from whichpairs.wording import counted
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import CountVectorizer
@@ -108,7 +109,7 @@ class LinearTextReward:
         if target.shape != (len(texts),) or set(np.unique(target).tolist()) != {0, 1}:
             raise UserError(
                 "fitting a reward needs one label a text, 1 for positive and 0 for negative, and both present",
-                f"got {len(texts)} texts and labels of shape {target.shape}"
+                f"got {counted(len(texts), 'text')} and labels of shape {target.shape}"
                 f" with the values {np.unique(target).tolist()[:5]}",
                 "Map the ratings to 0 and 1 first",
             )

@@ -56,6 +56,8 @@ def export_labels(
     message += " They were there already; nothing changed." if before else ""
     message += f" {counted(ties, 'tie')} left out." if ties else ""
     message += _said(told, even, join)
+    if join and not told["repeated_pairs"]:
+        message += " --join had no effect: no pair has several answers."
     if unfinished:
         message += (
             f" {unfinished} of them {plural(unfinished, 'has', 'have')} a completion that was cut off; TRL adds an end-of-sequence"
