@@ -132,6 +132,8 @@ def test_what_has_no_effect_is_said(run: Path, tmp_path: Path, capsys) -> None:
     assert "--label-map had no effect" in text
     assert "--replace had no effect" in text
     text = said(capsys, "label", "--run", run, "--simulate", "score")
+    text = said(capsys, "export", tmp_path / "out.jsonl", "--run", run, "--join")
+    assert "--join had no effect: no pair has several answers." in text
     text = said(capsys, "fit", "--run", run, "--seed", 3, "--strength", 1)
     assert "--seed had no effect" not in text
     reward = Path(__file__).parents[1] / "recipes/imdb/reward"

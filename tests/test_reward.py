@@ -191,16 +191,16 @@ class TestDamaged:
         np.load(folder / "reward.npy", allow_pickle=True)
         assert victim.exists()  # the trap works
         victim.unlink()
-        with pytest.raises(UserError, match="reward.npy: it is damaged"):
+        with pytest.raises(UserError, match=r"reward\.npy: it is damaged"):
             load_reward(folder)
         assert not victim.exists()
 
     def test_missing_or_cut_array(self, folder):
         (folder / "reward.npy").write_bytes((folder / "reward.npy").read_bytes()[:60])
-        with pytest.raises(UserError, match="reward.npy: it"):
+        with pytest.raises(UserError, match=r"reward\.npy: it"):
             load_reward(folder)
         (folder / "reward.npy").unlink()
-        with pytest.raises(UserError, match="reward.npy: there is no such file"):
+        with pytest.raises(UserError, match=r"reward\.npy: there is no such file"):
             load_reward(folder)
 
 
