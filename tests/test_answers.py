@@ -566,11 +566,9 @@ def test_repeated_answers_are_said_or_joined(run: Path, tmp_path: Path, capsys) 
     from whichpairs.workflow.export import export_labels
 
     message = export_labels(run, tmp_path / "votes.jsonl").message
-    assert (
-        "4 of the 6 pairs have several answers, 2 of them with rows in both directions" in message
-    )
+    assert "4 of 6 pairs have several answers, 2 of them with rows in both directions" in message
     message = export_labels(run, tmp_path / "joined.jsonl", join=True).message
-    assert "1 that are evenly split are left out" in message
+    assert "1 that is evenly split is left out" in message
 
 
 def test_an_export_of_single_answers_says_nothing_of_repeats(

@@ -237,7 +237,7 @@ def test_no_python_in_messages(run: Path, tmp_path: Path, capsys) -> None:
         assert not [word for word in PYTHON if word in line], line
     assert plainly(KeyError("x")) == "it is damaged, or not what it must be"
     assert plainly(ValueError("Bad header. \nmore")) == "its reader says “Bad header”"
-    assert plainly(FileNotFoundError(2, "No such file", "x")) == "there is no such file"
+    assert plainly(FileNotFoundError("No file (os error 2)")) == "there is no such file"
 
 
 def test_numbers_and_their_nouns() -> None:

@@ -200,7 +200,7 @@ class TestDamaged:
         with pytest.raises(UserError, match=r"reward\.npy: it"):
             load_reward(folder)
         (folder / "reward.npy").unlink()
-        with pytest.raises(UserError, match=r"reward\.npy: there is no such file"):
+        with pytest.raises(UserError, match=r"reward\.npy: No such file"):
             load_reward(folder)
 
 

@@ -57,10 +57,10 @@ def plainly(error: BaseException) -> str:
         return f"it is not UTF-8 (from byte {error.start} on)"
     if isinstance(error, json.JSONDecodeError):
         return f"it is not JSON (line {error.lineno}, column {error.colno})"
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
     text = str(error).strip().partition("\n")[0].rstrip(". ")
     if not text or isinstance(error, KeyError) or _PYTHON.search(text):
         return "it is damaged, or not what it must be"

@@ -270,7 +270,7 @@ def trust(rounds: list[dict[str, Any]]) -> str:
         return f"unknown: {few_controls(count)} (select --controls, or loop)"
     last = rounds[-1]
     if last["standard_error"] is None:
-        return f"unknown: all of {counted(count, 'control label')} are of one prompt"
+        return f"unknown: the {count} control labels are of one prompt"
     z = (last["found"] - last["predicted"]) / max(last["standard_error"], 1e-12)
     if abs(z) <= 2.0:
         return (
