@@ -218,7 +218,7 @@ def test_all_that_is_wrong_is_said_at_once(run: Path, tmp_path: Path, capsys) ->
     path.write_text("\n".join(lines) + "\n")
     before = tree(run)
     said = fails(capsys, "label", "--run", run, "--from", path)
-    assert "9 of the 12 rows of" in said
+    assert "9 of 12 rows of" in said
     for part in (
         "line 2: a label must answer a pair of one of the run's batches: 'q0' (and line 9, 10 alike)",
         "line 4: the row: ",
@@ -318,7 +318,7 @@ def test_a_map_for_choices(run: Path, tmp_path: Path, capsys) -> None:
     path = write_jsonl(tmp_path / "x.jsonl", rows)
     found = ok(capsys, "label", "--run", run, "--from", path, "--label-map", "0=a,1=b")
     assert (found["new"], found["read"]["first"], found["read"]["second"]) == (3, 1, 2)
-    assert "are for --from" in fails(
+    assert "is for --from" in fails(
         capsys, "label", "--run", run, "--simulate", "score", "--label-map", "0=a"
     )
 
@@ -395,7 +395,7 @@ def test_a_correction_supersedes_and_nothing_is_erased(run: Path, tmp_path: Path
         print_before = space.labels_fingerprint
     before = tree(run)
     said = fails(capsys, *give("abb"))
-    assert f"1 of the 3 answers of {tmp_path}/abb.jsonl were already answered otherwise" in said
+    assert f"1 of 3 answers of {tmp_path}/abb.jsonl was already answered otherwise" in said
     assert f"line 2 (7, pair {ids[1]})" in said
     assert "--replace" in said
     assert tree(run) == before
@@ -566,11 +566,9 @@ def test_repeated_answers_are_said_or_joined(run: Path, tmp_path: Path, capsys) 
     from whichpairs.workflow.export import export_labels
 
     message = export_labels(run, tmp_path / "votes.jsonl").message
-    assert (
-        "4 of the 6 pairs have several answers, 2 of them with rows in both directions" in message
-    )
+    assert "4 of 6 pairs have several answers, 2 of them with rows in both directions" in message
     message = export_labels(run, tmp_path / "joined.jsonl", join=True).message
-    assert "1 that are evenly split are left out" in message
+    assert "1 that is evenly split is left out" in message
 
 
 def test_an_export_of_single_answers_says_nothing_of_repeats(

@@ -329,7 +329,7 @@ READ: dict[str, Case] = {
         [{"prompt": "A?", "completion": x, "g": g} for x, g in (("x", 1), ("y", 1.0), ("z", 2))],
         ("--group-column", "g"),
         texts=["x", "y", "z"],
-        says=("1 rows give their prompt another group",),
+        says=("1 row gives its prompt another group",),
     ),
     # ids
     "whole numbers stored as floats": Case(
@@ -589,12 +589,12 @@ REFUSED: dict[str, Case] = {
     ),
     "above the share": Case(
         many([EARLY] * 3, 197),
-        refused=("at most 2 of the 200 rows", "3 cannot be used: 3 because", "--max-bad 0.015"),
+        refused=("at most 2 of 200 rows", "3 cannot be used: 3 because", "--max-bad 0.015"),
     ),
     "none allowed": Case(
         many([EARLY], 199), ("--max-bad", "0"), refused=("line 2", "--max-bad 0.005")
     ),
-    "every row odd": Case([EARLY] * 3, refused=("turn 2", "every other of the 3 rows")),
+    "every row odd": Case([EARLY] * 3, refused=("turn 2", "every other of 3 rows")),
     "a share that is none": Case([GOOD], ("--max-bad", "2"), refused=("--max-bad", "got 2")),
     "a broken line of two": Case(json.dumps(GOOD) + "\n{oops}\n", refused=("line 2",)),
     "two turns of an Arena vote": Case(

@@ -114,9 +114,9 @@ def test_what_was_cut_and_not_learnt_is_said(tmp_path, capsys):
     run = tmp_path / "run"
     ok(capsys, "import", write_jsonl(tmp_path / "p.jsonl", rows), "--run", run)
     lines = trained(capsys, run, "--max-length", 4, "--learning-rate", 1e-30)
-    assert lines[0].startswith("Policy 001: 2 labels, 1 steps, loss 0.6931")
+    assert lines[0].startswith("Policy 001: 2 labels, 1 step, loss 0.6931")
     assert "2 pairs were cut to fit --max-length." in lines
-    assert "1 labels were left out: their two sides have the same tokens." in lines
+    assert "1 label was left out: two sides of the same tokens." in lines
     [said] = [line for line in lines if line.startswith("Nothing was learned")]
     assert "weights are the reference's; a larger --learning-rate" in said
     lines = trained(capsys, run, "--max-length", 4, "--learning-rate", 1e-6)

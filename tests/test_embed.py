@@ -11,7 +11,8 @@ from transformers import AutoModel, AutoTokenizer
 import tiny_models
 from cli import fails, ok, pool_rows, write_jsonl
 from whichpairs.errors import MissingExtraError, UserError
-from whichpairs.features.embed import embed_features, load_embedder
+from whichpairs.features.cut import count_cut_texts
+from whichpairs.features.embed import embed_features, load_embedder, text_of
 from whichpairs.features.hidden import hidden_projection
 from whichpairs.types import Example
 
@@ -63,6 +64,24 @@ def test_a_limit_cuts_texts_and_is_taken_back(embedder):
     assert embedder.model.max_seq_length == before
 
 
+@pytest.mark.parametrize(
+    ("limit", "texts", "want"),
+    [
+        (None, "completion", (1, 256)),  # the model's own limit cuts one of 300 words
+        (6, "completion", (2, 6)),
+        (5, "completion", (3, 5)),
+        (7, "both", (3, 7)),  # the film was a joy, with its two ends: exactly 7
+        (999, "completion", (1, 256)),
+    ],
+)
+def test_texts_that_are_cut_are_counted(embedder, limit, texts, want):
+    examples = [*EXAMPLES, Example("", "word " * 300)]
+    slow = AutoTokenizer.from_pretrained(MINILM)
+    lengths = [len(slow(text_of(e, texts)).input_ids) for e in examples]
+    assert want[0] == sum(n > want[1] for n in lengths)
+    assert count_cut_texts(embedder, examples, texts, limit) == want
+
+
 def test_a_projection_is_that_of_hidden_states(embedder):
     (whole,) = embed_features(embedder, EXAMPLES)
     (small,) = embed_features(embedder, EXAMPLES, dim=5, seed=3)
@@ -93,7 +112,10 @@ def test_the_command_line_embeds_a_pool(capsys, tmp_path, embedder):
     (raw,) = embed_features(embedder, [Example("", r["completion"]) for r in rows])
     want = (raw.reshape(4, 3, -1) - raw.reshape(4, 3, -1).mean(1, keepdims=True)).reshape(12, -1)
     np.testing.assert_allclose(stored, want, atol=1e-5)
-    small = ok(capsys, *command, "--model", MINILM, "--dim", 4, "--name", "small")
+    assert (made["cut"], made["cut_at"]) == (0, 256)
+    few = ("--dim", 4, "--name", "small", "--max-length", 7)
+    small = ok(capsys, *command, "--model", MINILM, *few)
+    assert (small["cut"], small["cut_at"]) == (8, 7)
     assert small["fidelity"]["larger_dim"] == 64
 
 

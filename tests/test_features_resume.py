@@ -18,6 +18,7 @@ import tiny_models
 from cli import pool_rows, tree, write_jsonl
 from whichpairs.errors import UserError
 from whichpairs.features.hidden import hidden_features
+from whichpairs.lm.encode import encode_all
 from whichpairs.pool.pool import Pool
 from whichpairs.workflow import extract
 from whichpairs.workflow.collect import import_pool
@@ -133,6 +134,24 @@ def test_a_worker_fails_as_a_user_error_and_does_not_outlive_its_parent(base, tm
     (rows,) = hidden_features(tiny_models.lm(), pool.examples(range(48, 64)), batch_size=1)
     np.testing.assert_array_equal(np.load(job.path(3)), rows)
     assert job.missing(PROMPTS * SIZE) == [0, 1, 2, *range(4, BLOCKS)]
+
+
+@pytest.mark.parametrize("method", ["gradient", "hidden"])
+def test_completions_that_are_cut_are_counted(base, tmp_path, method):
+    run = tmp_path / "run"
+    shutil.copytree(base / "run", run)
+    with workspace(run) as space:
+        examples = space.pool.examples(range(120))
+    lengths = [len(one) for one in encode_all(tiny_models.tokenizer(), examples)]
+    most = sorted(lengths)[len(lengths) // 2]
+    want = sum(n > most for n in lengths)
+    assert 0 < want < len(lengths)
+    chosen = {"dim": 8, "model": str(tiny_models.folder()), "device": "cpu", "fidelity": False}
+    made = compute_features(run, FeatureSettings(method, max_length=most, **chosen))
+    assert (made.result["cut"], made.result["cut_at"]) == (want, most)
+    assert f" {want} of 120 completions were cut to {most} tokens" in made.message
+    text = (run / "features" / method / "manifest.json").read_text(encoding="utf-8")
+    assert json.loads(text)["result"]["cut"] == want
 
 
 def test_an_error_before_the_first_block_leaves_nothing(base, tmp_path):

@@ -50,5 +50,5 @@ def test_what_a_library_says_is_passed_on_in_words() -> None:
         "No such file or directory"
     )
     assert plainly(UnicodeDecodeError("utf-8", b"ab\xff", 2, 3, "bad")).endswith("(from byte 2 on)")
-    assert plainly(EOFError()) == "it cannot be read"
-    assert plainly(ValueError("wrong shape.\nmore")) == "wrong shape"
+    assert plainly(EOFError()) == "it is damaged, or not what it must be"
+    assert plainly(ValueError("wrong shape.\nmore")) == "its reader says “wrong shape”"

@@ -820,7 +820,7 @@ MISTAKES = {
     "temperature": (["--budget", "9", "--simulate", "score", "--temperature", "0"], "temperature"),
     "no program": (["--budget", "9", "--labeller", "/no/such x"], "there is no '/no/such'"),
     "no command": (["--budget", "9", "--labeller", " "], "the labeller must be a command"),
-    "open quote": (["--budget", "9", "--labeller", "cat 'x"], "No closing quotation"),
+    "open quote": (["--budget", "9", "--labeller", "cat 'x"], "opens a quotation mark"),
     "criterion": (["--budget", "9", "--criterion", "best"], "criterion must be one of"),
     "features": (["--budget", "9", "--features", "no"], "there is file"),
     "beta": (["--budget", "9", "--beta", "0.7"], "this one has 0.3, got --beta 0.7"),

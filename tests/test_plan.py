@@ -14,7 +14,7 @@ from whichpairs.design import Belief
 from whichpairs.design.foresight import Outlook
 from whichpairs.train.forecast import Reach
 from whichpairs.workflow.fit import foretold
-from whichpairs.workflow.plan import PlanSettings, plan, trust, verdict
+from whichpairs.workflow.plan import PlanSettings, _table, plan, trust, verdict
 from whichpairs.workflow.workspace import workspace
 
 LADDER = np.array([10, 20, 40, 80])
@@ -314,10 +314,20 @@ def test_money_and_a_target(run: Path, capsys) -> None:
     assert found["labels_to_target_ours"] is found["labels_to_target_random"] is None
     text = plan(run, PlanSettings(0.5, 1e-9, 60)).message
     assert "Cost: 30; random would cost" in text
-    assert "A predicted gap of 1e-09: random needs more labels than are shown." in text
+    assert f"A predicted gap of 1e-09: random needs more than {max(rows)} labels." in text
     assert f"At 60 further labels: {plain['verdict']} (a prediction, no evidence)." in text
-    assert f"random would need {plain['labels_random_would_need']} labels" in text
-    assert "Trust: unknown: no control labels" in text
+    assert f"random is predicted to need {plain['labels_random_would_need']} labels" in text
+    assert "How far to trust this: unknown: no control labels" in text
+    assert text.startswith("Predicted gap after so many further labels: how far the trained policy")
+
+
+def test_where_random_does_not_get_there_a_number_is_said() -> None:
+    """Of the last budget what was looked at; of the one asked about how far the search went."""
+    rows = [(10, None), (20, 30), (80, None)]
+    curve = [{"labels": n, "random": 2.0, "ours": 1.0, "random_needs": k} for n, k in rows]
+    found = _table({"curve": curve, "budget": 10, "searched": 640})
+    assert [line.split()[3:] for line in found[1:]] == [["over", "640"], ["30"], ["over", "80"]]
+    assert len({len(line) for line in found}) == 1
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from whichpairs.report.facts import gather
 from whichpairs.report.gains import _evaluation_table
 from whichpairs.report.origins import made
 from whichpairs.report.outlook import Curves, beginning, choice, picked_rows, standpoint
-from whichpairs.report.quality import _calibration
+from whichpairs.report.quality import _calibration, _fit_lead, _held_out
 from whichpairs.report.run_report import report
 from whichpairs.report.verdict import gain, verdict
 from whichpairs.report.words import common_start, excerpt, nearly, percent, signed, visible
@@ -220,8 +220,11 @@ def test_numbers_are_the_manifests(whole_run, whole_page):
         assert shown[repr(1.0 - r["regret_share"])] == nearly(1.0 - r["regret_share"])
         assert shown[repr(r["labels_random_would_need"])] == str(r["labels_random_would_need"])
     fit = run.record("fits", "001").result
-    for key in ("held_out_log_loss", "held_out_calibration_error"):
-        assert shown[repr(fit[key])] == number(fit[key])
+    assert shown[repr(fit["cv_log_loss"])] == number(fit["cv_log_loss"])
+    assert fit["held_out_labels"] == 10  # too few for a figure
+    assert not {repr(fit[k]) for k in ("held_out_log_loss", "held_out_calibration_error")} & {
+        *shown
+    }
     gain = run.record("evaluations", "001").result["gain"]
     for key in ("low", "high"):
         assert shown[repr(gain[key])] == signed(gain[key])
@@ -236,18 +239,21 @@ def test_the_verdict_is_the_manifests(whole_run):
     ]
     head = verdict(facts)
     said = {word: dict(Reader(str(text)).numbers) for word, text in head.sentences}
-    text = {word: str(sentence.striptags()) for word, sentence in head.sentences}["Random"]
+    text = {word: str(sentence.striptags()) for word, sentence in head.sentences}["Against random"]
     assert text.startswith("Random pairs in place of batch 001 are predicted to do as well.")
-    assert "For what batch 002 is predicted to reach with 15, random needs 31 labels." in text
+    said_of_2 = (
+        "batch 002 is predicted to reach with 15 labels, random pairs are predicted to need 31."
+    )
+    assert f"For the gap that {said_of_2}" in text
     tiles = [dict(Reader(str(tile.value)).numbers) for tile in head.tiles]
     for _, record in facts.batches:
         r = record.result
-        assert repr(r["certificate"]) in said["Certificate"]
+        assert repr(r["certificate"]) in said["Solver’s certificate"]
     assert said["Picked"] == {"95": "95", repr(300): "300", "10": "10", "90": "90"}
     last = facts.batches[-1][1].result
     assert tiles[0] == {"95": "95"}
-    assert tiles[1] == {repr(last["certificate"]): percent(last["certificate"])}
-    assert list(tiles[2]) == [repr(last["labels_random_would_need"] / 15)]
+    assert list(tiles[1]) == [repr(last["labels_random_would_need"] / 15)]
+    assert tiles[2] == {repr(last["certificate"]): percent(last["certificate"])}
     assert repr(facts.judged[1].result["gain"]["low"]) in said["Gain"]
 
 
@@ -357,7 +363,7 @@ def test_replaced_features_are_not_passed_off_as_those_of_the_batch(pool_file, t
     compute_features(run, FeatureSettings(method="text", dim=19), replace=True)
     text = Reader(compose(run).html).text
     assert "no longer there" in text
-    assert "teaches" not in text
+    assert "median picked pair" not in text
 
 
 @pytest.mark.slow
@@ -378,13 +384,22 @@ def test_an_adaptive_certificate_says_what_it_holds_for(whole_run, whole_page):
     facts = gather(whole_run, None)
     sure, wary = (record.result for _, record in facts.batches)
     text = Reader(whole_page).text
-    best = "from the best batch there can be of its size"
+    above = "above the least that any batch of its size can have"
     share = percent(sure["certificate"]).replace("\u2009", " ")
-    assert f"Batch 001 is at most {share} {best}, and closes" in text
+    assert f"The criterion of batch 001 is at most {share} {above}." in text
     share = percent(wary["certificate"]).replace("\u2009", " ")
-    said = f"If the model holds, batch 002 is at most {share} {best} (what caution costs included)"
-    assert f"{said}, and closes" in text
-    assert "at most, from the best possible batch, if the model holds (batch 002)" in text
+    said = f"If the model holds, the criterion of batch 002 is at most {share} {above}"
+    assert f"{said} (what caution costs included)." in text
+    assert (
+        "a batch of its size can have, if the model holds (batch 002; the solver’s certificate)"
+        in text
+    )
+    # One verdict on what a batch is worth: the criterion's distance stands with the solve alone.
+    head = verdict(facts)
+    words = [*(str(t) for _, t in head.sentences), *(str(t.words) for t in head.tiles)]
+    assert not any("closes" in one or "distance" in one for one in words)
+    assert "That is how well a criterion was solved, and not how many labels it saves." in text
+    assert text.count("Of the distance in that value from a random batch to the bound") == 2
     assert "and the gap expected from the labels so far, warily of the model" in text
     assert text.count("the large dot is the batch that was picked, warily") == 1
     assert "the curves are of the belief before the latest" in text
@@ -398,7 +413,7 @@ def test_an_adaptive_batch_without_a_bound_says_why(whole_run):
     nothing = {"certificate": None, "criterion_bound": None, "regret_share": None}
     facts.batches = [(name, replace(record, result={**record.result, **nothing}))]
     said = {word: str(text.striptags()) for word, text in verdict(facts).sentences}
-    assert "its lower bound is not above 0 yet (more --passes)" in said["Certificate"]
+    assert "its lower bound is not above 0 yet (more --passes)" in said["Solver’s certificate"]
 
 
 @pytest.mark.slow
@@ -411,9 +426,10 @@ def test_luck_of_a_random_start_is_no_merit(pool_file, tmp_path):
     facts.batches = [(name, replace(record, result={**record.result, **lucky}))]
     head = verdict(facts)
     said = {word: str(text.striptags()) for word, text in head.sentences}
-    assert said["Random"] == "Batch 001 is random itself."
-    assert said["Certificate"].startswith("If the model holds, batch 001 is at most ")
-    assert said["Certificate"].endswith(" of its size (what chance costs included).")
+    assert said["Against random"] == "Batch 001 is random itself."
+    certificate = said["Solver’s certificate"]
+    assert certificate.startswith("If the model holds, the criterion of batch 001 is at most ")
+    assert " of its size can have (what chance costs included). That is" in certificate
     assert str(head.headline.striptags()) == "20 pairs picked"
     assert len(head.tiles) == 3
     text = Reader(compose(run).html).text
@@ -566,7 +582,9 @@ def test_excerpts_show_the_difference():
 @pytest.mark.parametrize(
     ("answers", "share", "words"),
     [
-        (30, 0.7, "Too few answers to tell"),
+        (30, 0.7, "Too few answers (30) to tell"),
+        (10, 0.7031, "Too few answers (10) to tell"),
+        (10, 0.999, "Too few answers (10) to tell"),  # two standard errors mean little there
         (2000, 0.7, "agree within noise"),
         (2000, 0.9, "too timid"),
         (2000, 0.55, "too sure"),
@@ -575,6 +593,37 @@ def test_excerpts_show_the_difference():
 )
 def test_what_is_said_of_calibration_needs_answers_enough(answers, share, words) -> None:
     held = {"calibration": [(0.7, share, answers)], "labels": answers, "calibration_error": 0.0}
-    caption = str(_calibration(held).caption)
+    caption = str(_calibration(held).caption.striptags())
     assert words in caption
-    assert percent(round(share - 0.7, 9)) in caption
+    lean = percent(abs(round(share - 0.7, 9))).replace("\u2009", " ")
+    shown = f"½ by {lean} (±" in caption
+    assert shown == ("too" in words and "Too few" not in words)  # a lean only where it is one
+
+
+@pytest.mark.parametrize(
+    ("labels", "accuracy", "loss", "words"),
+    [
+        (1, 1.0, 0.1, "1 answer of held-out prompts is too few to tell how well fit 002 predicts"),
+        (29, 0.9, 0.4, "29 answers of held-out prompts are too few to tell"),
+        (30, 0.65, 0.6, "A coin would often name as many"),
+        (30, 0.9, 0.7, "That is no better than a coin."),
+        (30, 0.9, 0.4, "names the preferred completion in 90 % of them"),
+        (400, 0.6, 0.66, "(a coin: 0.693)."),
+    ],
+)
+def test_what_is_said_of_a_fit_needs_answers_enough(labels, accuracy, loss, words) -> None:
+    held = {"labels": labels, "accuracy": accuracy, "log_loss": loss}
+    said = str(_fit_lead("002", held).striptags()).replace("\u2009", " ")
+    assert words in said
+    assert ("%" in said) == (labels >= 30)
+    r = {"held_out_labels": labels, "held_out_accuracy": accuracy, "held_out_log_loss": loss}
+    assert (_held_out(r) == ["too few", "too few"]) == (labels < 30)
+
+
+def test_where_random_does_as_well_the_tile_says_no_saving(whole_run) -> None:
+    facts = gather(whole_run, None)
+    name, record = facts.batches[-1]
+    for needs, shown in ((15, "no saving"), (31, "2.1 ×")):
+        changed = replace(record, result={**record.result, "labels_random_would_need": needs})
+        facts.batches = [(name, changed)]
+        assert str(verdict(facts).tiles[1].value.striptags()).replace("\u2009", " ") == shown

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli import fails, ok
+from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.status import _lines, status
 
 
@@ -57,9 +58,41 @@ def test_what_a_generation_writes_down_is_no_score(run: Path, capsys, tmp_path: 
 
 def test_an_older_pool_is_looked_at_itself(run: Path) -> None:
     manifest = json.loads((run / "pool" / "manifest.json").read_text())
-    del manifest["result"]["score_columns"]
+    del manifest["result"]["numeric_columns"]
     (run / "pool" / "manifest.json").write_text(json.dumps(manifest))
     assert status(run).result["scores"] == ["score"]
+
+
+def test_numbers_are_scores_once_they_are_used_as_such(capsys, tmp_path: Path) -> None:
+    """A length, a place or an identifier is no score; a label or an evaluation by one makes it one."""
+    rows = [
+        {"prompt": f"question {p}", "completion": f"answer {p * c} of {c}", "prompt_id": p}
+        | {"utility": c - p / 9, "quality": p + c / 2, "length": c}
+        for p in range(12)
+        for c in range(4)
+    ]
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    other = tmp_path / "other"
+    imported = import_pool(tmp_path / "other.jsonl", other, holdout=0.25)
+    assert imported.result["renamed_columns"] == {"prompt_id": "prompt_id_as_read"}
+    assert (
+        "'prompt_id' is kept as 'prompt_id_as_read', for the pool has a prompt_id of its own."
+        in imported.message
+    )
+    everything = ["prompt_id_as_read", "utility", "quality", "length"]
+    said = ok(capsys, "status", "--run", other)
+    assert (said["scores"], said["numeric_columns"]) == ([], everything)
+    assert f"numbers      {', '.join(everything)} (other numeric columns)" in status(other).message
+    ok(capsys, "features", "--run", other, "--method", "text")
+    ok(capsys, "select", "--run", other, "--budget", 8)
+    ok(capsys, "label", "--run", other, "--simulate", "utility")
+    said = ok(capsys, "status", "--run", other)
+    assert said["scores"] == said["score_columns"] == ["utility"]
+    ok(capsys, "fit", "--run", other)
+    ok(capsys, "evaluate", "--run", other, "--score", "quality")
+    said = ok(capsys, "status", "--run", other)
+    assert said["scores"] == ["utility", "quality"]
+    assert said["numeric_columns"] == ["prompt_id_as_read", "length"]
 
 
 def test_status_loads_little(run: Path) -> None:

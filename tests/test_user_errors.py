@@ -221,7 +221,7 @@ def test_mistakes_on_a_run(case: str, made: Path, run: Path, tmp_path: Path, cap
     ("line", "message"),
     [
         ('{"pair_id": "q0", "choice": "a"}', "must answer a pair of one of the run's batches"),
-        ('{"pair_id": "q0", "choice": "a", "x": 1}', "1 of the 2 rows of"),
+        ('{"pair_id": "q0", "choice": "a", "x": 1}', "1 of 2 rows of"),
         ("{", "line 2"),
         ('{"pair_id": PAIR, "choice": "C"}', "'choice' has 'C' (line 2). Say what"),
         ('{"pair_id": PAIR, "choice": "a", "id_a": "x"}', "id_a and id_b must be the pair's"),

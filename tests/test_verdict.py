@@ -49,8 +49,9 @@ def test_a_score_evaluates_a_fit_that_is_there_and_once(tmp_path: Path, capsys) 
     assert fitted["calibration"]["file"] == "belief.npy"
     found = ok(capsys, "evaluate", "--run", run, "--score", "score")
     assert found["verdict"]["word"] in ("better", "worse", "did not move", "no gain shown")
-    again = ok(capsys, "evaluate", "--run", run, "--score", "score", "--seed", 9, "--samples", 3)
-    assert again["done_before"]  # nothing is drawn: it would be the same row twice
+    drawn = ["evaluate", "--run", run, "--score", "score", "--seed", 9, "--samples", 3]
+    assert "--samples and --seed are for --reward or --judge" in fails(capsys, *drawn)
+    assert ok(capsys, *drawn[:5])["done_before"]  # it would be the same row twice
     itself = ok(capsys, "evaluate", "--run", run, "--score", "score", "--policy", "reference")
     assert "verdict" not in itself
 

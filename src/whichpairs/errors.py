@@ -3,6 +3,8 @@
 The command line prints `str(error)` and exits with code 2; nothing has been written by then.
 """
 
+import json
+import re
 from typing import Any
 
 
@@ -40,13 +42,29 @@ class MissingExtraError(UserError):
         )
 
 
+_PYTHON = re.compile(
+    r"<class|object at 0x|NoneType|Errno|Traceback|__\w+__|b'\\|Error\b|indices must|'\w+' object|argument|\w+=\w+"
+)
+"""What a message has that speaks to programmers alone."""
+
+
 def plainly(error: BaseException) -> str:
-    """What an error of a library or of the system says, in words: no class names, no numbers of Errno."""
+    """What an error of a library or of the system says, in words: no class names, no numbers of Errno.
+
+    A library's own sentence is given in quotation marks, and only where a user can make sense of it.
+    """
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 (from byte {error.start} on)"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON (line {error.lineno}, column {error.colno})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error).strip().partition("\n")[0].rstrip(".") or "it cannot be read"
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    text = str(error).strip().partition("\n")[0].rstrip(". ")
+    if not text or isinstance(error, KeyError) or _PYTHON.search(text):
+        return "it is damaged, or not what it must be"
+    return f"its reader says “{text}”"
 
 
 def one_line(text: str, limit: int = 1000) -> str:

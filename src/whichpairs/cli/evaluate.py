@@ -14,15 +14,28 @@ from whichpairs.cli.options import (
 )
 from whichpairs.cli.progress import Bars
 from whichpairs.cli.server_options import (
+    SERVER_OPTIONS,
     AtOnceOption,
     KeyVariableOption,
     PerMinuteOption,
     RetriesOption,
     TimeoutOption,
 )
+from whichpairs.cli.unread import given, refuse_unread, say_idle
+
+WAYS = ("score", "reward", "judge", "perplexity", "tasks")
+READERS = {
+    "temperature": ("--score", "--reward"),
+    **dict.fromkeys(("samples", "max_new_tokens", "seed"), ("--reward", "--judge")),
+    **dict.fromkeys(("judge_model", "rubric", *SERVER_OPTIONS), ("--judge",)),
+    "text_column": ("--perplexity",),
+    "device": ("--reward", "--judge", "--perplexity", "--tasks"),
+}
+"""Which way of evaluating reads an option; the others are read by all."""
 
 
 def command(
+    context: typer.Context,
     run: RunOption,
     score: Annotated[
         str | None, typer.Option(help="Evaluate a fit exactly on the pool, by this score.")
@@ -66,10 +79,15 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Reward, KL and J on held-out prompts, a judge's win rate, or what training cost."""
-    chosen = {k: v for k, v in locals().items() if k not in ("run", "beta", "json_")}
+    chosen = {k: v for k, v in locals().items() if k not in ("context", "run", "beta", "json_")}
     from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
 
     settings = EvaluateSettings(**chosen)
+    options = given(context)
+    ways = [f"--{name}" for name in WAYS if chosen[name]]
+    refuse_unread(options, READERS, ways)
+    if "text_column" in options and str(perplexity).lower().endswith(".txt"):
+        refuse_unread(options, {"text_column": ("a file with columns",)}, ["a .txt of lines"])
     with Bars(quiet=json_) as bars:
         outcome = evaluate_run(run, settings, beta=beta, progress=bars)
-    show(outcome, json_)
+    show(say_idle(outcome, options), json_)

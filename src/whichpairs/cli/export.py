@@ -13,9 +13,11 @@ from whichpairs.cli.teach_options import (
     TeachScaleOption,
     teach_settings,
 )
+from whichpairs.cli.unread import given, say_idle
 
 
 def command(
+    context: typer.Context,
     out: Annotated[Path, typer.Argument(help="A .jsonl or .parquet file to write.")],
     run: RunOption,
     to: Annotated[str, typer.Option(help="What it is for: trl.")] = "trl",
@@ -50,4 +52,4 @@ def command(
         replace=replace,
         beta=beta,
     )
-    show(outcome, json_)
+    show(say_idle(outcome, given(context), ("replace",)), json_)

@@ -50,7 +50,9 @@ def command(
     texts: Annotated[
         str, typer.Option(help="For embed: completion, or both (the prompt too).")
     ] = "completion",
-    max_length: Annotated[int | None, typer.Option(help="Most tokens a text.")] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Most tokens a text; what is cut is counted.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Stored as float32 or float16.")] = "float32",
     batch_size: Annotated[int, typer.Option(min=1, help="Completions a pass.")] = 64,
     device: Annotated[

@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from whichpairs.cli.options import BetaOption, JsonOption, RunOption, SeedOption, show
+from whichpairs.cli.unread import add_line, given
 
 
 def command(
+    context: typer.Context,
     run: RunOption,
     features: Annotated[str | None, typer.Option(help="Feature set; else the latest.")] = None,
     strength: Annotated[
@@ -20,4 +22,9 @@ def command(
     """Fit the Bradley–Terry model to the labels, and judge it on held-out prompts."""
     from whichpairs.workflow.fit import fit_labels
 
-    show(fit_labels(run, features=features, strength=strength, seed=seed, beta=beta), json_)
+    outcome = fit_labels(run, features=features, strength=strength, seed=seed, beta=beta)
+    if "seed" in given(context) and outcome.result.get("cv_log_loss", 0.0) is None:
+        outcome = add_line(
+            outcome, "--seed had no effect: there are too few prompts to cross-validate."
+        )
+    show(outcome, json_)

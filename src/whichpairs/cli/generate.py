@@ -14,6 +14,7 @@ from whichpairs.cli.server_options import (
     RetriesOption,
     TimeoutOption,
 )
+from whichpairs.cli.unread import given, say_idle
 
 PromptsOption = Annotated[Path, typer.Option(help="JSONL, JSON, Parquet, CSV, or a .txt of lines.")]
 ModelOption = Annotated[
@@ -42,6 +43,7 @@ SourcesOption = Annotated[
 
 
 def command(
+    context: typer.Context,
     run: RunOption,
     prompts: PromptsOption,
     model: ModelOption = "",
@@ -70,7 +72,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Sample a pool from a model, or several; a killed call goes on where it stopped."""
-    from whichpairs.workflow.generate import GenerateSettings, generate_pool
+    from whichpairs.workflow.generate import GenerateSettings, check_read, generate_pool
 
     settings = GenerateSettings(
         model,
@@ -90,6 +92,8 @@ def command(
         timeout=timeout,
         sources=None if sources is None else str(sources),
     )
+    options = given(context)
+    check_read(settings, options)
     with Bars(quiet=json_) as bars:
         outcome = generate_pool(run, settings, beta=beta, progress=bars)
-    show(outcome, json_)
+    show(say_idle(outcome, options), json_)

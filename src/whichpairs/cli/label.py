@@ -8,16 +8,26 @@ import typer
 from whichpairs.cli.options import BetaOption, JsonOption, RunOption, SeedOption, show
 from whichpairs.cli.progress import Bars
 from whichpairs.cli.server_options import (
+    SERVER_OPTIONS,
     AtOnceOption,
     KeyVariableOption,
     PerMinuteOption,
     RetriesOption,
     TimeoutOption,
 )
+from whichpairs.cli.unread import given, refuse_unread, say_idle
 from whichpairs.errors import UserError
+
+READERS = {
+    **dict.fromkeys(("temperature", "seed"), ("--simulate",)),
+    **dict.fromkeys(("annotator", "label_map", "replace"), ("--from",)),
+    **dict.fromkeys(("judge_model", "rubric", *SERVER_OPTIONS), ("--judge",)),
+}
+"""Which way of labelling reads an option; the others are read by all."""
 
 
 def command(
+    context: typer.Context,
     run: RunOption,
     simulate: Annotated[
         str | None, typer.Option(help="Answer by this score: P = σ((s_A − s_B) / T).")
@@ -62,21 +72,22 @@ def command(
         *(("--simulate", simulate), ("--from", from_)),
         *(("--from-drawer", drawer), ("--judge", judge)),
     )
-    given = [name for name, value in ways if value is not None]
-    if len(given) != 1:
+    chosen = [name for name, value in ways if value is not None]
+    if len(chosen) != 1:
         raise UserError(
             "label takes one of --simulate COLUMN, --from FILE, --from-drawer and --judge URL",
-            f"got {' and '.join(given) or 'none'}",
+            f"got {' and '.join(chosen) or 'none'}",
         )
-    if from_ is None and (replace or label_map is not None):
-        raise UserError(
-            "--replace and --label-map are for --from FILE",
-            f"got {'--replace' if replace else '--label-map'} with {given[0]}",
-            "leave it out",
-        )
+    options = given(context)
+    refuse_unread(options, READERS, chosen)
     if from_ is not None:
         outcome = stage.label_from_file(
-            run, from_, annotator=annotator, label_map=label_map, replace=replace, beta=beta
+            run,
+            from_,
+            annotator=annotator if "annotator" in options else None,
+            label_map=label_map,
+            replace=replace,
+            beta=beta,
         )
     elif judge is not None:
         settings = stage.JudgeSettings(
@@ -98,4 +109,4 @@ def command(
         outcome = stage.label_simulated(
             run, simulate, temperature=temperature, seed=seed, beta=beta
         )
-    show(outcome, json_)
+    show(say_idle(outcome, options), json_)

@@ -24,7 +24,7 @@ from whichpairs.cli import (
     status,
     train,
 )
-from whichpairs.errors import WhichpairsError, one_line
+from whichpairs.errors import WhichpairsError, one_line, plainly
 
 app = typer.Typer(
     name="whichpairs",
@@ -88,8 +88,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _drop_output()
         if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
             sys.exit(1)
-        _fail(one_line(f"what is read must be readable, and what is written writable; {error}"))
+        _fail(
+            one_line(
+                f"what is read must be readable, and what is written writable; {_which(error)}"
+            )
+        )
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _which(error: OSError) -> str:
+    """The file, and what the system says of it."""
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{plainly(error)}"
 
 
 def _what_it_takes(error: Exception) -> str:

@@ -6,9 +6,11 @@ import typer
 
 from whichpairs.cli.options import BetaOption, JsonOption, ReplaceOption, RunOption, show
 from whichpairs.cli.progress import Bars
+from whichpairs.cli.unread import given, say_idle
 
 
 def command(
+    context: typer.Context,
     run: RunOption,
     reward: Annotated[str, typer.Option(help="Reward folder.")],
     name: Annotated[str, typer.Option(help="Name of the score.")] = "reward",
@@ -21,4 +23,4 @@ def command(
 
     with Bars(quiet=json_) as bars:
         outcome = score_pool(run, reward, name=name, replace=replace, beta=beta, progress=bars)
-    show(outcome, json_)
+    show(say_idle(outcome, given(context), ("replace",)), json_)

@@ -17,3 +17,11 @@ RetriesOption = Annotated[
     int, typer.Option("--retries", min=0, help="How often a request that failed is sent again.")
 ]
 TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds for one answer.")]
+SERVER_OPTIONS = (
+    "key_variable",
+    "requests_at_once",
+    "requests_per_minute",
+    "retries",
+    "timeout",
+)
+"""The names of the parameters that these are for."""

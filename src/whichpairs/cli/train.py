@@ -20,9 +20,12 @@ from whichpairs.cli.teach_options import (
     TeachScaleOption,
     teach_settings,
 )
+from whichpairs.cli.unread import add_line, given, say_idle
+from whichpairs.wording import counted
 
 
 def command(
+    context: typer.Context,
     run: RunOption,
     model: Annotated[
         str, typer.Option(help="Model folder, GGUF file, hub name or smollm2: the reference.")
@@ -91,4 +94,11 @@ def command(
             beta=beta,
             progress=bars,
         )
-    show(outcome, json_)
+    options = given(context)
+    steps = outcome.result.get("steps", 0)
+    if "save_every" in options and not outcome.done_before and 0 < steps < save_every:
+        outcome = add_line(
+            outcome,
+            f"--save-every {save_every} had no effect: there were {counted(steps, 'step')}.",
+        )
+    show(say_idle(outcome, options), json_)

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 from whichpairs.evaluate.linear_reward import refuse_bare_string
 from whichpairs.lm.optional import quiet, require
+from whichpairs.wording import listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ class ClassifierTextReward:
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{folder} must hold a model and its tokenizer as save_pretrained writes them",
-                f"loading failed: {error}",
+                plainly(error),
                 "Save both into this folder",
             ) from error
         model.eval()
@@ -126,10 +127,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(rule, f"reading it failed: {error}", remedy) from error
-    architectures = config.get("architectures") if isinstance(config, dict) else None
-    if not any(str(name).endswith("ForSequenceClassification") for name in architectures or []):
-        raise UserError(rule, f"it names the architectures {architectures}", remedy)
+        raise UserError(rule, plainly(error), remedy) from error
+    found = config.get("architectures") if isinstance(config, dict) else None
+    names = [str(name) for name in found] if isinstance(found, list) else []
+    if not any(name.endswith("ForSequenceClassification") for name in names):
+        raise UserError(
+            rule, f"the architecture that it names is {listed(names) or 'none'}", remedy
+        )
     return dict(config)
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
+from whichpairs.wording import counted
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import CountVectorizer
@@ -108,7 +109,7 @@ class LinearTextReward:
         if target.shape != (len(texts),) or set(np.unique(target).tolist()) != {0, 1}:
             raise UserError(
                 "fitting a reward needs one label a text, 1 for positive and 0 for negative, and both present",
-                f"got {len(texts)} texts and labels of shape {target.shape}"
+                f"got {counted(len(texts), 'text')} and labels of shape {target.shape}"
                 f" with the values {np.unique(target).tolist()[:5]}",
                 "Map the ratings to 0 and 1 first",
             )
@@ -183,25 +184,34 @@ class LinearTextReward:
         """
         folder = Path(folder)
         rule = f"{folder} must hold the {SETTINGS_FILE} and {ARRAYS_FILE} of one linear text reward"
+        name = SETTINGS_FILE
         try:
-            settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-            arrays = np.load(folder / ARRAYS_FILE, allow_pickle=False)
+            settings = json.loads((folder / name).read_text(encoding="utf-8"))
+            name = ARRAYS_FILE
+            arrays = np.load(folder / name, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise UserError(rule, f"reading them failed: {error}", REMEDY) from error
+            raise UserError(rule, f"{name}: {plainly(error)}", REMEDY) from error
         expected = {"kind": KIND, "format": 1, "token_pattern": TOKEN_PATTERN, "sublinear_tf": True}
         found = (
             {key: settings.get(key) for key in expected} if isinstance(settings, dict) else settings
         )
         if found != expected:
             raise UserError(
-                rule, f"{SETTINGS_FILE} says {found!r:.300} instead of {expected}", REMEDY
+                rule,
+                f"{SETTINGS_FILE} says {json.dumps(found)[:300]} instead of {json.dumps(expected)}",
+                REMEDY,
             )
         try:
             vocabulary = tuple(_strings(settings["vocabulary"]))
             low, high = (int(length) for length in settings["ngram_range"])
             intercept = float(settings["intercept"])
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(rule, f"{SETTINGS_FILE} is damaged: {error!r}", REMEDY) from error
+            raise UserError(
+                rule,
+                f"{SETTINGS_FILE} lacks a list of texts vocabulary, two whole numbers ngram_range or a "
+                "number intercept",
+                REMEDY,
+            ) from error
         shape, kind = (
             getattr(arrays, "shape", None),
             getattr(arrays, "dtype", None),
@@ -210,7 +220,8 @@ class LinearTextReward:
             expected_array = f"float32 of shape (2, {len(vocabulary)})"
             raise UserError(
                 rule,
-                f"{ARRAYS_FILE} holds {kind} of shape {shape} instead of {expected_array}",
+                f"{ARRAYS_FILE} holds {kind or 'several arrays'}{f' of shape {shape}' if shape is not None else ''} "
+                f"instead of {expected_array}",
                 REMEDY,
             )
         return cls(vocabulary, arrays[0], arrays[1], intercept, (low, high))

@@ -4,6 +4,7 @@ No gradient, and no pass of the policy either: the embedding model is small, so 
 feature map that knows the meaning of words.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from whichpairs.chat import spoken
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 from whichpairs.features.hidden import hidden_projection
 from whichpairs.features.store import WINDOW
 from whichpairs.lm.folder import find_folder, identity
-from whichpairs.lm.model import first_line, pick_device
+from whichpairs.lm.model import pick_device
 from whichpairs.lm.optional import quiet, require
 from whichpairs.types import SILENT, Example, Progress
 
@@ -73,7 +74,7 @@ def load_embedder(path: str | Path, *, device: str = "auto") -> Embedder:
                 model_kwargs={"use_safetensors": True},
             )
         except Exception as error:  # what a broken file raises depends on the library that reads it
-            raise UserError(rule, f"reading it gives: {first_line(error)}") from error
+            raise UserError(rule, plainly(error)) from error
     return Embedder(model, str(path), identity(path, folder))
 
 
@@ -118,7 +119,7 @@ def embed_features(
         part = examples[start : start + WINDOW * batch_size]
         with _limited(embedder.model, max_length):
             found = embedder.model.encode(
-                [_text(example, texts) for example in part],
+                [text_of(example, texts) for example in part],
                 batch_size=batch_size,
                 show_progress_bar=False,
                 convert_to_numpy=True,
@@ -143,7 +144,16 @@ def _limited(model: Any, max_length: int | None) -> Iterator[None]:
         model.max_seq_length = own
 
 
-def _text(example: Example, texts: Texts) -> str:
+def limit(model: Any, max_length: int | None) -> int | None:
+    """The most tokens of a text that a sentence-transformers model reads; None where there is no limit."""
+    limits = [
+        one for one in (model.max_seq_length, max_length) if one is not None and one < math.inf
+    ]
+    return int(min(limits)) if limits else None
+
+
+def text_of(example: Example, texts: Texts) -> str:
+    """What is embedded of a completion: itself, or its prompt and it."""
     if texts == "completion":
         return example.completion
     if isinstance(example.prompt, str):

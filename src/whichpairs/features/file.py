@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from whichpairs.errors import UserError, plainly
+from whichpairs.wording import counted
 
 BLOCK_BYTES = 1 << 26
 
@@ -40,7 +41,7 @@ def file_features(path: str | Path, *, rows: int) -> np.ndarray:
     if len(features) != rows:
         raise UserError(
             f"features need one row a completion ({rows} of them)",
-            f"{path} has {len(features)} rows",
+            f"{path} has {counted(len(features), 'row')}",
             "give one row for each row of the pool's completions.parquet, in its order",
         )
     _check_finite(features, path)

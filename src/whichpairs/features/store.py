@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from whichpairs.errors import UserError, plainly
+from whichpairs.wording import counted
 
 NAME = "features.npy"
 WINDOW = 16
@@ -41,7 +42,8 @@ def write_features(
             rows += len(block)
     if rows != starts[-1]:
         raise UserError(
-            f"features need one row a completion ({starts[-1]} of them)", f"got {rows} rows"
+            f"features need one row a completion ({starts[-1]} of them)",
+            f"got {counted(rows, 'row')}",
         )
     if spread <= 1e-12 * scale:  # what is left of a constant is rounding
         raise UserError(
@@ -68,7 +70,9 @@ def open_features(folder: Path, rows: int) -> np.ndarray:
         ) from None
     if features.ndim != 2 or len(features) != rows:
         raise UserError(
-            f"the feature file must have {rows} rows", f"{path} has shape {features.shape}", remedy
+            f"the feature file must have {counted(rows, 'row')}",
+            f"{path} has shape {features.shape}",
+            remedy,
         )
     return np.asarray(features) if features.nbytes < 1 << 26 else features
 
@@ -106,7 +110,7 @@ def _by_prompt(
     if len(held):
         raise UserError(
             f"features need one row a completion ({starts[-1]} of them)",
-            f"got {first + len(held)} rows",
+            f"got {counted(first + len(held), 'row')}",
         )
 
 

@@ -29,6 +29,13 @@ from whichpairs.server.client import ServerSettings
 from whichpairs.server.journal import Journal
 
 BACKENDS = ("transformers", "server", "vllm")
+OWN = {
+    "transformers": {"device", "batch_size"},
+    "server": {"server", "key_variable", "requests_at_once", "requests_per_minute", "retries"}
+    | {"timeout"},
+    "vllm": set[str](),
+}
+"""The settings that one back-end alone reads."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,26 @@ def read_sources(path: str | Path, usual: Source) -> list[Source]:
             "sources need different names", f"{path} has {twice!r} twice", "give each its name"
         )
     return sources
+
+
+def left_to_options(path: str | Path, usual: Source) -> set[str]:
+    """The settings that some source of the file takes from the options, and reads.
+
+    Raises:
+        UserError: as `read_sources`.
+    """
+    rows, sources = _rows(Path(path)), read_sources(path, usual)
+    return {
+        name
+        for row, source in zip(rows, sources, strict=True)
+        for name in _KINDS.keys() - row.keys() - {"name"}
+        if reads(source.backend, name) and not (name == "backend" and "server" in row)
+    }
+
+
+def reads(backend: str, name: str) -> bool:
+    """Whether a back-end reads a setting."""
+    return name in OWN[backend] or not any(name in own for own in OWN.values())
 
 
 def short_name(model: str) -> str:

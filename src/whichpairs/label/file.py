@@ -19,6 +19,7 @@ from whichpairs.pool.conventions import Answers, understand_answers
 from whichpairs.pool.source import Source, show
 from whichpairs.pool.sources import load_file
 from whichpairs.types import Choice, Label
+from whichpairs.wording import counted, counted_of, plural
 
 SHOWN = 5
 WHOLE = re.compile(r"\d+\.0")
@@ -39,6 +40,9 @@ class AnswerFile:
         answers: how the choices were read, rows without one included.
         strange: places of rows that show other texts than those of their pair.
         unread: columns that were not read.
+        unnamed: answers whose row names no annotator.
+        apart: places of ties whose probability is not ½, with it.
+        missing: places of rows whose probability is NaN, which states none.
     """
 
     labels: list[Label]
@@ -46,6 +50,9 @@ class AnswerFile:
     answers: Answers
     strange: list[str] = field(default_factory=list)
     unread: tuple[str, ...] = ()
+    unnamed: int = 0
+    apart: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,13 @@ class _Reading:
     where: list[str] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
     wrong: list[tuple[int, str, str]] = field(default_factory=list)
+    unnamed: int = 0
+    apart: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def place(self, row: int) -> str:
+        """Where a row stands, e.g. ``line 3``."""
+        return self.source.at(row).partition(" of ")[0]
 
     def bad(self, number: int, rule: str, got: str) -> None:
         """A row breaks a rule."""
@@ -117,10 +131,15 @@ def read_answers(
     if not reading.labels:
         raise UserError(
             "an answer file must hold at least one answer",
-            f"the {len(answers.choices)} rows of {source.name} hold none",
+            f"{counted(len(answers.choices), 'row')} of {source.name} {plural(len(answers.choices), 'holds', 'hold')} none",
         )
     unread = tuple(name for name in source.columns if name and name not in KNOWN)
-    return AnswerFile(reading.labels, reading.where, answers, reading.strange, unread)
+    return AnswerFile(
+        *(reading.labels, reading.where, answers, reading.strange, unread),
+        unnamed=reading.unnamed,
+        apart=reading.apart,
+        missing=reading.missing,
+    )
 
 
 def _besides(reading: _Reading, error: UserError) -> UserError:
@@ -128,7 +147,9 @@ def _besides(reading: _Reading, error: UserError) -> UserError:
     if not reading.wrong:
         return error
     count = len({number for number, _, _ in reading.wrong})
-    got = f"{error.received}. Besides, {count} other rows cannot be read: {_told(reading)}"
+    got = (
+        f"{error.received}. Besides, {counted(count, 'other row')} cannot be read: {_told(reading)}"
+    )
     return UserError(error.rule, got, f"{error.remedy}; and mend those rows, or take them out")
 
 
@@ -153,6 +174,8 @@ def _chance(reading: _Reading, row: int) -> float | None:
     source = reading.source
     value = source.values("probability")[row] if "probability" in source.columns else None
     if _nothing(value):
+        if isinstance(value, float):
+            reading.missing.append(reading.place(row))
         return None
     number = math.nan
     if isinstance(value, int | float | Decimal | str) and not isinstance(value, bool):
@@ -217,7 +240,13 @@ def _read(reading: _Reading, row: int, choice: Choice, p: float | None) -> None:
     elif p is not None and ((choice == "a" and p < 0.5) or (choice == "b" and p > 0.5)):
         got = f"{p:g} for {choice!r} (give {1 - p:g} if it is the choice's)"
         reading.bad(number, "probability is that A is preferred, whatever the choice", got)
+    elif p is not None and choice == "tie" and not 0.25 <= p <= 0.75:
+        got = f"{p:g} for 'tie'"
+        reading.bad(number, "the probability of a tie must be nearer to 0.5 than to 0 or 1", got)
     else:
+        reading.unnamed += cell("annotator") is None
+        if choice == "tie" and p not in (None, 0.5):
+            reading.apart.append(f"{reading.place(row)}: {p:g}")
         _add(reading, row, Label(key, str(shown[0]), str(shown[1]), choice, who, batch, p))
         if turned is None and any(cell(side) is not None for side in SIDES):
             reading.strange.append(reading.where[-1])
@@ -225,7 +254,7 @@ def _read(reading: _Reading, row: int, choice: Choice, p: float | None) -> None:
 
 def _add(reading: _Reading, row: int, label: Label) -> None:
     reading.labels.append(label)
-    reading.where.append(reading.source.at(row).partition(" of ")[0])
+    reading.where.append(reading.place(row))
 
 
 def _swapped(asked: Asked, id_a: str, id_b: str, sides: list[Any]) -> bool | None:
@@ -258,7 +287,7 @@ def _all_wrong(reading: _Reading) -> UserError:
     every = rules == {UNASKED} and count == source.rows_read
     return UserError(
         "answers are accepted all or none",
-        f"{count} of the {source.rows_read} rows of {source.name} cannot be read: {_told(reading)}",
+        f"{counted_of(count, source.rows_read, 'row')} of {source.name} cannot be read: {_told(reading)}",
         "They are of another run, it seems: name it by --run"
         if every
         else "Mend those rows, or take them out",

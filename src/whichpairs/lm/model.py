@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 from whichpairs.lm.folder import adapter_base, find_folder, identity
 from whichpairs.lm.optional import quiet, require
 
@@ -85,7 +85,7 @@ def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> L
             raise UserError(
                 f"{path} must hold a causal language model and its tokenizer "
                 "(config.json, *.safetensors, tokenizer.json)",
-                f"reading it gives: {first_line(error)}",
+                plainly(error),
             ) from error
     if tokenizer.eos_token_id is None:
         raise UserError(
@@ -131,11 +131,8 @@ def pick_device(device: str) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(
-            "device must be one that torch can use here", f"got {device} ({first_line(error)})"
+            "device must be one that torch can use here",
+            f"got {device} ({plainly(error).replace('its reader', 'torch')})",
+            "pass cpu, or auto for the best that is there",
         ) from None
     return device
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -16,6 +16,7 @@ from typing import Any
 from whichpairs.errors import UserError
 from whichpairs.pool.sources import show
 from whichpairs.types import Choice
+from whichpairs.wording import counted
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?")
 MISSING = {"", "nan", "null"}
@@ -65,9 +66,7 @@ class Answers:
     def words(self, first: str = "first", second: str = "second") -> str:
         """E.g. ``3 first, 2 second, 1 tie (1 = first, 2 = second, 0 = tie)``."""
         n = self.tally
-        text = (
-            f"{n['first']} {first}, {n['second']} {second}, {n['ties']} tie{'s' * (n['ties'] != 1)}"
-        )
+        text = f"{n['first']} {first}, {n['second']} {second}, {counted(n['ties'], 'tie')}"
         text += f", {n['without']} without an answer" if n["without"] else ""
         names = {"a": first, "b": second, "tie": "tie", None: "no answer"}
         read = [f"{value} = {names[choice]}" for value, choice in self.meaning.items()]
@@ -136,7 +135,8 @@ def understand_answers(
             written[key] = str(values[row]).strip()
     if not written:
         raise UserError(
-            "a label column must hold labels", f"{show(column)} is empty in all {len(values)} rows"
+            "a label column must hold labels",
+            f"{show(column)} is empty in {counted(len(values), 'row')}, which is all",
         )
     wanted = {} if given is None else label_map(given)
     meaning = _meanings(list(written), names, wanted)
@@ -258,7 +258,7 @@ def _ask(
     """The question to the user, with a map that works."""
     rule = "a label column must say which of the two is preferred in one way"
     got = f"{show(column)} has {', '.join(shown)}"
-    got += f" and {len(unknown) - SHOWN} other values" if len(unknown) > SHOWN else ""
+    got += f" and {counted(len(unknown) - SHOWN, 'other value')}" if len(unknown) > SHOWN else ""
     one = f"the first ({names[0]})"
     numeric = [float(text) for text in unknown if NUMBER.fullmatch(text)]
     if len(numeric) == len(unknown) and set(numeric) <= {0.0, 0.5, 1.0}:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 
 ASIDE, OLD = ".new-", ".old-"
 """Prefixes of what is being written, and of what is being replaced."""
@@ -107,7 +107,7 @@ def read_array(path: Path) -> np.ndarray:
     except (OSError, ValueError, OverflowError) as error:
         raise UserError(
             "the run's files must be whole",
-            f"{path}: {error}",
+            f"{path}: {plainly(error)}",
             f"delete {path.parent} and run its stage again",
         ) from None
 

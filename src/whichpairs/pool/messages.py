@@ -12,6 +12,7 @@ from whichpairs.chat import CALLS, SAID, spoken, transcript
 from whichpairs.errors import UserError
 from whichpairs.pool.source import show
 from whichpairs.types import Message
+from whichpairs.wording import counted
 
 Messages = list[Message]
 ROLE_KEYS, CONTENT_KEYS = ("role", "from"), ("content", "value", "text")
@@ -79,6 +80,27 @@ def prompt_of(value: Any, column: str, where: str) -> Prompt:
             f"{show(column)} is {show(value)} in {where}",
         )
     return Prompt(value)
+
+
+def chat_in_text(value: Any) -> Any:
+    """The messages of a chat (or the one message) that is stored as JSON text; else `value` itself."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    turns = found if isinstance(found, list) else [found]
+    return found if turns and all(map(_whole_message, turns)) else value
+
+
+def _whole_message(value: object) -> bool:
+    return (
+        is_message(value)
+        and isinstance(value, dict)
+        and any(isinstance(value.get(k), str) for k in ROLE_KEYS)
+        and any(k in value for k in CONTENT_KEYS)
+    )
 
 
 def prompt_from(turns: Messages) -> Prompt:
@@ -208,7 +230,7 @@ def shared_prompt(
     elif same < min(len(chosen), len(rejected)) - 1:
         how = f"they differ in turn {same + 1}, before the last"
     else:
-        how = f"they have {len(chosen)} and {len(rejected)} turns"
+        how = f"they have {len(chosen)} and {counted(len(rejected), 'turn')}"
     raise UserError(f"{one} and {other} must share every turn but the last", f"{how}, in {where}")
 
 

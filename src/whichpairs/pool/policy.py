@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from whichpairs.errors import UserError
 from whichpairs.pool.source import OddRow
+from whichpairs.wording import counted, counted_of
 
 MAX_BAD = 0.01
 """The share of rows that may be left out, unless the user says otherwise."""
@@ -40,14 +41,14 @@ def check_odd(
     share = math.ceil(1000 * len(bad) / rows) / 1000
     if len(bad) == rows:
         alike = rows > 1 and len({one.rule for one in bad}) == 1
-        note = f" (and so is every other of the {rows} rows)" if alike else ""
+        note = f" (and so is every other of {counted(rows, 'row')})" if alike else ""
         raise UserError(first.rule, first.received + note, first.remedy)
     cure = f"pass --max-bad {share:g} to leave {'it' if len(bad) == 1 else 'them'} out"
     if len(bad) == 1:
         remedy = f"{first.remedy}; or {cure}" if first.remedy else cure
         raise UserError(first.rule, first.received, remedy)
     raise UserError(
-        f"at most {most} of the {rows} rows may be left out (--max-bad {max_bad:g})",
+        f"at most {counted_of(most, rows, 'row')} may be left out (--max-bad {max_bad:g})",
         f"{len(bad)} cannot be used: {reasons(bad)}",
         f"mend them, or {cure}",
     )

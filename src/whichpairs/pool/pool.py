@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 from whichpairs.streams import Stream, stream
 from whichpairs.types import Example, Message
 
@@ -186,16 +186,22 @@ def load_pool(folder: Path, expected: str, bookkeeping: frozenset[str] = BOOKKEE
     Raises:
         UserError: a file is missing or broken.
     """
+    prompts, completions, pairs = (
+        _table(folder / name)
+        for name in ("prompts.parquet", "completions.parquet", "pairs.parquet")
+    )
+    return Pool(prompts, completions, pairs, expected, bookkeeping)
+
+
+def _table(path: Path) -> pl.DataFrame:
     try:
-        prompts, completions, pairs = (
-            pl.read_parquet(folder / name)
-            for name in ("prompts.parquet", "completions.parquet", "pairs.parquet")
-        )
+        return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UserError(
-            "the pool's files must be whole", f"{folder}: {error}", "import the pool into a new run"
+            "the pool's files must be whole",
+            f"{path}: {plainly(error)}",
+            "import the pool into a new run",
         ) from None
-    return Pool(prompts, completions, pairs, expected, bookkeeping)
 
 
 def pair_id(left: str, right: str) -> str:

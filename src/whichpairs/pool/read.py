@@ -23,6 +23,7 @@ from whichpairs.pool.tables import ImportedPair, PoolTables, build_tables, user_
 from whichpairs.pool.unread import unread_columns
 from whichpairs.pool.values import faults
 from whichpairs.types import Message
+from whichpairs.wording import counted
 
 __all__ = [
     "Columns",
@@ -155,7 +156,7 @@ def pool_from_samples(
     if not kept:
         raise UserError(
             "a pool must hold at least one completion",
-            f"all {len(drawn)} samples of the model are empty",
+            f"all of {counted(len(drawn), 'sample')} of the model {'is' if len(drawn) == 1 else 'are'} empty",
             "use another model, or other prompts",
         )
     table: dict[str, list[Any] | pl.Series] = {

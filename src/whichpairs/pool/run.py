@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from whichpairs.errors import UserError
+from whichpairs.errors import UserError, plainly
 from whichpairs.pool.files import (
     recover,
     to_json,
@@ -92,7 +92,9 @@ class Run:
         except (ValueError, TypeError) as error:
             raise UserError(
                 f"{path} must be the manifest that whichpairs wrote",
-                f"it cannot be read ({error})",
+                plainly(error)
+                if isinstance(error, json.JSONDecodeError)
+                else "it lacks a part, or has one too many",
                 f"delete {path.parent} and run its stage again",
             ) from None
 
@@ -173,7 +175,11 @@ def open_run(root: Path, beta: float | None = None) -> Run:
         known = settings["format"] == FORMAT
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} must be what whichpairs wrote", f"it is broken ({error!r})"
+            f"{path} must be what whichpairs wrote",
+            plainly(error)
+            if isinstance(error, json.JSONDecodeError)
+            else "it lacks beta, seed or format",
+            "put it back as it was, or start another run",
         ) from None
     if not known:
         raise UserError(f"run format must be {FORMAT}", f"{path} says {settings['format']}")

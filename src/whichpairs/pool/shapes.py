@@ -15,10 +15,11 @@ import polars as pl
 
 from whichpairs.errors import UserError
 from whichpairs.pool.known import KNOWN, Reading
-from whichpairs.pool.messages import ROLE_KEYS, ROLES, is_messages
+from whichpairs.pool.messages import ROLE_KEYS, ROLES, chat_in_text, is_messages
 from whichpairs.pool.rows import LAST_TURN, Columns
 from whichpairs.pool.source import Source, show
 from whichpairs.pool.unread import meant
+from whichpairs.wording import counted_of
 
 PROMPTS = (
     "instruction",
@@ -89,7 +90,7 @@ def arrange(source: Source, columns: Columns) -> Arranged:
             label_map=found.columns.label_map,
         )
     prompt = columns.prompts
-    for step in (_cells, _aliases, _chats, _join, _objects, _system):
+    for step in (_cells, _chat_texts, _aliases, _chats, _join, _objects, _system):
         if step is _join:
             columns = _apart(source, columns)
             prompt = columns.prompts
@@ -150,6 +151,22 @@ def _cells(source: Source, columns: Columns) -> Step:
                 "write the rows as JSONL, before they become CSV: "
                 "frame.to_json('pool.jsonl', orient='records', lines=True)",
             )
+    return replace(source, columns=new, _values={}), columns, reading, set()
+
+
+def _chat_texts(source: Source, columns: Columns) -> Step:
+    """Chats that are stored as JSON text become messages: prompts each for itself, answers all or none."""
+    new, reading = dict(source.columns), []
+    for name in (*columns.prompts, columns.completion, *columns.pair):
+        if name not in new:
+            continue
+        values = source.values(name)
+        found = [chat_in_text(value) for value in values]
+        chats = sum(one is not value for one, value in zip(found, values, strict=True))
+        texts = sum(isinstance(value, str) and bool(value.strip()) for value in values)
+        if chats and (name in columns.prompts or chats == texts):
+            new[name] = found
+            reading.append(f"{counted_of(chats, texts, 'text')} of {show(name)} as chats in JSON")
     return replace(source, columns=new, _values={}), columns, reading, set()
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +50,7 @@ class PoolTables:
         ties: ``prompt_id, first_id, second_id``: one row for each input row without.
         counts: ``rows_read, rows_left_out, prompts, completions, duplicates_merged,
             single_completion_prompts, identical_pairs_dropped, empty_pairs_dropped,
-            empty_completions_dropped, ties, group_conflicts, moved`` (completions that are not where
+            empty_completions_dropped, ties, group_conflicts, alike_prompts, moved`` (completions that are not where
             the input has them, for prompts are put together).
         shape: ``"single"``, ``"list"`` or ``"pair"``.
         left_out: all rows, pairs and completions of the input that are not in the pool, and why.
@@ -61,6 +62,7 @@ class PoolTables:
         joins: whether the first of `differ` is of texts, as the prompt is, and so can be joined to it.
         answers: how the label column was read, where there is one.
         drawer: every answer as `drawer.kept_back` has it, where they are to be kept back.
+        alike: the first prompt that equals an earlier one but for blanks or Unicode's normal form.
     """
 
     prompts: pl.DataFrame
@@ -77,6 +79,7 @@ class PoolTables:
     differ: dict[str, int] = field(default_factory=dict)
     joins: bool = True
     drawer: pl.DataFrame | None = None
+    alike: str | None = None
 
 
 def build_tables(rows: Rows, columns: Columns, *, by_id: bool = False) -> PoolTables:
@@ -114,6 +117,7 @@ def build_tables(rows: Rows, columns: Columns, *, by_id: bool = False) -> PoolTa
             *merged_values(rows, columns, slots, first),
         ]
     )
+    alike = _alike(prompts)
     pairs, ties, same = _pairs(rows, [ids[s] for s in slots], [owner[s] for s in slots])
     counts = {
         "rows_read": rows.source.rows_read,
@@ -127,6 +131,7 @@ def build_tables(rows: Rows, columns: Columns, *, by_id: bool = False) -> PoolTa
         "empty_completions_dropped": len(rows.empty),
         "ties": len(ties),
         "group_conflicts": conflicts,
+        "alike_prompts": len(alike),
         "moved": int(np.count_nonzero(order != np.arange(len(order)))),
     }
     return PoolTables(
@@ -139,7 +144,21 @@ def build_tables(rows: Rows, columns: Columns, *, by_id: bool = False) -> PoolTa
         shape=rows.shape,
         left_out=_left_out(rows, same),
         differ=differing(rows, columns, of_prompt),
+        alike=alike[0] if alike else None,
     )
+
+
+def _alike(prompts: pl.DataFrame) -> list[str]:
+    """The prompts that equal an earlier one but for blanks or Unicode's normal form (NFC, NFD)."""
+    seen: dict[tuple[str, bool], set[str]] = {}
+    found = []
+    for text, chat in zip(prompts["prompt"], prompts["messages"].is_null(), strict=True):
+        key = " ".join(unicodedata.normalize("NFC", text).split()), bool(chat)
+        same = seen.setdefault(key, set())
+        if same and text not in same:
+            found.append(text)
+        same.add(text)
+    return found
 
 
 def prompt_id(key: str) -> str:

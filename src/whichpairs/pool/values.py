@@ -5,6 +5,7 @@ Duplicates are merged here: weights add up, scores are averaged by weight, the r
 
 import json
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,10 @@ from whichpairs.pool.pool import MESSAGE
 from whichpairs.pool.rows import Columns, Rows
 from whichpairs.pool.source import Source, show
 from whichpairs.pool.unread import meant
+from whichpairs.wording import counted
+
+_AS_READ = "_as_read"
+"""What is put behind the name of a file's column that the pool has for itself."""
 
 RESERVED = ("completion_id", "prompt_id", "completion", "weight", "finished", MESSAGE)
 """Columns of the completions' table that no score may be called; others are renamed."""
@@ -82,7 +87,7 @@ def _number_faults(rows: Rows, column: str, rule: str, found: dict[int, UserErro
                 got = f"has {len(value)}" if isinstance(value, list) else f"is {show(value)}"
                 found[row] = UserError(
                     "lists of one row must have the same length",
-                    f"{show(column)} {got} for {count} completions in {rows.source.at(row)}",
+                    f"{show(column)} {got} for {counted(count, 'completion')} in {rows.source.at(row)}",
                 )
     positive = "above 0" in rule
     for entry, row in enumerate(rows.row):
@@ -177,9 +182,25 @@ def _further(rows: Rows, columns: Columns, first: np.ndarray) -> list[pl.Series]
         else:
             series = series[of_row]
         while name in taken:
-            name += "_as_read"
+            name += _AS_READ
         taken.add(name)
         found.append(series.alias(name))
+    return found
+
+
+def renamed(kept: Sequence[str], read: Sequence[str]) -> dict[str, str]:
+    """What columns of a file are called in the pool, where their names were taken.
+
+    Args:
+        kept: the completions' columns; read: those of the file that are kept beside them.
+    """
+    found = {}
+    for column in kept:
+        name = column
+        while name not in read and name.endswith(_AS_READ):
+            name = name.removesuffix(_AS_READ)
+        if name != column and name in read:
+            found[name] = column
     return found
 
 

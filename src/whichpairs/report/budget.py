@@ -10,7 +10,8 @@ from whichpairs.report.facts import Facts
 from whichpairs.report.outlook import Curves, Standpoint
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.verdict import at_random
-from whichpairs.report.words import data, plural, say
+from whichpairs.report.words import data, say
+from whichpairs.wording import plural
 from whichpairs.workflow.batch_result import labels_of, predicted
 
 ID, TITLE = "budget", "Budget and predicted gap"

@@ -16,7 +16,7 @@ from whichpairs.report.parts import Section
 from whichpairs.report.picked import picked
 from whichpairs.report.quality import convergence, fit
 from whichpairs.report.verdict import verdict
-from whichpairs.report.words import data, say, visible
+from whichpairs.report.words import data, how_many, say, visible
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ def _about(facts: Facts) -> Markup:
         return Markup("This run has no pool yet.")
     r = facts.result
     return say(
-        "{completions} completions of {prompts} prompts, {held} of them held out; β = {beta}",
-        completions=data(r["completions"], "count"),
-        prompts=data(r["prompts"], "count"),
+        "{completions} of {prompts}, {held} of them held out; β = {beta}",
+        completions=how_many(r["completions"], "completion"),
+        prompts=how_many(r["prompts"], "prompt"),
         held=data(r["held_out_prompts"], "count"),
         beta=data(facts.space.run.beta, "plain"),
     )

@@ -10,7 +10,7 @@ from whichpairs.report import panels
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.verdict import NO_EVIDENCE, judge
-from whichpairs.report.words import data, say
+from whichpairs.report.words import data, how_many, say
 
 
 def gained(facts: Facts) -> Section:
@@ -26,13 +26,13 @@ def gained(facts: Facts) -> Section:
         name, record = facts.judged
         lead.append(
             say(
-                "Evaluation {name}: {policy} against the reference policy on {n} held-out prompts, "
+                "Evaluation {name}: {policy} against the reference policy on {n}, "
                 "by {judge}, β = {beta}.",
                 name=name,
                 policy=facts.policy(record.result["policy"])
                 if record.settings.get("score") is None
                 else f"the log-linear policy of fit {record.result['policy']}",
-                n=data(record.result["held_out_prompts"], "count"),
+                n=how_many(record.result["held_out_prompts"], "held-out prompt"),
                 judge=judge(record.settings),
                 beta=data(record.result["beta"], "plain"),
             )

@@ -9,8 +9,9 @@ from whichpairs.report import figures
 from whichpairs.report.facts import Facts
 from whichpairs.report.outlook import Beginning, Choice, beginning, choice
 from whichpairs.report.parts import Chapter, Figure, Missing, Pair, Section, Side
-from whichpairs.report.words import common_start, count, data, excerpt, plural, say
+from whichpairs.report.words import common_start, count, data, excerpt, how_many, say
 from whichpairs.types import Label
+from whichpairs.wording import counted, plural
 
 ID, TITLE = "picked", "What was picked and why"
 SHOWN = 6
@@ -95,11 +96,12 @@ def _prompts(facts: Facts, name: str, found: Choice) -> Figure:
     mine = _per_prompt(facts, found.pairs)
     others = _per_prompt(facts, found.others[: len(found.pairs)])
     caption = say(
-        "<b>{some} of {all} prompts are asked about</b>; the busiest has {most} pairs."
+        "<b>{some} of {all} {are} asked about</b>; the busiest has {most}."
         + (" Dashes: as many random pairs." if len(found.others) else ""),
         some=data(int((mine > 0).sum()), "count"),
-        all=data(len(mine), "count"),
-        most=data(int(mine.max(initial=0)), "count"),
+        all=how_many(len(mine), "prompt"),
+        are=plural(int((mine > 0).sum()), "is", "are"),
+        most=how_many(int(mine.max(initial=0)), "pair"),
     )
     label = "Prompts by number of picked pairs. " + str(caption.striptags())
     return Figure(
@@ -111,7 +113,7 @@ def _prompts(facts: Facts, name: str, found: Choice) -> Figure:
 def _scores(name: str, found: Choice) -> Figure:
     ratio, weakest = float(np.median(found.scores)), float(found.scores.min())
     caption = say(
-        "<b>A picked pair teaches {ratio} × what a random one does</b> (medians); {share} of random "
+        "<b>The median picked pair scores {ratio} × the median random one</b>; {share} of random "
         "candidates score as high as the lowest picked.",
         ratio=data(ratio, "number"),
         share=data(float((found.other_scores >= weakest).mean()), "percent"),
@@ -194,7 +196,7 @@ def _pair_facts(row: dict[str, Any], score: float | None, labels: list[Label], t
     if not labels:
         parts.append(Markup("not labelled yet"))
     elif ties:
-        parts.append(say("{n} of {all} answers a tie", n=ties, all=len(labels)))
+        parts.append(say("{n} of {all} a tie", n=ties, all=counted(len(labels), "answer")))
     return Markup(" · ").join(parts)
 
 

@@ -10,7 +10,10 @@ from markupsafe import Markup
 from whichpairs.report import panels
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
-from whichpairs.report.words import data, plural, say
+from whichpairs.report.verdict import at_random
+from whichpairs.report.words import data, how_many, say
+from whichpairs.wording import plural
+from whichpairs.workflow.standing import LEAST_CONTROLS
 
 SHOWN = 6
 TELLING = 0.1
@@ -32,8 +35,10 @@ def convergence(facts: Facts) -> Section:
             return Section("convergence", "Convergence", missing=Missing(why, command))
         return Section("convergence", "Convergence", missing=Missing(why, facts.next))
     lead = Markup(
-        "Each pass over all candidate pairs improves the batch and raises a bound that no batch of "
-        "its size can beat. Where they meet, there is nothing left to find."
+        "Each pass over all candidate pairs improves the batch by its criterion and raises a bound "
+        "that no batch of its size can beat, as far as the model holds. Where they meet, there is "
+        "nothing left to find by that criterion. How many labels a batch saves is another question, "
+        "and is answered by the predicted gap above."
     )
     return Section("convergence", "Convergence", [lead, *_projections(facts)], found)
 
@@ -43,12 +48,12 @@ def _projections(facts: Facts) -> list[Markup]:
     return [
         say(
             "Features {name} are a projection to {dim} dimensions, which loses {loss} of what a "
-            "design gains over random (against {larger} dimensions, on {prompts} prompts).",
+            "design gains over random (against {larger} dimensions, on {prompts}).",
             name=name,
             dim=data(found["dim"], "count"),
             loss=data(found["loss"], "percent"),
             larger=data(found["larger_dim"], "count"),
-            prompts=data(found["prompts"], "count"),
+            prompts=how_many(found["prompts"], "prompt"),
         )
         for name, found in facts.fidelity
     ]
@@ -76,6 +81,11 @@ def _passes(name: str, r: dict[str, Any], passes: list[dict[str, Any]]) -> Figur
         if not volume
         else say("at most {x} from the best D-efficiency", x=data(r["certificate"], "percent")),
     )
+    if r["regret_share"] is not None and not at_random(r):
+        caption += say(
+            " Of the distance in that value from a random batch to the bound, it closes {rest}.",
+            rest=data(1.0 - r["regret_share"], "nearly"),
+        )
     if wary:
         caption += Markup(
             " The passes look for the best batch if the model holds, and so for the bound; the "
@@ -116,12 +126,22 @@ def fit(facts: Facts) -> Section:
 
 
 def _fit_lead(name: str, held: dict[str, Any]) -> Markup:
+    if held["labels"] < LEAST_CONTROLS:
+        return say(
+            "{n} {answers} of held-out prompts {are} too few to tell how well fit {name} predicts (at "
+            "least {least} are needed).",
+            n=data(held["labels"], "count"),
+            answers=plural(held["labels"], "answer"),
+            are=plural(held["labels"], "is", "are"),
+            name=name,
+            least=data(LEAST_CONTROLS, "count"),
+        )
     accuracy = held["accuracy"]
     decided = "" if accuracy is None else "names the preferred completion in {right} of them, "
     return say(
-        "On {n} answers of held-out prompts, fit {name} " + decided + "with a log loss of {loss} "
-        "(a coin: {coin}).",
-        n=data(held["labels"], "count"),
+        "On {n} of held-out prompts, fit {name} " + decided + "with a log loss of {loss} "
+        "(a coin: {coin})." + _no_better(held),
+        n=how_many(held["labels"], "answer"),
         name=name,
         right=data(accuracy, "percent"),
         loss=data(held["log_loss"]),
@@ -129,29 +149,50 @@ def _fit_lead(name: str, held: dict[str, Any]) -> Markup:
     )
 
 
+def _no_better(held: dict[str, Any]) -> str:
+    """What is said where a coin could have done it."""
+    if held["log_loss"] >= math.log(2.0):
+        return " That is no better than a coin."
+    near = 2.0 * math.sqrt(0.25 / held["labels"])
+    if held["accuracy"] is not None and held["accuracy"] - 0.5 <= near:
+        return " A coin would often name as many: too few answers to tell."
+    return ""
+
+
 def _calibration(held: dict[str, Any]) -> Figure:
     rows = held["calibration"]
     lean = sum((share - p) * math.copysign(1.0, p - 0.5) * n for p, share, n in rows)
     lean /= held["labels"]
     noise = math.sqrt(sum(n * p * (1.0 - p) for p, _, n in rows)) / held["labels"]
-    word = "<b>Predictions and answers agree within noise.</b>"
-    if 2 * noise > TELLING:
-        word = "<b>Too few answers to tell whether the fit is too sure or too timid.</b>"
-    if lean > 2 * noise:
-        word = "<b>The fit is too timid:</b> answers are more one-sided than it predicts."
-    elif lean < -2 * noise:
-        word = "<b>The fit is too sure:</b> answers are less one-sided than it predicts."
     caption = say(
-        word
-        + " The answers are further from ½ than predicted by {lean} (± {noise}) on average. Mean "
-        "distance from the line: {error}. Whiskers are two standard errors; the size of a dot is its "
-        "number of answers.",
-        lean=data(lean, "percent"),
+        _lean(lean, 2 * noise, held["labels"])
+        + (" Mean distance from the line: {error}." if held["labels"] >= LEAST_CONTROLS else "")
+        + " Whiskers are two standard errors; the size of a dot is its number of answers.",
+        lean=data(abs(lean), "percent"),
         noise=data(2 * noise, "percent"),
         error=data(held["calibration_error"]),
+        n=data(held["labels"], "count"),
     )
     label = "Calibration on held-out prompts. " + str(caption.striptags())
     return Figure(panels.calibration(rows, label), caption)
+
+
+def _lean(lean: float, noise: float, answers: int) -> str:
+    """Whether the answers lean, in words: a figure only where its interval does not hold 0."""
+    few = answers < LEAST_CONTROLS or (abs(lean) <= noise and noise > TELLING)
+    if few:
+        return (
+            "<b>Too few answers ({n}) to tell whether the fit is too sure or too timid:</b> a mean lean "
+            "below {noise} would not show."
+        )
+    if abs(lean) <= noise:
+        return "<b>Predictions and answers agree within noise</b> ({noise} on average)."
+    way = "timid:</b> answers are more" if lean > 0 else "sure:</b> answers are less"
+    side = "further from" if lean > 0 else "nearer to"
+    return (
+        f"<b>The fit is too {way} one-sided than it predicts. They are {side} ½ by {{lean}} "
+        "(± {noise}) on average."
+    )
 
 
 def _fit_table(facts: Facts) -> Table:
@@ -165,9 +206,15 @@ def _fit_table(facts: Facts) -> Table:
                 data(r["prior_strength"], "plain"),
                 data(r["cv_log_loss"]),
                 data(r["held_out_labels"], "count"),
-                data(r.get("held_out_accuracy"), "percent"),
-                data(r.get("held_out_log_loss")),
+                *_held_out(r),
             ]
         )
     head = ("Fit", "Labels", "Prior ×", "Log loss, cross-validated", "Held-out labels")
     return Table((*head, "Accuracy", "Log loss"), rows)
+
+
+def _held_out(r: dict[str, Any]) -> list[Cell]:
+    """Accuracy and log loss on held-out prompts, where there are answers enough to say them."""
+    if 0 < r["held_out_labels"] < LEAST_CONTROLS:
+        return ["too few", "too few"]
+    return [data(r.get("held_out_accuracy"), "percent"), data(r.get("held_out_log_loss"))]

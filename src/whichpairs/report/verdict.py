@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Tile, Verdict
-from whichpairs.report.words import data, plural, say
+from whichpairs.report.words import data, how_many, say
+from whichpairs.wording import plural
 from whichpairs.workflow.batch import BEST
 from whichpairs.workflow.batch_result import labels_of
 from whichpairs.workflow.drawer import from_drawer
@@ -41,7 +42,10 @@ def verdict(facts: Facts) -> Verdict:
     """The head of the page."""
     sentences = [("Picked", _picked(facts))]
     if facts.batches:
-        sentences += [("Certificate", _certificates(facts)), ("Random", _random(facts))]
+        sentences += [
+            ("Against random", _random(facts)),
+            ("Solver’s certificate", _certificates(facts)),
+        ]
     sentences.append(("Gain", gain(facts)))
     return Verdict(_headline(facts), _tiles(facts), sentences, _warnings(facts))
 
@@ -78,21 +82,39 @@ def _tiles(facts: Facts) -> list[Tile]:
     count = len(facts.batches)
     where = say("in {n} batches", n=count) if count > 1 else Markup("in one batch")
     tiles = [Tile(data(facts.picked, "count"), say("pairs picked, {where}", where=where))]
+    tiles += _against_random(name, r)
     if r["certificate"] is not None:
-        best = BEST.get(r["criterion"], "best possible batch")
-        best += ", if the model holds" if r["criterion"] == "adaptive" else ""
-        words = say("at most, from the {best} (batch {name})", best=best, name=name)
+        words = say(
+            "at most, {above} (batch {name}; the solver’s certificate)", above=_above(r), name=name
+        )
         tiles.append(Tile(data(r["certificate"], "percent"), words))
     else:
-        words = say("certificate of batch {name}", name=name)
+        words = say("solver’s certificate of batch {name}", name=name)
         tiles.append(Tile(Markup("none"), words, known=False))
-    needs = r["labels_random_would_need"]
-    if not at_random(r) and needs is not None:
-        ratio = say("{x} ×", x=data(needs / labels_of(r), "short"))
-        words = say("the labels of batch {name}: what random would need", name=name)
-        tiles.append(Tile(ratio, words))
     tiles.append(_gain_tile(facts))
     return tiles
+
+
+def _against_random(name: str, r: dict[str, Any]) -> list[Tile]:
+    """What the batch is predicted to be worth in random labels: the one verdict on that."""
+    needs = r["labels_random_would_need"]
+    if at_random(r) or needs is None:
+        return []
+    if needs == labels_of(r):
+        equal = say("predicted for batch {name}: random pairs would do as well", name=name)
+        return [Tile(Markup("no saving"), equal, known=False)]
+    ratio = say("{x} ×", x=data(needs / labels_of(r), "short"))
+    words = "the labels of batch {name}: what random pairs are predicted to need for the same gap"
+    return [Tile(ratio, say(words, name=name))]
+
+
+def _above(r: dict[str, Any]) -> Markup:
+    """What a certificate bounds: the criterion's value, not what it is worth."""
+    own = BEST.get(r["criterion"])
+    if own:
+        return say("from the {own}", own=own)
+    text = "by which the criterion is above the least that a batch of its size can have"
+    return Markup(text + (", if the model holds" if r["criterion"] == "adaptive" else ""))
 
 
 def _gain_tile(facts: Facts) -> Tile:
@@ -134,7 +156,11 @@ def _picked(facts: Facts) -> Markup:
 
 
 def _certificates(facts: Facts) -> Markup:
+    """How well each batch minimises its own criterion."""
     found = [_certificate(name, record.result) for name, record in facts.batches[-6:]]
+    if any(record.result["certificate"] is not None for _, record in facts.batches[-6:]):
+        words = "That is how well a criterion was solved, and not how many labels it saves."
+        found.append(Markup(words))
     return Markup(" ").join(found)
 
 
@@ -148,18 +174,15 @@ def _certificate(name: str, r: dict[str, Any]) -> Markup:
         return say("Batch {name} has none: {why}.", name=name, why=why)
     own = BEST.get(r["criterion"])
     which = "within its limits" if r.get("limits") else "of its size"
-    of = f"the {own}" if own else f"the best batch there can be {which}"
-    sentence = "Batch {name} is at most {share} from {of}"
-    regret = None if at_random(r) else r["regret_share"]
-    if r["criterion"] == "adaptive":
-        cost = "chance" if at_random(r) else "caution"
-        sentence = "If the model holds, batch {name} is at most {share} from {of}"
-        sentence += f" (what {cost} costs included)"
-    if regret is not None:
-        sentence += ", and closes {rest} of the distance from a random batch to it"
-    rest = None if regret is None else data(1.0 - regret, "nearly")
     share = data(r["certificate"], "percent")
-    return say(sentence + ".", name=name, share=share, of=of, rest=rest)
+    if own:
+        sentence = "Batch {name} is at most {share} from the {own}."
+        return say(sentence, name=name, share=share, own=own)
+    sentence = "{holds} criterion of batch {name} is at most {share} above the least that any batch {which} can have"
+    if r["criterion"] == "adaptive":
+        sentence += f" (what {'chance' if at_random(r) else 'caution'} costs included)"
+    holds = "If the model holds, the" if r["criterion"] == "adaptive" else "The"
+    return say(sentence + ".", name=name, share=share, which=which, holds=holds)
 
 
 def _random(facts: Facts) -> Markup:
@@ -176,21 +199,26 @@ def _needs(name: str, r: dict[str, Any]) -> Markup:
     if needed == labels_of(r):
         sentence = "Random pairs in place of batch {name} are predicted to do as well."
         return say(sentence, name=name)
-    sentence = "For what batch {name} is predicted to reach with {n}, random needs {needs} labels."
+    sentence = (
+        "For the gap that batch {name} is predicted to reach with {n}, random pairs are predicted "
+        "to need {needs}."
+    )
     if r["labels_random_would_need"] is None:
         sentence = (
-            "What batch {name} is predicted to reach with {n} labels, random did not reach with "
-            "as many as were looked at."
+            "What batch {name} is predicted to reach with {n}, random pairs are not "
+            "predicted to reach with as many as were looked at."
         )
         if r.get("limits"):
             sentence = (
-                "Batch {name} is predicted to reach {gap} with {n} labels, random batches within the "
+                "Batch {name} is predicted to reach {gap} with {n}, random batches within the "
                 "same limits {random}."
             )
             gaps = {"gap": data(r["predicted_gap"]), "random": data(r["random_predicted_gap"])}
-            return say(sentence, name=name, n=data(labels_of(r), "count"), **gaps)
+            return say(sentence, name=name, n=how_many(labels_of(r), "label"), **gaps)
+    if r["labels_random_would_need"] is None:
+        return say(sentence, name=name, n=how_many(labels_of(r), "label"))
     needs = data(r["labels_random_would_need"], "count")
-    return say(sentence, name=name, n=data(labels_of(r), "count"), needs=needs)
+    return say(sentence, name=name, n=how_many(labels_of(r), "label"), needs=needs)
 
 
 def gain(facts: Facts) -> Markup:
@@ -203,17 +231,20 @@ def gain(facts: Facts) -> Markup:
     record = facts.judged[1]
     r, value = record.result, record.result["gain"]
     values: dict[str, Any] = {k: data(v) for k, v in value.items()}
-    values |= {"prompts": data(r["held_out_prompts"], "count"), "judge": judge(record.settings)}
+    values |= {
+        "prompts": how_many(r["held_out_prompts"], "held-out prompt"),
+        "judge": judge(record.settings),
+    }
     values["by"] = data(abs(value["mean"]))
     if value["low"] is None:
-        return say("Unknown: {prompts} held-out prompt gives no interval.", **values)
+        return say("Unknown: {prompts} gives no interval.", **values)
     if value["low"] <= 0 <= value["high"]:
         start = "None shown: the change in J is {mean}, and its 95 % interval, {low} to {high}, "
-        return say(start + "holds 0 ({prompts} held-out prompts, by {judge}).", **values)
+        return say(start + "holds 0 ({prompts}, by {judge}).", **values)
     verb = "rose" if value["low"] > 0 else "FELL"
     return say(
         "J = E r − β KL {verb} by {by} over the reference policy (95 % interval {low} to {high}, "
-        "{prompts} held-out prompts, by {judge}). What random pairs would have gained was not "
+        "{prompts}, by {judge}). What random pairs would have gained was not "
         "measured here.",
         verb=verb,
         **values,

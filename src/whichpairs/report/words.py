@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from whichpairs import wording
-from whichpairs.wording import NARROW, THIN, number
+from whichpairs.wording import NARROW, THIN, number, plural
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -123,6 +123,6 @@ def say(sentence: str, **values: Any) -> "Markup":
     return Markup(sentence).format(**safe)
 
 
-def plural(n: int, one: str, many: str | None = None) -> str:
-    """``pair`` or ``pairs``."""
-    return one if n == 1 else many or one + "s"
+def how_many(n: int, one: str, many: str | None = None) -> "Markup":
+    """A number as `data`, and the noun for so many."""
+    return say("{n} {noun}", n=data(n, "count"), noun=plural(n, one, many))

@@ -41,6 +41,7 @@ from whichpairs.server.client import Client
 from whichpairs.server.journal import Journal
 from whichpairs.server.request import Request
 from whichpairs.types import SILENT, Choice, Message, Progress
+from whichpairs.wording import counted
 
 RUBRIC = (
     "Which answer serves whoever wrote the prompt better? Look at what is right, useful, clear and "
@@ -128,9 +129,7 @@ class PositionBias:
         if self.first is None or self.range is None:
             return ""
         low, high = self.range
-        text = (
-            f"The answer shown first won {100 * self.first:.1f} % of {self.decided} decided answers"
-        )
+        text = f"The answer shown first won {100 * self.first:.1f} % of {counted(self.decided, 'decided answer')}"
         text += f" [{100 * low:.0f} %, {100 * high:.0f} %]: "
         if low > 0.5 or high < 0.5:
             return text + "the order matters (where the two orders disagree, it is a tie)."

@@ -29,6 +29,7 @@ from whichpairs.train.scope import arithmetic, chosen_blocks
 from whichpairs.train.settings import LOGS, DPOResult, DPOSettings
 from whichpairs.train.trainer import Pair, PairTrainer, Rows, make_trainer
 from whichpairs.types import SILENT, Preference, Progress
+from whichpairs.wording import counted, plural
 
 require("torch")
 import torch  # noqa: E402
@@ -135,6 +136,7 @@ def _result(
         losses=tuple(float(x["loss"]) for x in trainer.state.log_history if "loss" in x),
         validation_losses=tuple(best.losses.values()) if best else (),
         kept_epoch=best.best if best else None,
+        fall=float(np.mean(rows.reference - logprobs)),
         shift=float(np.sqrt(np.mean((logprobs - rows.reference) ** 2))),
     )
 
@@ -182,7 +184,7 @@ def set_aside(
     if share and not 0 < count < len(prompts):
         raise UserError(
             "a validation share must leave prompts on both sides",
-            f"{share:g} of {len(prompts)} prompts are {count}",
+            f"{share:g} of {counted(len(prompts), 'prompt')} {plural(count, 'is', 'are')} {count}",
             "label more prompts, or train without --validation",
         )
     order = stream(seed, Stream.VALIDATION).permutation(len(prompts))

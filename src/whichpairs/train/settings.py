@@ -123,6 +123,8 @@ class DPOResult:
         equal: preferences left out, of both, because their sides have the same (kept) tokens.
         moved: whether any weight of the saved policy differs from the reference's.
         taught: pairs without a label that it was trained on beside the labelled ones.
+        fall: mean of −log π/π_ref over the completions trained on, nats: about KL(π_ref ‖ π) where they
+            are π_ref's own.
         shift: root mean square of log π/π_ref over the completions trained on, nats.
     """
 
@@ -140,3 +142,4 @@ class DPOResult:
     moved: bool = True
     shift: float = 0.0
     taught: int = 0
+    fall: float = 0.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from whichpairs.design.space import Rows
 from whichpairs.pool.pool import Pool, pair_id
-from whichpairs.wording import percent
+from whichpairs.wording import counted, counted_of, percent
 from whichpairs.workflow.batch_result import labels_of
 
 
@@ -118,8 +118,7 @@ def _controls(r: dict[str, Any]) -> str:
     """What is to be labelled beside the budget."""
     if not r["controls"]:
         return ""
-    pairs = "pair" if r["controls"] == 1 else "pairs"
-    text = f" (and {r['controls']} control {pairs}"
+    text = f" (and {counted(r['controls'], 'control pair')}"
     if r.get("controls_by_default"):
         text += " of held-out prompts beside them, never fitted; --controls 0 for none"
     return text + ")"
@@ -127,7 +126,7 @@ def _controls(r: dict[str, Any]) -> str:
 
 def batch_message(r: dict[str, Any]) -> str:
     """How the pairs were picked, what they should reach, and what random would need for it."""
-    text = f"{r['picked']} of {r['candidate_pairs']} candidate pairs picked by {r['criterion']}"
+    text = f"{counted_of(r['picked'], r['candidate_pairs'], 'candidate pair')} picked by {r['criterion']}"
     text += _controls(r) + _how(r) + _spent(r)
     text += f"; predicted gap {r['predicted_gap']:.4g} ({r['predicted_gap_before']:.4g} without it)"
     needs = r["labels_random_would_need"]
@@ -135,11 +134,13 @@ def batch_message(r: dict[str, Any]) -> str:
     if learns:
         text += f", random's {r['random_predicted_gap']:.4g}"
         if needs is not None and needs < labels_of(r):
-            text += f"; random would need {needs} labels only: it is the better choice here"
+            text += (
+                f"; random would need {counted(needs, 'label')} only: it is the better choice here"
+            )
         elif needs == labels_of(r):
             text += "; random of as many labels is as good, as far as the forecast can tell"
         elif needs:
-            text += f"; random would need {needs} labels"
+            text += f"; random would need {counted(needs, 'label')}"
         elif not r.get("limits"):
             text += "; random does not get there with as many labels as were looked at"
     if r["certificate"] is not None and not _all_named(r):
@@ -159,7 +160,7 @@ def batch_message(r: dict[str, Any]) -> str:
 
 def _spent(r: dict[str, Any]) -> str:
     """Labels, cost and shares, where limits make them worth a word."""
-    text = f"; {labels_of(r)} labels" if labels_of(r) != r["picked"] else ""
+    text = f"; {counted(labels_of(r), 'label')}" if labels_of(r) != r["picked"] else ""
     if r.get("unit", "labels") != "labels":
         text += f"; a cost of {r['cost']:.6g} of {r['budget']:g} ({r['unit']})"
         if r["cost"] < 0.9 * r["budget"]:

@@ -13,6 +13,7 @@ from whichpairs.errors import UserError
 from whichpairs.evaluate.interval import Interval
 from whichpairs.pool.read import read_prompts
 from whichpairs.types import Progress
+from whichpairs.wording import counted
 from whichpairs.workflow.policies import (
     REFERENCE,
     created,
@@ -156,7 +157,9 @@ def _table(result: dict[str, Any]) -> str:
         lines.append(f"{name:20}" + "".join(f"{cell:>30}" for cell in cells))
     if "perplexity" in result:
         p = result["perplexity"]
-        lines.append(f"{p['tokens']} tokens of {p['documents']} documents; lower is better.")
+        lines.append(
+            f"{counted(p['tokens'], 'token')} of {counted(p['documents'], 'document')}; lower is better."
+        )
     if "tasks" in result:
-        lines.append(f"{result['tasks']['items']} items.")
+        lines.append(f"{counted(result['tasks']['items'], 'item')}.")
     return "\n".join(lines)

@@ -15,6 +15,8 @@ from whichpairs.pool.read import Columns, PoolTables, read_pool
 from whichpairs.pool.run import Record, Run, create_run, locked
 from whichpairs.pool.source import show
 from whichpairs.pool.tables import EMPTY_ONE, EMPTY_SIDE, SAME_TEXTS
+from whichpairs.pool.values import renamed
+from whichpairs.wording import counted, counted_of, plural
 from whichpairs.workflow.hidden import (
     ALL_LABELLED,
     added,
@@ -114,7 +116,8 @@ def add_pool(
         apart = no_scores(settings)
         pool = Pool(prompts, tables.completions, answers, print_of, apart)
         more = {"labels": len(answers), **read, "beta": run.beta, "fingerprint": print_of}
-        more["score_columns"] = pool.scores
+        more["numeric_columns"] = pool.scores
+        more["renamed_columns"] = renamed(tables.completions.columns, tables.unread)
         more["unlabelled_pairs"] = unlabelled_pairs(answers, tables.completions)
         if tables.drawer is not None:
             pairs, rest = others(tables.drawer, tables.completions)
@@ -151,6 +154,7 @@ def _reading(tables: PoolTables) -> dict[str, Any]:
         "prompt_column": tables.prompt_column,
         "unread_columns": list(tables.unread),
         "differ": tables.differ,
+        "alike_first": tables.alike,
         "differ_joins": tables.joins,
     }
 
@@ -169,14 +173,14 @@ def _content(prompts: pl.DataFrame, tables: PoolTables) -> dict[str, str]:
 def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
     r = record.result
     if before:
-        message = f"The pool is there already: {r['prompts']} prompts, nothing changed."
+        message = f"The pool is there already: {counted(r['prompts'], 'prompt')}, nothing changed."
         return Outcome(message, r, before, run.root / "pool")
     said = [
-        f"{r['completions']} completions of {r['prompts']} prompts"
+        f"{counted(r['completions'], 'completion')} of {counted(r['prompts'], 'prompt')}"
         f" ({r['held_out_prompts']} held out)."
     ]
     if labels:
-        said.append(f"{labels} label{'s' * (labels > 1)} came with them.")
+        said.append(f"{counted(labels, 'label')} came with them.")
         said += [ALL_LABELLED] if r["unlabelled_pairs"] == 0 else []
     if "drawer" in r:
         said.append(drawer_words(r["drawer"], run.root))
@@ -186,27 +190,42 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
         said.append(f"Read {'; '.join(r['read_as'])}.")
     said += _not_there(r, run.root / "pool" / LEFT_OUT)
     said += _columns(r)
+    if r.get("alike_prompts"):
+        same = counted(r["alike_prompts"], "prompt equals", "prompts equal")
+        said.append(
+            f"Attention: {same} an earlier one but for blanks or the form of accents (Unicode NFC, NFD), "
+            f"and {plural(r['alike_prompts'], 'is a prompt of its own', 'are prompts of their own')} "
+            f"(first: {show(r['alike_first'])})."
+        )
     if r["shape"] != "pair" and r["duplicates_merged"]:
         weights = record.settings["columns"]["weight"]
         how = "their weights add up" if weights else "their count is π_ref's weight"
-        said.append(f"{r['duplicates_merged']} duplicates merged ({how}).")
+        said.append(f"{counted(r['duplicates_merged'], 'duplicate')} merged ({how}).")
     why = "to put each prompt's together"
     if "drawer" in r:
         why += ", in an order that says nothing of the labels"
-    for key, text in (
-        ("single_completion_prompts", "prompts with one completion: never picked"),
+    for key, one, many in (
+        (
+            "single_completion_prompts",
+            "prompt with one completion: never picked",
+            "prompts with one completion: never picked",
+        ),
         (
             "group_conflicts",
+            "row gives its prompt another group than its first row: the first counts",
             "rows give their prompt another group than its first row: the first counts",
         ),
         (
             "moved",
-            f"of the completions moved, {why}: rows of a feature file go by "
-            "pool/completions.parquet",
+            *2
+            * (
+                f"of the completions moved, {why}: rows of a feature file go by "
+                "pool/completions.parquet",
+            ),
         ),
     ):
         if r[key]:
-            said.append(f"{r[key]} {text}.")
+            said.append(f"{counted(r[key], one, many)}.")
     return Outcome(" ".join(said), r, before, run.root / "pool")
 
 
@@ -220,14 +239,14 @@ def _not_there(r: dict[str, Any], listed: Path) -> list[str]:
             + f"{one['why']} (first: {one['first']})"
             for one in odd
         )
-        said.append(f"{r['rows_left_out']} of {r['rows_read']} rows left out: {reasons}.")
+        said.append(f"{counted_of(r['rows_left_out'], r['rows_read'], 'row')} left out: {reasons}.")
     for key, one, many in (
-        ("identical_pairs_dropped", "1 pair of two equal texts", "pairs of two equal texts"),
-        ("empty_pairs_dropped", "1 pair with an empty side", "pairs with an empty side"),
-        ("empty_completions_dropped", "1 empty completion", "empty completions"),
+        ("identical_pairs_dropped", "pair of two equal texts", "pairs of two equal texts"),
+        ("empty_pairs_dropped", "pair with an empty side", "pairs with an empty side"),
+        ("empty_completions_dropped", "empty completion", "empty completions"),
     ):
         if r[key]:
-            said.append(f"{one if r[key] == 1 else f'{r[key]} {many}'} left out.")
+            said.append(f"{counted(r[key], one, many)} left out.")
     return [*said, f"All that was left out: {listed}."] if said else []
 
 
@@ -243,10 +262,13 @@ def _columns(r: dict[str, Any]) -> list[str]:
             if pair
             else f"Columns kept beside the completions, not read as part of the prompt: {names}."
         )
+    said += [
+        f"{show(name)} is kept as {show(kept)}, for the pool has a {name} of its own."
+        for name, kept in r["renamed_columns"].items()
+    ]
     if r["differ"]:
         names = ", ".join(
-            f"{show(name)} ({count} prompt{'s' * (count > 1)})"
-            for name, count in r["differ"].items()
+            f"{show(name)} ({counted(count, 'prompt')})" for name, count in r["differ"].items()
         )
         first = next(iter(r["differ"]))
         cure = f"import into another run with --prompt-column {r['prompt_column']},{first}"

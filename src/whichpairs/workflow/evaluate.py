@@ -15,6 +15,7 @@ from whichpairs.evaluate.pool_policy import policy_values
 from whichpairs.evaluate.verdict import verdict
 from whichpairs.label.simulate import check_temperature
 from whichpairs.types import SILENT, Progress
+from whichpairs.wording import counted
 from whichpairs.workflow.policies import (
     REFERENCE,
     created,
@@ -297,7 +298,7 @@ def _table(result: dict[str, Any]) -> str:
     gain = Interval(**result["gain"])
     lines.append(
         f"gain in J over the reference: {gain} (95 % interval over "
-        f"{result['held_out_prompts']} held-out prompts)"
+        f"{counted(result['held_out_prompts'], 'held-out prompt')})"
     )
     if "verdict" in result:
         lines.append(result["verdict"]["sentence"])

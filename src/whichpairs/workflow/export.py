@@ -8,6 +8,7 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.train.export import export_trl
 from whichpairs.types import Preference
+from whichpairs.wording import counted, counted_of, plural
 from whichpairs.workflow.drawer import from_drawer
 from whichpairs.workflow.preferences import Votes, joined, preferences, votes_for
 from whichpairs.workflow.stage import Outcome
@@ -63,7 +64,7 @@ def export_labels(
             if not rows and even:
                 raise UserError(
                     "an export must hold at least one row",
-                    f"the answers to all {even} pairs are evenly split",
+                    f"the answers to {counted(even, 'pair is', 'pairs are')} evenly split, and there are no others",
                     "leave out --join: then each answer is a row",
                 )
         more: list[dict[str, Any]] = [_beside(vote) for vote in votes]
@@ -88,19 +89,21 @@ def export_labels(
     }
     result |= {**told, "even_pairs_left_out": even, "labels_from_drawer": taken}
     result["taught"] = taught.result(len(rows) - answered) if taught else None
-    message = f"{len(rows)} preferences in {out}, ids and probabilities in {beside}."
+    message = f"{counted(len(rows), 'preference')} in {out}, ids and probabilities in {beside}."
     message += " They were there already; nothing changed." if before else ""
-    message += f" {ties} ties left out." if ties else ""
+    message += f" {counted(ties, 'tie')} left out." if ties else ""
     if taken:
         message += (
             f" {taken} of the run's labels came from its drawer: they were there before, and "
         )
         message += "were kept back at import."
     message += _said(told, even, join)
+    if join and not told["repeated_pairs"]:
+        message += " --join had no effect: no pair has several answers."
     message += _taught(result["taught"], soft)
     if unfinished:
         message += (
-            f" {unfinished} of them have a completion that was cut off; TRL adds an end-of-sequence"
+            f" {unfinished} of them {plural(unfinished, 'has', 'have')} a completion that was cut off; TRL adds an end-of-sequence"
             " token to every plain text (whichpairs train does not)."
         )
     return Outcome(message, {**result, "unfinished": unfinished}, before, Path(out))
@@ -172,7 +175,7 @@ def _said(told: dict[str, int], even: int, join: bool) -> str:
     """What is to be said of pairs that were answered several times."""
     if not told["repeated_pairs"]:
         return ""
-    text = f" {told['repeated_pairs']} of the {told['pairs']} pairs have several answers"
+    text = f" {counted_of(told['repeated_pairs'], told['pairs'], 'pair')} {plural(told['repeated_pairs'], 'has', 'have')} several answers"
     if not join:
         return (
             f"{text}, {told['contradicted_pairs']} of them with rows in both directions: each row is "
@@ -181,4 +184,8 @@ def _said(told: dict[str, int], even: int, join: bool) -> str:
     text += (
         f", {told['contradicted_pairs']} of them in both directions: each is one row, for the most"
     )
-    return text + (f"; {even} that are evenly split are left out." if even else ".")
+    return text + (
+        f"; {counted(even, 'that is', 'that are')} evenly split {plural(even, 'is', 'are')} left out."
+        if even
+        else "."
+    )

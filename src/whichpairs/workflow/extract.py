@@ -27,6 +27,7 @@ from whichpairs.pool.files import read_array, to_json, write_whole
 from whichpairs.pool.pool import Pool, load_pool
 from whichpairs.streams import Stream, stream
 from whichpairs.types import SILENT, Example, Progress
+from whichpairs.wording import counted
 
 AXES = "axes.npy"
 WIDE_ROWS = 8192
@@ -282,7 +283,7 @@ def fit_axes(job: Job, dim: int, pool: Pool, loaded: Any, seed: int, progress: P
     if not len(prompts):
         raise UserError(
             "--projection pca needs a prompt with two completions that is not held out",
-            f"none of the {len(pool.prompts)} prompts is one",
+            f"of {counted(len(pool.prompts), 'prompt')} none is one",
             "use --projection random",
         )
     rows = np.concatenate([np.arange(pool.starts[p], pool.starts[p + 1]) for p in prompts])

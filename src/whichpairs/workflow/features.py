@@ -12,8 +12,17 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.features.store import NAME, write_features
 from whichpairs.types import SILENT, Progress
-from whichpairs.wording import percent
-from whichpairs.workflow.extract import AXES, WIDE_ROWS, Job, Partial, Recipe, extract, fit_axes
+from whichpairs.wording import counted, percent
+from whichpairs.workflow.extract import (
+    AXES,
+    WIDE_ROWS,
+    Job,
+    Partial,
+    PoolExamples,
+    Recipe,
+    extract,
+    fit_axes,
+)
 from whichpairs.workflow.stage import Outcome, plain_name, settle
 from whichpairs.workflow.workspace import Workspace, workspace
 
@@ -50,7 +59,8 @@ class FeatureSettings:
             completions differ most, among 16 d random ones.
         pooling: for hidden, ``last`` or ``mean``.
         texts: for embed, ``completion`` or ``both`` (the prompt too).
-        max_length: for gradient, hidden and embed, the most tokens of a text.
+        max_length: for gradient, hidden and embed, the most tokens of a text. What is cut is
+            counted in the result: ``cut`` texts, at ``cut_at`` tokens.
         dtype: stored precision, ``float32`` or ``float16``.
         seed: None is the run's.
         fidelity: measure what the projection costs the design.
@@ -153,9 +163,12 @@ def _loses(space: Workspace, name: str) -> str:
 def _message(name: str, r: dict[str, Any], before: bool, chosen: dict[str, Any]) -> str:
     if before:
         return f"Features {name!r} are there already; nothing changed."
-    text = f"Features {name!r}: {r['rows']} completions × {r['dim']} dimensions."
+    text = (
+        f"Features {name!r}: {counted(r['rows'], 'completion')} × {counted(r['dim'], 'dimension')}."
+    )
     if r["dim"] < (chosen.get("dim") or 0):
         text += f" ({chosen['dim']} were asked for; the texts differ in no more directions.)"
+    text += _cut_text(r, chosen.get("method"))
     found = r.get("fidelity")
     return (
         text
@@ -164,11 +177,27 @@ def _message(name: str, r: dict[str, Any], before: bool, chosen: dict[str, Any])
     )
 
 
+def _cut_text(r: dict[str, Any], method: str | None) -> str:
+    """How many texts were read only in part."""
+    if r.get("cut", 0) == 0:
+        return ""
+    if r["cut"] is None:
+        return (
+            f" Texts may be cut at {r['cut_at']} tokens; this model does not let them be counted."
+        )
+    if method == "embed":
+        return f" {r['cut']} of {r['rows']} texts were cut to their first {r['cut_at']} tokens."
+    return (
+        f" {r['cut']} of {r['rows']} completions were cut to {r['cut_at']} tokens, prompt and "
+        "completion together."
+    )
+
+
 def fidelity_text(found: dict[str, Any]) -> str:
     """The fidelity figure in words."""
     return (
         f"the projection loses {percent(found['loss'])} of what a design gains over random "
-        f"(against {found['larger_dim']} dimensions, on {found['prompts']} prompts)"
+        f"(against {found['larger_dim']} dimensions, on {counted(found['prompts'], 'prompt')})"
     )
 
 
@@ -264,14 +293,26 @@ def _model(
         (job,) = jobs
         if pca:
             shutil.copyfile(job.folder / AXES, folder / AXES)
+        cut = _cut(s, loaded, PoolExamples(pool))
         if not s.fidelity or not _projects(s, dim, loaded):
-            return {}
+            return cut
         from whichpairs.workflow.fidelity import fidelity
 
-        return {"fidelity": fidelity(folder, job, dim or 0, loaded, pool, seed, progress)}
+        return cut | {"fidelity": fidelity(folder, job, dim or 0, loaded, pool, seed, progress)}
 
     inputs = {"model": loaded.fingerprint}
     return _Source({**common, **own}, inputs, notes, make, after)
+
+
+def _cut(s: FeatureSettings, loaded: Any, examples: PoolExamples) -> dict[str, Any]:
+    """How many texts were read only in part, and at how many tokens they were cut."""
+    from whichpairs.features.cut import count_cut, count_cut_texts
+
+    if s.method == "embed":
+        texts: Any = s.texts
+        cut, at = count_cut_texts(loaded, examples, texts, s.max_length)
+        return {"cut": cut, "cut_at": at}
+    return {"cut": count_cut(loaded, examples, s.max_length), "cut_at": s.max_length}
 
 
 def _options(s: FeatureSettings, dim: int | None) -> dict[str, Any]:

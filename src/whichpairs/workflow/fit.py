@@ -12,6 +12,7 @@ from whichpairs.design.information import PRIOR_MARGIN_SPREAD
 from whichpairs.errors import UserError
 from whichpairs.train.calibrate import Calibration, as_array, calibrate, left_out_log_loss
 from whichpairs.train.fit import Fit, fit, posterior, quality
+from whichpairs.wording import counted
 from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Votes, Workspace, workspace
 
@@ -167,7 +168,9 @@ def _write(
         return result
 
     space.run.commit(("fits", name), "fit", settings, inputs, make)
-    message = f"Fit {name}: {result['labels']} labels, prior × {result['prior_strength']:g}"
+    message = (
+        f"Fit {name}: {counted(result['labels'], 'label')}, prior × {result['prior_strength']:g}"
+    )
     if result["cv_log_loss"] is not None:
         message += (
             f", cross-validated log loss {result['cv_log_loss']:.4f} (on picked pairs: biased)"
@@ -175,7 +178,7 @@ def _write(
     if result["held_out"] is None:
         message += "; on held-out prompts: unknown (pick some with select --controls)."
     else:
-        message += "; held out ({held_out_labels} labels): ".format(**result)
+        message += f"; held out ({counted(result['held_out_labels'], 'label')}): "
         if result["held_out_accuracy"] is not None:
             message += "accuracy {held_out_accuracy:.3f}, ".format(**result)
         message += "log loss {held_out_log_loss:.4f}, ".format(**result)

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from whichpairs.pool.read import PoolTables, pool_from_samples, read_prompts
 from whichpairs.pool.run import Record, Run, create_run, locked
 from whichpairs.streams import derived_seed
 from whichpairs.types import SILENT, Message, Progress
+from whichpairs.wording import counted, counted_of, listed, plural
 from whichpairs.workflow.collect import add_pool
 from whichpairs.workflow.stage import Outcome, differences
 
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from whichpairs.generate.sources import Source
 
 Prompt = str | tuple[Message, ...]
+_OF_A_SOURCE = (
+    *("model", "n", "max_new_tokens", "temperature", "top_p", "top_k", "stop", "backend", "server"),
+    *("key_variable", "requests_at_once", "requests_per_minute", "retries", "timeout"),
+    *("batch_size", "device"),
+)
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,44 @@ def generate_pool(
                 f"it has one already: {differences(record, chosen, {})}",
                 "start another run",
             )
-        return _assemble(opened, asked, settings, sources, chosen, len(found) - len(asked))
+        done = _assemble(opened, asked, settings, sources, chosen, len(found) - len(asked))
+    said = _asked_as_they_were(found, settings)
+    return replace(done, message=" ".join([done.message, *said]))
+
+
+def check_read(settings: GenerateSettings, options: Mapping[str, str]) -> None:
+    """Refuse what the user asked for and nothing of this call reads.
+
+    Args:
+        options: what the user gave: the setting's name, and the option as it is written.
+
+    Raises:
+        UserError: one is of no use; or as `generate_pool`.
+    """
+    from whichpairs.generate.sources import left_to_options, reads
+
+    if "prompt_column" in options and settings.prompts.lower().endswith(".txt"):
+        raise UserError(
+            f"{options['prompt_column']} is for files with columns",
+            f"got it with {settings.prompts}",
+            "leave it out",
+        )
+    sources = _sources(settings)
+    names = [name for name in _OF_A_SOURCE if name in options]
+    if settings.sources is None:
+        (only,) = sources
+        unread = [options[name] for name in names if not reads(only.backend, name)]
+        got = f"the back-end {only.backend} does not read {listed(unread, 'or')}"
+    else:
+        taken = left_to_options(settings.sources, _usual(settings))
+        unread = [options[name] for name in names if name not in taken]
+        got = f"every source of {settings.sources} sets {listed(unread, 'or')} itself or has no use for it"
+    if unread:
+        raise UserError(
+            "an option must be of use to a source of completions",
+            got,
+            f"leave {plural(len(unread), 'it', 'them')} out",
+        )
 
 
 def _check_holdout(prompts: int, s: GenerateSettings) -> None:
@@ -126,10 +170,18 @@ def _check_holdout(prompts: int, s: GenerateSettings) -> None:
 
 def _sources(s: GenerateSettings) -> "list[Source]":
     """What the options, or the file of sources, name."""
-    from whichpairs.generate.backend import Sampling
-    from whichpairs.generate.sources import Source, read_sources, short_name
+    from whichpairs.generate.sources import read_sources
 
-    usual = Source(
+    usual = _usual(s)
+    return [usual.checked()] if s.sources is None else read_sources(s.sources, usual)
+
+
+def _usual(s: GenerateSettings) -> "Source":
+    """The source that the options describe."""
+    from whichpairs.generate.backend import Sampling
+    from whichpairs.generate.sources import Source, short_name
+
+    return Source(
         name=short_name(s.model),
         backend=s.backend or ("transformers" if s.server is None else "server"),
         model=s.model,
@@ -143,7 +195,6 @@ def _sources(s: GenerateSettings) -> "list[Source]":
         device=s.device,
         batch_size=s.batch_size,
     )
-    return [usual.checked()] if s.sources is None else read_sources(s.sources, usual)
 
 
 def _as_asked(prompt: Prompt, s: GenerateSettings) -> Prompt:
@@ -162,6 +213,19 @@ def _as_asked(prompt: Prompt, s: GenerateSettings) -> Prompt:
     if s.system is None or turns[0]["role"] == "system":
         return turns
     return ({"role": "system", "content": s.system}, *turns)
+
+
+def _asked_as_they_were(found: Sequence[Prompt], s: GenerateSettings) -> list[str]:
+    """What --system and --api left as it was."""
+    chats = [prompt for prompt in found if not isinstance(prompt, str)]
+    own = sum(prompt[0]["role"] == "system" for prompt in chats)
+    said = []
+    if s.system is not None and own:
+        has = counted_of(own, len(found), "prompt")
+        said.append(f"{has} already had a system message, which stands in place of --system.")
+    if s.api == "chat" and len(chats) == len(found):
+        said.append("--api chat had no effect: every prompt is a conversation already.")
+    return said
 
 
 _NOT_THE_POOL = {"batch_size", "chunk", "device", "model", "prompts", "server", "key_variable"}
@@ -303,25 +367,41 @@ def _near_duplicates(tables: PoolTables) -> int:
 
 def _outcome(run: Run, record: Record, before: bool) -> Outcome:
     r = record.result
-    message = f"{r['completions']} completions of {r['prompts']} prompts"
-    message += f" ({r['held_out_prompts']} held out), {r['duplicates_merged']} duplicates merged"
+    message = f"{counted(r['completions'], 'completion')} of {counted(r['prompts'], 'prompt')}"
+    message += f" ({r['held_out_prompts']} held out), {counted(r['duplicates_merged'], 'duplicate')} merged"
     near = r.get("near_duplicates", 0)
     share = near / r["completions"]
-    message += f", {near} near-duplicates kept ({100 * share:.1f} %)."
-    message += "".join(f" {r[key]} {text}." for key, text in _ASIDE.items() if r.get(key))
+    message += f", {counted(near, 'near-duplicate')} kept ({100 * share:.1f} %)."
+    message += "".join(f" {counted(r[key], *text)}." for key, text in _ASIDE.items() if r.get(key))
     message = "The pool is there already; nothing changed." if before else message
     result = {**r, "near_duplicate_share": share}
     return Outcome(message, result, before, run.root / "pool")
 
 
 _ASIDE = {
-    "empty_samples_dropped": "empty samples left out",
-    "prompts_without_completion": "prompts got nothing but empty samples and are not in the pool",
-    "single_completion_prompts": "prompts with one completion: never picked",
-    "prompts_repeated": "prompts repeat another of the file and were not asked again",
-    "cut_off": "completions were cut off at --max-new-tokens",
+    "empty_samples_dropped": ("empty sample left out", "empty samples left out"),
+    "prompts_without_completion": (
+        "prompt got nothing but empty samples and is not in the pool",
+        "prompts got nothing but empty samples and are not in the pool",
+    ),
+    "single_completion_prompts": (
+        "prompt with one completion: never picked",
+        "prompts with one completion: never picked",
+    ),
+    "prompts_repeated": (
+        "prompt repeats another of the file and was not asked again",
+        "prompts repeat another of the file and were not asked again",
+    ),
+    "alike_prompts": (
+        "prompt equals an earlier one but for blanks or the form of accents",
+        "prompts equal an earlier one but for blanks or the form of accents",
+    ),
+    "cut_off": (
+        "completion was cut off at --max-new-tokens",
+        "completions were cut off at --max-new-tokens",
+    ),
 }
-"""What a pool leaves out, or has that its user might not expect: a count's name, and the words."""
+"""What a pool leaves out, or has that its user might not expect: a count's name, and the words for one and for many."""
 
 
 def _digest(prompts: list[Prompt]) -> str:

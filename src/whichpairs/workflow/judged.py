@@ -13,6 +13,7 @@ import numpy as np
 
 from whichpairs.evaluate.interval import Interval
 from whichpairs.types import Progress
+from whichpairs.wording import counted
 from whichpairs.workflow.policies import (
     REFERENCE,
     created,
@@ -178,9 +179,9 @@ def _message(rate: "WinRate", order: str, chosen: dict[str, Any]) -> str:
     won: Interval = rate.rate
     lines = [
         f"{chosen['judge_model']} prefers policy {chosen['policy']} to {chosen['against']} in "
-        f"{won} of the comparisons (a tie is ½; 95 % interval over {rate.prompts} prompts).",
-        f"{rate.comparisons} comparisons: {rate.wins} won, {rate.losses} lost, {rate.ties} ties, "
-        f"of which {rate.identical} equal texts, {rate.disagreements} where the order changed the "
+        f"{won} of the comparisons (a tie is ½; 95 % interval over {counted(rate.prompts, 'prompt')}).",
+        f"{counted(rate.comparisons, 'comparison')}: {rate.wins} won, {rate.losses} lost, {counted(rate.ties, 'tie')}, "
+        f"of which {counted(rate.identical, 'pair')} of equal texts, {rate.disagreements} where the order changed the "
         f"answer, {rate.unread} not read.",
     ]
     return "\n".join([*lines, order] if order else lines)

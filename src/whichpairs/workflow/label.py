@@ -12,6 +12,7 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.label.simulate import check_temperature, simulate
 from whichpairs.types import SILENT, Label, Progress
+from whichpairs.wording import counted
 from whichpairs.workflow.answers import accept_file, annotators
 from whichpairs.workflow.drawer import KIND, check_drawer, drawer_of, take
 from whichpairs.workflow.stage import Outcome
@@ -113,7 +114,7 @@ def label_from_file(
     run: str | Path,
     path: str | Path,
     *,
-    annotator: str = "file",
+    annotator: str | None = None,
     label_map: str | None = None,
     replace: bool = False,
     beta: float | None = None,
@@ -121,14 +122,14 @@ def label_from_file(
     """Accept a file of answers (see `label.file.read_answers`), all or none.
 
     Args:
-        annotator: who answered, where the file does not say.
+        annotator: who answered, where the file does not say; None is ``file``.
         label_map: what the values of its choices mean, e.g. ``0=a,1=b``.
         replace: another answer of the same annotator supersedes the one before; both are kept.
 
     Raises:
         UserError: an unknown pair, an unknown choice, a rewritten answer, a broken row.
     """
-    if not annotator.strip() or not annotator.isprintable():
+    if annotator is not None and not (annotator.strip() and annotator.isprintable()):
         raise UserError("--annotator must be a name, in one line", f"got {annotator!r}")
     with workspace(run, beta) as space:
         added, said, told = accept_file(space, Path(path), annotator, label_map, replace)
@@ -203,14 +204,14 @@ def _judged(
     ties = sum(label.choice == "tie" for label in labels)
     words = [outcome.message]
     if labels:
-        words.append(f"{ties} are ties.")
+        words.append(f"{counted(ties, 'is a tie', 'are ties')}.")
     words += [bias.words] if bias.words else []
     if bias.disagree is not None:
         words.append(
-            f"The two orders disagree on {100 * bias.disagree:.1f} % of {bias.compared} pairs."
+            f"The two orders disagree on {100 * bias.disagree:.1f} % of {counted(bias.compared, 'pair')}."
         )
     if bias.unread:
-        words.append(f"{bias.unread} answers could not be read.")
+        words.append(f"{counted(bias.unread, 'answer')} could not be read.")
     result = {**outcome.result, "ties": ties, "position_bias": asdict(bias) | {"range": bias.range}}
     return Outcome(" ".join(words), result, outcome.done_before, outcome.folder)
 
@@ -242,7 +243,7 @@ def _asked_once(space: Workspace) -> list[tuple[str, str, str]]:
     if several:
         raise UserError(
             "pairs that are asked several times want several people",
-            f"{len(several)} pairs wait for repeats, and a judge says the same each time",
+            f"{counted(len(several), 'pair waits', 'pairs wait')} for repeats, and a judge says the same each time",
             "label them with --from FILE, or select without --repeats",
         )
     return pairs
@@ -291,9 +292,13 @@ def _outcome(space: Workspace, new: int, source: str) -> Outcome:
     result = {"new": new, "labels": len(labels), "waiting": waiting, "source": source}
     if new == 0:
         theirs = "labels" if max(space.asked.values(), default=1) > 1 else "label"
-        message = f"Nothing to do: all {len(space.known_pairs)} picked pairs have their {theirs}."
+        message = f"Nothing to do: {_all(len(space.known_pairs))} {theirs}."
         if waiting:
-            message = f"No new labels; {waiting} picked pairs still wait for one."
+            message = f"No new labels; {counted(waiting, 'picked pair still waits', 'picked pairs still wait')} for one."
     else:
-        message = f"{new} labels {source}; {len(labels)} in all, {waiting} pairs wait."
+        message = f"{counted(new, 'label')} {source}; {len(labels)} in all, {counted(waiting, 'pair waits', 'pairs wait')}."
     return Outcome(message, result, new == 0, space.run.root / "labels.sqlite")
+
+
+def _all(pairs: int) -> str:
+    return "the one picked pair has its" if pairs == 1 else f"all {pairs} picked pairs have their"

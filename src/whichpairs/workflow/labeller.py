@@ -18,6 +18,7 @@ from typing import Any
 
 from whichpairs.errors import UserError
 from whichpairs.pool.files import user_facing_os_errors, write_whole
+from whichpairs.pool.source import show
 from whichpairs.workflow.label import label_from_file
 from whichpairs.workflow.workspace import IMPORTED, workspace
 
@@ -34,11 +35,16 @@ def command_words(labeller: str) -> list[str]:
     try:
         words = shlex.split(labeller)
     except ValueError as error:
-        raise UserError("the labeller must be a command", f"{labeller!r}: {error}") from None
+        open_quote = "quotation" in str(error)
+        raise UserError(
+            "the labeller must be a command",
+            f"{show(labeller)} {'opens a quotation mark' if open_quote else 'ends in a backslash'}",
+            "close it" if open_quote else "take it out, or write it twice",
+        ) from None
     if not words:
-        raise UserError("the labeller must be a command", f"got {labeller!r}")
+        raise UserError("the labeller must be a command", f"got {show(labeller)}")
     if shutil.which(words[0]) is None:
-        raise UserError("the labeller must be a program", f"there is no {words[0]!r}")
+        raise UserError("the labeller must be a program", f"there is no {show(words[0])}")
     return words
 
 

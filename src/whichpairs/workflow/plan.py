@@ -12,6 +12,7 @@ from whichpairs.design.limits import check_budget
 from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
 from whichpairs.train.forecast import Reach
+from whichpairs.wording import counted
 from whichpairs.workflow.adaptive import next_batch
 from whichpairs.workflow.choose import adaptive_rng
 from whichpairs.workflow.drawer import drawer_of, no_candidates
@@ -318,23 +319,44 @@ def _saving(r: dict[str, Any]) -> str:
     if r["random_picked"] == r["budget"]:
         return "So there is nothing to save against random."
     if r["saved"] is not None and r["saved"] < 1.0:
-        return f"Random is predicted to need {r['labels_random_would_need']} labels only."
+        return (
+            f"Random is predicted to need {counted(r['labels_random_would_need'], 'label')} only."
+        )
     if r["saved"] == 1.0:
         return "What it would save is too little for the forecast to tell from nothing."
     if r["saved"] is None:
-        return f"Random does not reach that gap with {r['searched']} labels."
-    text = f"It is predicted to save {r['saved']:.2f} × (random would need "
-    text += f"{r['labels_random_would_need']} labels)"
+        return f"Random is not predicted to reach that gap with {counted(r['searched'], 'label')}."
+    text = f"For the same gap random is predicted to need {counted(r['labels_random_would_need'], 'label')}, "
+    text += f"{r['saved']:.2f} × as many"
     return text + (f"; less than {WORTH_IT:g} × is called none." if r["saved"] < WORTH_IT else ".")
 
 
-def _message(r: dict[str, Any], settings: PlanSettings) -> str:
+_WHAT = (
+    "Predicted gap after so many further labels: how far the trained policy stays below the best one "
+    "(in J = E r − β KL; less is better).",
+    "With random pairs; with ours (what select picks by default); and how many random pairs it takes "
+    "to get as far as ours.",
+    "",
+)
+
+
+def _table(r: dict[str, Any]) -> list[str]:
+    """Predicted gaps by budget; where random does not get as far, more than the most looked at."""
     lines = [f"{'labels':>10}{'random':>12}{'ours':>12}{'random needs':>17}"]
+    most = r["curve"][-1]["labels"]
     for row in r["curve"]:
-        needs = "more than shown" if row["random_needs"] is None else str(row["random_needs"])
+        looked = max(r["searched"], row["labels"]) if row["labels"] == r["budget"] else most
+        needs = f"over {looked}" if row["random_needs"] is None else str(row["random_needs"])
         lines.append(f"{row['labels']:>10}{row['random']:>12.4g}{row['ours']:>12.4g}{needs:>17}")
-    lines += ["", f"At {r['budget']} further labels: {r['verdict']} (a prediction, no evidence)."]
-    lines += [_random_part(r, settings), _saving(r)]
+    return lines
+
+
+def _message(r: dict[str, Any], settings: PlanSettings) -> str:
+    lines = [*_WHAT, *_table(r), ""]
+    lines.append(
+        f"At {counted(r['budget'], 'further label')}: {r['verdict']} (a prediction, no evidence)."
+    )
+    lines += [_random_part(r, settings), _saving(r), _noise(r)]
     if settings.cost_per_label is not None:
         saved = r["money_saved"]
         tail = (
@@ -346,16 +368,32 @@ def _message(r: dict[str, Any], settings: PlanSettings) -> str:
     if settings.target_gap is not None:
         for who in ("ours", "random"):
             n = r[f"labels_to_target_{who}"]
-            reached = f"{n} labels" if n is not None else "more labels than are shown"
+            most = r["curve"][-1]["labels"]
+            reached = (
+                counted(n, "label") if n is not None else f"more than {counted(most, 'label')}"
+            )
             lines.append(f"A predicted gap of {settings.target_gap:g}: {who} needs {reached}.")
     if r["flattens_at"] is not None:
-        lines.append(f"The curve flattens at about {r['flattens_at']} labels.")
+        lines.append(
+            f"From about {r['flattens_at']} labels on, twice as many lower the gap by less than 5 % of "
+            f"today's ({r['predicted_gap_now']:.4g})."
+        )
     if r["completions"] is not None:
         c = r["completions"]
         now = list(c["predicted_gap"].items())[-1]
         lines.append(
-            f"With {c['extrapolated_to']} completions a prompt instead of {now[0]}: predicted gap "
+            f"With {counted(c['extrapolated_to'], 'completion')} a prompt instead of {now[0]}: predicted gap "
             f"{c['extrapolated']:.4g} [{c['low']:.4g}, {c['high']:.4g}] instead of {now[1]:.4g}."
         )
-    lines.append(f"Trust: {r['trust']}.")
+    lines.append(f"How far to trust this: {r['trust']}.")
     return "\n".join(lines)
+
+
+def _noise(r: dict[str, Any]) -> str:
+    """Why a row may lie above the one before it."""
+    text = f"The forecast is simulated: at {counted(r['budget'], 'label')} our gap is {r['predicted_gap']:.4g} "
+    text += f"± {2.0 * r['predicted_gap_error']:.2g}"
+    if r["random_picked"] != r["budget"]:
+        better = r["random_predicted_gap"] - r["predicted_gap"]
+        text += f", random's less ours {better:.2g} ± {2.0 * r['predicted_saving_error']:.2g}"
+    return text + " (two standard errors)."

@@ -16,6 +16,7 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.label.simulate import check_temperature
 from whichpairs.types import SILENT, Progress
+from whichpairs.wording import counted, counted_of
 from whichpairs.workflow.drawer import check_drawer, label_command
 from whichpairs.workflow.fit import fit_labels
 from whichpairs.workflow.label import label_from_drawer, label_simulated
@@ -195,7 +196,7 @@ def where_it_stands(run: str | Path, settings: LoopSettings) -> str:
     """After Ctrl-C, in a line: what is there, and the command that goes on. Reads only."""
     found = status(run).result
     return (
-        f"stopped; {found['labels']} of {settings.budget} labels are there, {found['waiting']} pairs "
+        f"stopped; {counted_of(found['labels'], settings.budget, 'label')} are there, {counted(found['waiting'], 'pair')} "
         f"wait, and all of it is kept. Go on with: {settings.again(Path(run))}"
     )
 
@@ -272,11 +273,11 @@ class _Rounds:
         controls = min(wanted, now.free_controls)
         if controls < wanted:
             self.notes.append(
-                f"The held-out prompts had {controls} control pairs left of the {wanted} of a "
+                f"The held-out prompts had {counted(controls, 'control pair')} left of the {wanted} of a "
                 "round; the rest of its labels went to training."
             )
         budget = min(total - now.known - controls, now.free)
-        self._tell(now, f"picking {budget + controls} pairs")
+        self._tell(now, f"picking {counted(budget + controls, 'pair')}")
         self._keep(budget, controls)
         found = select(self.root, s.picking(budget, controls), another=s.top_up)
         self.changed |= not found.done_before
@@ -309,7 +310,7 @@ class _Rounds:
             new = label_from_drawer(self.root).result["new"]
         self.changed |= new > 0
         if new:
-            self.tell(f"{new} answer{'s' * (new > 1)} taken")
+            self.tell(f"{counted(new, 'answer')} taken")
 
     def _outcome(self, now: Standing, stopped: str) -> Outcome:
         s, again = self.settings, self.settings.again(self.root)
@@ -345,19 +346,21 @@ class _Rounds:
     def _why(self, now: Standing, stopped: str) -> str:
         budget = self.settings.budget
         if stopped == "budget":
-            text = f"the run has {now.labelled} labels, and the budget is {budget}."
+            text = f"the run has {counted(now.labelled, 'label')}, and the budget is {budget}."
             return f"Done: {text}" if self.changed else f"Nothing to do: {text}"
         if stopped == "candidates":
             text = f"every candidate pair is labelled ({now.labelled} "
             return f"Stopped: {text}labels of a budget of {budget})."
         if stopped == "gain":
             return (
-                f"Stopped at {now.labelled} labels: the latest round was predicted to gain "
+                f"Stopped at {counted(now.labelled, 'label')}: the latest round was predicted to gain "
                 f"{now.evidence['predicted_gain']:.3g}, less than {self.settings.stop_gain:g}, "
                 "and the controls show no better fit."
             )
         count = sum(now.waiting.values())
-        lines = [f"{count} pairs wait for labels ({now.labelled} of {budget} are there):"]
+        lines = [
+            f"{counted(count, 'pair waits', 'pairs wait')} for labels ({now.labelled} of {budget} are there):"
+        ]
         for batch, waiting in now.waiting.items():
             lines.append(f"  {waiting} of {self.root / 'batches' / batch / 'pairs.jsonl'}")
         return "\n".join(lines)

@@ -32,6 +32,7 @@ from whichpairs.pool.run import versions
 from whichpairs.streams import Stream, stream
 from whichpairs.train.fit import fit
 from whichpairs.train.forecast import Forecast, Known
+from whichpairs.wording import counted
 from whichpairs.workflow.adaptive import Evidence, View, look
 from whichpairs.workflow.batch import batch_message, batch_rows, finite
 from whichpairs.workflow.chance import chance
@@ -188,7 +189,7 @@ def _check_waiting(space: Workspace, chosen: dict[str, Any], another: bool) -> N
     ]
     raise UserError(
         "picked pairs are labelled before the next are picked",
-        f"{waiting} pairs wait (batch {name}"
+        f"{counted(waiting, 'pair waits', 'pairs wait')} (batch {name}"
         + (f"; {', '.join(changed)}" if changed else "")
         + ")",
         "Label them, or pass --another to pick more beside them (none is lost)",
@@ -390,7 +391,7 @@ class Desk:
         count, most = self.settings.controls, self._control_pairs.candidates
         if count is not None and count > most:
             raise UserError(
-                f"controls must be at most the {most} pairs of held-out prompts",
+                f"controls must be at most the {counted(most, 'pair')} of held-out prompts",
                 f"got {count}",
                 "import with --holdout 0.2",
             )

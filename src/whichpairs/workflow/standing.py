@@ -15,6 +15,7 @@ from scipy.special import log_expit
 from whichpairs.design import PairSpace
 from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.train.fit import quality
+from whichpairs.wording import counted, counted_of
 from whichpairs.workflow.batch_result import labels_of, predicted
 from whichpairs.workflow.workspace import IMPORTED, Votes, Workspace
 
@@ -188,7 +189,7 @@ TOO_FEW = "too few to tell"
 
 def few_controls(count: int) -> str:
     """Why so few control labels say nothing."""
-    return f"only {count} control label{'s' * (count != 1)}" if count else "no control labels"
+    return f"only {counted(count, 'control label')}" if count else "no control labels"
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
@@ -211,10 +212,10 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 def round_picked(r: dict[str, Any], asked: int, budget: int) -> str:
     """A round's batch, as it is picked."""
-    controls = f" and {r['controls']} control{'s' * (r['controls'] != 1)}" if r["controls"] else ""
-    pairs = f"{r['picked']} pair{'s' * (r['picked'] != 1)}"
+    controls = f" and {counted(r['controls'], 'control')}" if r["controls"] else ""
+    pairs = counted(r["picked"], "pair")
     text = f"batch {r['batch']}: {pairs}{controls} picked by {r['criterion']}"
-    return f"{text}; {asked} of {budget} labels are then asked"
+    return f"{text}; {counted_of(asked, budget, 'label')} are then asked"
 
 
 def round_fitted(row: dict[str, Any], evidence: dict[str, Any]) -> str:
@@ -223,9 +224,7 @@ def round_fitted(row: dict[str, Any], evidence: dict[str, Any]) -> str:
     if row["control_log_loss"] is None:
         return f"{text}, unjudged for want of control labels"
     loss, count = row["control_log_loss"], evidence["control_labels"]
-    return (
-        f"{text}, log loss {loss:.4f} on {count} control label{'s' * (count != 1)} (a coin: 0.6931)"
-    )
+    return f"{text}, log loss {loss:.4f} on {counted(count, 'control label')} (a coin: 0.6931)"
 
 
 def _number(value: float | None, form: str) -> str:
@@ -238,7 +237,7 @@ def claim(evidence: dict[str, Any]) -> str:
     if evidence["verdict"].startswith("unknown"):
         return f"{text}."
     change, count = evidence["log_loss_change"], evidence["control_labels"]
-    text += f": log loss {Interval(**change).text('+.4f')} on {count} control labels"
+    text += f": log loss {Interval(**change).text('+.4f')} on {counted(count, 'control label')}"
     if evidence["verdict"] == TOO_FEW:
         text += f" (a difference of {TELLING:g} could not show: half the interval must be {TELLING:g} at most)"
     return f"{text}."

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.pool.run import open_run
-from whichpairs.wording import percent
+from whichpairs.wording import counted, percent
 from whichpairs.workflow.batch_result import labels_of, predicted
 from whichpairs.workflow.drawer import drawer_of, label_command
 from whichpairs.workflow.loop_record import command, under_way
@@ -41,7 +41,10 @@ def _facts(space: Workspace) -> dict[str, Any]:
     facts: dict[str, Any] = {"run": str(run.root), "beta": run.beta, "seed": run.seed}
     facts["pool"] = pool.result if pool else None
     facts["unfinished_pool"] = (run.root / "pool.partial").is_dir() and pool is None
-    facts["score_columns"] = _score_columns(space, pool.result) if pool else []
+    numeric = _numeric(space, pool.result) if pool else []
+    meant = _meant_as_scores(space) if pool else set()
+    facts["score_columns"] = [name for name in numeric if name in meant]
+    facts["numeric_columns"] = [name for name in numeric if name not in meant]
     facts["scores"] = [*run.finished("scores"), *facts["score_columns"]]
     facts |= {kind: run.finished(kind) for kind in ("features", "batches", "fits", "policies")}
     facts |= {kind: run.finished(kind) for kind in _JUDGED}
@@ -62,9 +65,30 @@ def _facts(space: Workspace) -> dict[str, Any]:
     return facts
 
 
-def _score_columns(space: Workspace, pool: dict[str, Any]) -> list[str]:
-    """Columns of the pool that are scores: by its manifest, or by itself where that is older."""
-    return list(pool["score_columns"]) if "score_columns" in pool else space.pool.scores
+def _numeric(space: Workspace, pool: dict[str, Any]) -> list[str]:
+    """Numeric columns of the pool but for a generation's own: by its manifest, or by itself where that
+    is older."""
+    for key in ("numeric_columns", "score_columns"):  # the second is the older name
+        if key in pool:
+            return list(pool[key])
+    return space.pool.scores
+
+
+def _meant_as_scores(space: Workspace) -> set[str]:
+    """Names that somebody called a score: in the file, at import, or by using it as one since."""
+    record = space.run.record("pool")
+    named = (
+        {"score"}
+        if record is None
+        else {"score", *record.settings.get("columns", {}).get("scores", ())}
+    )
+    named |= {
+        str(source["column"]) for source in space.store.sources().values() if "column" in source
+    }
+    judged = (space.run.record("evaluations", name) for name in space.run.finished("evaluations"))
+    return named | {
+        str(one.settings["score"]) for one in judged if one and one.settings.get("score")
+    }
 
 
 def _projection_losses(space: Workspace, features: list[str]) -> dict[str, float]:
@@ -101,12 +125,16 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     columns = [f"{name} (a column of the pool)" for name in facts["score_columns"]]
     made = facts["scores"][: len(facts["scores"]) - len(columns)]
     lines.append(("scores", ", ".join([*made, *columns]) or "none"))
+    if facts["numeric_columns"]:
+        lines.append(("numbers", f"{', '.join(facts['numeric_columns'])} (other numeric columns)"))
     lines.append(("features", "; ".join(_feature_lines(facts)) or "none"))
     batches = [_batch_line(name, r) for name, r in facts["batch_results"].items()]
     if facts["unfinished_batch"]:
         batches.append("one begun, not finished: the same select goes on")
     lines.append(("batches", "; ".join(batches) or "none"))
-    lines.append(("labels", f"{facts['labels']}, {facts['waiting']} pairs wait"))
+    lines.append(
+        ("labels", f"{facts['labels']}, {counted(facts['waiting'], 'pair waits', 'pairs wait')}")
+    )
     if facts["drawer"] is not None:
         d = facts["drawer"]
         held = f"{d['answers']} answers about {d['pairs']} pairs, {d['left']} of them left"
@@ -127,8 +155,8 @@ def _pool_line(pool: dict[str, Any] | None, unfinished: bool) -> str:
     if pool is None:
         return "begun, not finished: run the same generate again" if unfinished else "none"
     return (
-        f"{pool['prompts']} prompts ({pool['held_out_prompts']} held out), "
-        f"{pool['completions']} completions"
+        f"{counted(pool['prompts'], 'prompt')} ({pool['held_out_prompts']} held out), "
+        f"{counted(pool['completions'], 'completion')}"
     )
 
 
@@ -147,7 +175,7 @@ def _named(name: str, taught: dict[str, dict[str, Any]]) -> str:
 
 def _batch_line(name: str, r: dict[str, Any]) -> str:
     text = f"{name}: {r['picked']} by {r['criterion']}"
-    text += f" ({r['labels']} labels)" if r["labels"] != r["picked"] else ""
+    text += f" ({counted(r['labels'], 'label')})" if r["labels"] != r["picked"] else ""
     gap, certificate = r["predicted_gap"], r["certificate"]
     text += "" if gap is None else f", predicted gap {gap:.4g}"
     return text if certificate is None else f"{text}, within {percent(certificate)}"

@@ -18,6 +18,7 @@ from whichpairs.label.store import LabelStore
 from whichpairs.pool.files import read_array
 from whichpairs.pool.run import Record, Run, locked, open_run
 from whichpairs.types import Choice, Label
+from whichpairs.wording import counted
 
 if TYPE_CHECKING:
     from whichpairs.pool.pool import Pool
@@ -236,7 +237,9 @@ class Workspace:
             return self.pool.numbers(name, made)
         scores = read_array(self.run.root / "scores" / name / "scores.npy")
         if len(scores) != len(self.pool.completions):
-            raise UserError("scores must be of this pool", f"{name!r} has {len(scores)} rows")
+            raise UserError(
+                "scores must be of this pool", f"{name!r} has {counted(len(scores), 'row')}"
+            )
         return scores
 
     def score_print(self, name: str) -> str:
