@@ -27,7 +27,7 @@ from whichpairs.report.facts import gather
 from whichpairs.report.gains import _who
 from whichpairs.train.calibrate import calibrated_probability
 from whichpairs.train.dpo import set_aside, train_dpo
-from whichpairs.train.trainer import make_trainer
+from whichpairs.train.trainer import Rows, make_trainer
 from whichpairs.workflow.status import status
 from whichpairs.workflow.teach import first_of_text
 from whichpairs.workflow.workspace import workspace
@@ -59,7 +59,20 @@ def run(fitted: Path, tmp_path: Path) -> Path:
     return shutil.copytree(fitted, tmp_path / "run")
 
 
-def test_a_policy_is_taught_beside_its_labels(run: Path, capsys) -> None:
+@pytest.fixture
+def taken(monkeypatch) -> list[Rows]:
+    """The rows that reach TRL, one entry a training."""
+    found: list[Rows] = []
+
+    def keep(lm, rows, *args, **options):
+        found.append(rows)
+        return make_trainer(lm, rows, *args, **options)
+
+    monkeypatch.setattr("whichpairs.train.dpo.make_trainer", keep)
+    return found
+
+
+def test_a_policy_is_taught_beside_its_labels(run: Path, capsys, taken) -> None:
     train = ["train", "--run", run, *TRAIN]
     done = ok(capsys, *train, "--teach", 16, "--label-weight", 2)
     assert done["labels"] == 60
@@ -71,9 +84,13 @@ def test_a_policy_is_taught_beside_its_labels(run: Path, capsys) -> None:
         "scale": 1.0,
         "label_weight": 2.0,
         "fit": "001",
+        "pairs_left_out": 0,
     }
     assert 0.6 < taught["confidence"] < 1.0
     assert done["moved"]
+    assert taken[0].weight.tolist() == [2.0] * 60 + [1.0] * 16
+    assert taken[0].target[:60].tolist() == [1.0] * 60
+    assert taken[0].target[60:].mean() == pytest.approx(taught["confidence"])
     assert ok(capsys, *train, "--teach", 16, "--label-weight", 2)["done_before"]
     manifest = json.loads((run / "policies/001/manifest.json").read_text())
     names = ("teach", "teach_pairs", "teach_scale", "label_weight", "fit")
@@ -159,12 +176,13 @@ def test_labels_of_a_coin_teach_nothing(run: Path, tmp_path: Path, capsys) -> No
         for x, y in zip(coins[::2], coins[1::2], strict=True):
             assert x.pair_id == y.pair_id
         space.store.add([replace(x, choice="ab"[k % 2]) for k, x in enumerate(coins)])
-    there = tree(run)
     train = ["train", "--run", run, *TRAIN, "--teach", 16]
     said = fails(capsys, *train)
     assert f"labels came, or changed, after fit 001. run: whichpairs fit --run {run}" in said
     ok(capsys, "fit", "--run", run)
     there = tree(run)
+    said = fails(capsys, *train, "--fit", "001")
+    assert f"after fit 001. run: whichpairs fit --run {run}, and leave out --fit" in said
     for command in (
         [*train, "--teach-scale", 100, "--teach-pairs", "margin"],
         ["export", tmp_path / "out.jsonl", "--run", run, "--teach", 16],
@@ -204,7 +222,7 @@ def test_a_fit_comes_first(fitted: Path, tmp_path: Path, capsys) -> None:
     assert f"there is none. run: whichpairs fit --run {run}" in said
 
 
-def test_beside_answers_and_never_in_validation(tmp_path: Path) -> None:
+def test_beside_answers_and_never_in_validation(tmp_path: Path, taken) -> None:
     """Validation is by answers alone, and taught pairs of its prompts are left out. A hard answer is learnt
     as 1 whatever its probability, a taught pair by its own; by their weights."""
     settings = replace(SETTINGS, validation=0.34, seed=1, epochs=1, learning_rate=1e-12)
@@ -213,17 +231,9 @@ def test_beside_answers_and_never_in_validation(tmp_path: Path) -> None:
     hard = [replace(p, probability=0.6, weight=3.0) for p in PREFERENCES]
     free = [replace(p, pair_id="free", probability=0.8) for p in PREFERENCES]
     inside = [p for p in free if p.chosen.prompt not in out]
-    taken = []
-
-    def keep(lm, rows, *args, **options):
-        taken.append(rows)
-        return make_trainer(lm, rows, *args, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("whichpairs.train.dpo.make_trainer", keep)
-        done = train_dpo(
-            tiny_models.folder(), hard, settings, tmp_path / "p", taught=free, device="cpu"
-        )
+    done = train_dpo(
+        tiny_models.folder(), hard, settings, tmp_path / "p", taught=free, device="cpu"
+    )
     assert (done.taught, done.aside, done.equal) == (len(inside), len(aside), 0)
     assert len(done.validation_losses) == 2
     [rows] = taken

@@ -13,7 +13,6 @@ from whichpairs.pool.pool import MESSAGE, Pool, pair_id
 from whichpairs.train.teach import Lesson, TeachSettings, teach
 from whichpairs.types import Preference
 from whichpairs.wording import number
-from whichpairs.workflow.policies import policy_name
 from whichpairs.workflow.workspace import Workspace
 
 
@@ -42,7 +41,8 @@ class Teaching:
         """What a manifest says of it, `count` pairs having been used."""
         s = self.settings
         made = {"pairs": count, "chosen_by": s.pairs, "confidence": self.lesson.confidence}
-        return {**made, "scale": s.scale, "label_weight": s.label_weight, "fit": self.fit}
+        made |= {"scale": s.scale, "label_weight": s.label_weight, "fit": self.fit}
+        return {**made, "pairs_left_out": s.count - count}
 
 
 def teaching(space: Workspace, settings: TeachSettings, seed: int) -> Teaching:
@@ -80,32 +80,33 @@ def teaching(space: Workspace, settings: TeachSettings, seed: int) -> Teaching:
 
 
 def _teacher(space: Workspace, name: str | None) -> str:
-    """The fit that teaches: the named one, or the latest; of all labels that there are.
+    """The fit that teaches: the named one, or the latest that is of all labels there are.
 
     Raises:
         UserError: there is none, or labels came after it.
     """
-    run = space.run
-    if name is None and not run.finished("fits"):
+    run, now = space.run, space.labels_fingerprint
+    names = run.finished("fits")
+    if not names:
         raise UserError(
             "--teach needs a fit, whose opinion is taught",
             "there is none",
             f"run: whichpairs fit --run {run.root}",
         )
-    fit = policy_name(space, "fits", name, "fit")
-    record = run.record("fits", fit)
-    if record is None:
+    if name is not None and name not in names:
         raise UserError(
-            "--fit must name one of the run's",
-            f"got {fit!r}; there is {', '.join(run.finished('fits')) or 'none'}",
+            "--fit must name one of the run's", f"got {name!r}; there is {', '.join(names)}"
         )
-    if record.inputs["labels"] != space.labels_fingerprint:
+    asked = names if name is None else [name]
+    records = [(fit, run.record("fits", fit)) for fit in asked]
+    current = [fit for fit, record in records if record and record.inputs["labels"] == now]
+    if not current:
         raise UserError(
             "a fit that teaches must know every label",
-            f"labels came, or changed, after fit {fit}",
-            f"run: whichpairs fit --run {run.root}",
+            f"labels came, or changed, after fit {asked[-1]}",
+            f"run: whichpairs fit --run {run.root}" + (", and leave out --fit" if name else ""),
         )
-    return fit
+    return current[-1]
 
 
 def first_of_text(pool: Pool) -> np.ndarray:
@@ -138,5 +139,8 @@ def said(taught: dict[str, Any]) -> str:
     )
     text += f" (mean confidence {taught['confidence']:.3f}"
     text += f", its logits × {number(scale)}" if scale != 1 else ""
-    weight = taught["label_weight"]
-    return text + f"; a label weighs {number(weight)} of them)" if weight != 1 else text + ")"
+    weight, left = taught["label_weight"], taught["pairs_left_out"]
+    text += f"; a label weighs {number(weight)} of them)" if weight != 1 else ")"
+    if left:
+        text += f"; {left} more were left out, for their prompts are set aside or their tokens are the same"
+    return text
