@@ -180,14 +180,14 @@ def test_the_worst_of_fewer_is_the_last() -> None:
 @pytest.mark.parametrize("pairs", ["random", "margin", "best-worst", "best-worst-of-5"])
 def test_any_number_of_threads_teaches_the_same(pairs: str) -> None:
     rng = np.random.default_rng(0)
-    phi = rng.standard_normal((9000, 40)).astype(np.float32)
-    root = np.tril(rng.standard_normal((40, 40))) / 9
-    belief = Calibration(rng.standard_normal(40), root, 1.0)
+    phi = rng.standard_normal((9000, 300)).astype(np.float32)  # so wide that threads do matter
+    root = np.tril(rng.standard_normal((300, 300))) / 25
+    belief = Calibration(rng.standard_normal(300), root, 1.0)
     found = []
     for threads in (1, 2):
         with threadpool_limits(threads):
             starts = np.arange(0, 9001, 10)
-            found.append(teach(phi, starts, belief, BETA, 3000, pairs=pairs, **KNOWN))
+            found.append(teach(phi, starts, belief, BETA, 600, pairs=pairs, **KNOWN))
     assert found[0].pairs.tobytes() == found[1].pairs.tobytes()
     assert found[0].probability.tobytes() == found[1].probability.tobytes()
 
