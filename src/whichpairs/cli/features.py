@@ -18,7 +18,7 @@ from whichpairs.cli.progress import Bars
 
 def command(
     run: RunOption,
-    method: Annotated[str, typer.Option(help="text, gradient, hidden, embed or file.")],
+    method: Annotated[str, typer.Option(help="text, gradient, hidden, embed, file or join.")],
     dim: Annotated[
         int | None,
         typer.Option(help="Dimensions: 32 for text, 256 for gradient where not given."),
@@ -36,6 +36,13 @@ def command(
             help="A .npy, one row a completion, in the order of RUN/pool/completions.parquet."
         ),
     ] = None,
+    sets: Annotated[
+        str | None,
+        typer.Option(help="For join: feature sets and column:NAME of the pool, commas between."),
+    ] = None,
+    standardise: Annotated[
+        bool, typer.Option("--standardise", help="For join: every column by its spread first.")
+    ] = False,
     parameters: Annotated[
         str, typer.Option(help="For gradient: all, last-layer (the output head) or lora.")
     ] = "all",
@@ -76,6 +83,8 @@ def command(
         name=name,
         model=model,
         file=None if file is None else str(file),
+        sets=sets,
+        standardise=standardise,
         parameters=parameters,
         lora_rank=lora_rank,
         normalise=normalise,

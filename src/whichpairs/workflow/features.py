@@ -26,7 +26,7 @@ from whichpairs.workflow.extract import (
 from whichpairs.workflow.stage import Outcome, plain_name, settle
 from whichpairs.workflow.workspace import Workspace, workspace
 
-METHODS = ("text", "gradient", "hidden", "file", "embed")
+METHODS = ("text", "gradient", "hidden", "file", "embed", "join")
 _CHOICES = {
     "method": METHODS,
     "dtype": ("float32", "float16"),
@@ -45,11 +45,13 @@ class FeatureSettings:
     Args:
         method: one of `METHODS`.
         dim: d; None is 32 for text, 256 for gradient, the model's own size for hidden and embed;
-            the file's for file.
+            the file's for file; for join all columns, or fewer axes.
         name: of the feature set; None is the method.
         model: for gradient and hidden, a language model's folder or hub name; for embed, a
             sentence-transformers model's.
         file: for file, a ``.npy`` with one row a completion in pool order.
+        sets: for join, names with commas between: feature sets of the run, ``column:NAME`` for a
+            column of the pool's completions (`workflow.join`); standardise: every column of theirs.
         parameters: for gradient, with respect to which ones: ``all``, ``last-layer`` (the output
             head alone) or ``lora`` (adapters of rank `lora_rank` on every linear layer but the
             head, at their initialisation).
@@ -72,6 +74,8 @@ class FeatureSettings:
     name: str | None = None
     model: str | None = None
     file: str | None = None
+    sets: str | None = None
+    standardise: bool = False
     parameters: str = "all"
     lora_rank: int = 8
     normalise: str = "none"
@@ -95,9 +99,15 @@ class FeatureSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1", f"got {value}")
-        needs = {"text": None, "file": "file"}.get(self.method, "model")
+        needs = {"text": None, "file": "file", "join": "sets"}.get(self.method, "model")
         if needs and getattr(self, needs) is None:
             raise UserError(f"--method {self.method} needs --{needs}", "it was not given")
+        if self.method != "join" and (self.sets is not None or self.standardise):
+            raise UserError(
+                "--sets and --standardise are for --method join",
+                f"got them with {self.method}",
+                "leave them out",
+            )
         if self.name is not None:
             plain_name(self.name)
 
@@ -167,8 +177,13 @@ def _message(name: str, r: dict[str, Any], before: bool, chosen: dict[str, Any])
         f"Features {name!r}: {counted(r['rows'], 'completion')} × {counted(r['dim'], 'dimension')}."
     )
     if r["dim"] < (chosen.get("dim") or 0):
-        text += f" ({chosen['dim']} were asked for; the texts differ in no more directions.)"
+        what = "completions" if "blocks" in r else "the texts"
+        text += f" ({chosen['dim']} were asked for; {what} differ in no more directions.)"
     text += _cut_text(r, chosen.get("method"))
+    if "blocks" in r:
+        from whichpairs.workflow.join import said
+
+        text += said(r["blocks"])
     found = r.get("fidelity")
     return (
         text
@@ -224,6 +239,8 @@ def _source(space: Workspace, s: FeatureSettings, progress: Progress) -> _Source
         return _text(space, s.dim or 32, seed, common, progress)
     if s.method == "file":
         return _file(space, s, common)
+    if s.method == "join":
+        return _join(space, s, seed, common)
     return _model(space, s, seed, common, progress)
 
 
@@ -255,6 +272,28 @@ def _file(space: Workspace, s: FeatureSettings, common: dict[str, Any]) -> _Sour
             yield np.asarray(features[at : at + 65536], dtype=np.float64)
 
     return _Source(common, {"file": _digest(path)}, {}, make)
+
+
+def _join(space: Workspace, s: FeatureSettings, seed: int, common: dict[str, Any]) -> _Source:
+    from whichpairs.workflow.join import Joined
+
+    assert s.sets is not None
+    joined = Joined(space, s.sets, s.standardise)
+    axes = joined.axes(s.dim, seed)
+
+    def make(partial: Partial, replace: bool) -> Iterator[np.ndarray]:
+        return joined.stream(axes)
+
+    def after(folder: Path) -> dict[str, Any]:
+        if axes is None or not s.fidelity:
+            return {}
+        return {"fidelity": joined.fidelity(folder, axes, seed)}
+
+    names = [block.name for block in joined.blocks]
+    settings = {**common, "sets": names, "standardise": s.standardise, "dim": s.dim}
+    inputs = {block.name: block.print for block in joined.blocks}
+    notes = {"blocks": {block.name: block.described() for block in joined.blocks}}
+    return _Source(settings, inputs, notes, make, after)
 
 
 def _model(

@@ -8,6 +8,7 @@ if it had been chosen there; 1: as poor as random. Sampled prompts are few and l
 dimensions, so batches are chosen greedily, by exact rank-one updates, for the same in both spaces.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,28 +49,61 @@ def fidelity(
         ``loss``, ``dim``, ``larger_dim``, ``prompts``, ``budget``; None where the sample has no
         room for a design (its batch is no better than random).
     """
-    prompts = sample_prompts(pool, SAMPLE_ROWS, seed + 1)
-    if not len(prompts):
+    sample = Sample.of(pool, seed)
+    if sample is None:
         return None
-    sizes = np.minimum(np.diff(pool.starts)[prompts], MOST_A_PROMPT)
-    rows = np.concatenate(
-        [np.arange(s, s + m) for s, m in zip(pool.starts[prompts], sizes, strict=True)]
-    )
-    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    small = np.asarray(open_features(folder, len(pool.completions))[rows], dtype=np.float64)
-    large = job.wide(job.recipe.wider(LARGER * dim), loaded, pool, rows, progress)
-    pairs = int(np.sum(sizes * (sizes - 1) // 2))
-    budget = min(LABELS_A_PROMPT * len(prompts), pairs)
-    loss = fidelity_loss(centred(small, sizes), centred(large, sizes), starts, budget, seed)
-    if loss is None:
-        return None
-    return {
-        "loss": loss,
-        "dim": int(small.shape[1]),
-        "larger_dim": int(large.shape[1]),
-        "prompts": len(prompts),
-        "budget": budget,
-    }
+    small = np.asarray(open_features(folder, len(pool.completions))[sample.rows], np.float64)
+    large = job.wide(job.recipe.wider(LARGER * dim), loaded, pool, sample.rows, progress)
+    return sample.figure(small, large, seed)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Completions on which feature sets are compared.
+
+    Attributes:
+        rows: of the pool, rising; sizes: how many of each sampled prompt; budget: labels of a batch.
+    """
+
+    rows: np.ndarray
+    sizes: np.ndarray
+    budget: int
+
+    @classmethod
+    def of(cls, pool: Pool, seed: int) -> "Sample | None":
+        """About `SAMPLE_ROWS` completions; None where no prompt is eligible."""
+        prompts = sample_prompts(pool, SAMPLE_ROWS, seed + 1)
+        if not len(prompts):
+            return None
+        sizes = np.minimum(np.diff(pool.starts)[prompts], MOST_A_PROMPT)
+        rows = np.concatenate(
+            [np.arange(s, s + m) for s, m in zip(pool.starts[prompts], sizes, strict=True)]
+        )
+        pairs = int(np.sum(sizes * (sizes - 1) // 2))
+        return cls(rows, sizes, min(LABELS_A_PROMPT * len(prompts), pairs))
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Where each prompt begins among the rows."""
+        return np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
+
+    def loss(self, small: np.ndarray, large: np.ndarray, seed: int) -> float | None:
+        """`fidelity_loss` of features of the rows, which need not be centred."""
+        both = centred(small, self.sizes), centred(large, self.sizes)
+        return fidelity_loss(*both, self.starts, self.budget, seed)
+
+    def figure(self, small: np.ndarray, large: np.ndarray, seed: int) -> dict[str, Any] | None:
+        """The fidelity figure of `small` against `large`, features of the rows."""
+        loss = self.loss(small, large, seed)
+        if loss is None:
+            return None
+        return {
+            "loss": loss,
+            "dim": int(small.shape[1]),
+            "larger_dim": int(large.shape[1]),
+            "prompts": len(self.sizes),
+            "budget": self.budget,
+        }
 
 
 def fidelity_loss(
