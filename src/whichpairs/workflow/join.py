@@ -151,7 +151,7 @@ def _block(space: Workspace, name: str) -> Block:
     make: Callable[..., Column] = numbers
     if values.dtype.is_numeric():
         given: Any = values.cast(pl.Float64).to_numpy().astype(np.float64)
-    elif values.dtype in (pl.String, pl.Boolean):
+    elif isinstance(values.dtype, pl.String | pl.Boolean | pl.Categorical | pl.Enum):
         make, given = categories, values.cast(pl.String).to_list()
     else:
         raise UserError(
