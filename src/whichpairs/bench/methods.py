@@ -74,7 +74,7 @@ def paper(desk: Desk, budget: int) -> Rows:
     """`--criterion paper`, the paper's method as it was run, in every round on the pairs left: θ₀ fitted
     to log π_ref, the relaxed design, and a draw without replacement in proportion to it.
 
-    Source: Han, Goyal and Ma 2026, arXiv:2606.19607; design.md, section 6.
+    Source: [han2026]; theory, section 11.
     """
     with np.errstate(divide="ignore"):
         logprob = np.log(np.asarray(desk.world.reference, np.float64))

@@ -90,12 +90,6 @@ class Mix:
         """Keys of the pairs with u > 0, and of all that are equal to them."""
         return self.candidates.keys_of(self.counts > 0.0)
 
-    def counts_of(self, keys: Int64[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
-        """u of pairs that candidates stand for: equal pairs have equal shares."""
-        places = self.candidates.places(keys)
-        many = np.bincount(self.candidates.places(self.candidates.every))
-        return np.asarray((self.counts / many)[places])
-
     def moved(self, make: Callable[[], Candidates]) -> "Mix":
         """The same mixture on other candidates, the used ones among them. This one is of no use
         afterwards: its candidates are let go before others are made, for both take much memory."""

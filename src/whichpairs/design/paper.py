@@ -15,42 +15,22 @@ of the mean square, and what follows where w is 0 (`by_weight`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.belief import PairWeights
 from whichpairs.design.criterion import Matrix, gap_criterion
 from whichpairs.design.information import policy_information
-from whichpairs.design.problem import Problem
-from whichpairs.design.records import Checkpoint, FrankWolfe, PassReport
-from whichpairs.design.solver import solve
+from whichpairs.design.records import FrankWolfe, PassReport
+from whichpairs.design.shares import Shares, best_shares
 from whichpairs.design.space import PairSpace, Rows
 from whichpairs.design.within import Draw
 from whichpairs.errors import UserError
 
 RIDGE = 1e-3
 """λ, the paper's."""
-
-
-@dataclass(frozen=True)
-class PaperDesign:
-    """w, and how near its trace is to the least.
-
-    Attributes:
-        keys: of the pairs with w > 0, rising; weights: their w, which add up to 1.
-        value: tr(Î (λ 1 + Σ w g gᵀ)⁻¹); bound: no w has less.
-        reports: one a pass; interrupted: stopped by the user before it was done.
-    """
-
-    keys: Int64[np.ndarray, " pairs"]
-    weights: Float[np.ndarray, " pairs"]
-    value: float
-    bound: float
-    reports: tuple[PassReport, ...] = ()
-    interrupted: bool = False
 
 
 def reference_theta(
@@ -111,29 +91,19 @@ def paper_design(
     ridge: float = RIDGE,
     method: FrankWolfe | None = None,
     watch: Callable[[PassReport], None] = lambda report: None,
-    resume: Checkpoint | None = None,
-    keep: Callable[[Checkpoint], None] = lambda checkpoint: None,
-) -> PaperDesign:
-    """w by our Frank–Wolfe solver: one label to spread over all pairs (`solve` has the rest).
+) -> Shares:
+    """w, and how near its trace is to the least.
 
     Args:
         beta: β; information: Î (`paper_information`); ridge: λ.
-        method: passes, tolerance, threads and kernel count; it is the relaxed design that is to be
-            within the tolerance.
+        method, watch: as in `shares.best_shares`.
     """
     # PairWeights has σ′ = 1/4 in it: at 2 β it weighs a pair by β², so that M is λ 1 + Σ w g gᵀ.
     weights, base = PairWeights(2.0 * beta), ridge * np.eye(space.dim)
-    problem = Problem(space, gap_criterion(information), weights, base, 1)
-    # Its one whole label is nobody's batch: no exchange steps, and no end because of it.
-    method = replace(method or FrankWolfe(), integrality=0.0, swaps=0, kicks=0)
-    found = solve(problem, method, watch, resume=resume, keep=keep)
-    keys, shares = found.relaxed_keys, found.relaxed_counts
-    return PaperDesign(
-        keys, shares / shares.sum(), found.relaxed, found.bound, found.reports, found.interrupted
-    )
+    return best_shares(space, gap_criterion(information), weights, base, method, watch)
 
 
-def by_weight(design: PaperDesign, rng: np.random.Generator) -> Draw:
+def by_weight(design: Shares, rng: np.random.Generator) -> Draw:
     """The order of a draw without replacement, each pair with probability ∝ w among those left.
 
     After the last pair with w > 0 come the others, uniformly at random: an optimal w needs no more than

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from whichpairs.design.candidates import Candidates
+from whichpairs.design.criterion import Matrix
 from whichpairs.design.kernel import Kernel, NumpyKernel
 from whichpairs.design.mixing import Mix
 from whichpairs.design.problem import Problem
@@ -112,7 +113,6 @@ class Solution:
         interrupted: stopped by the user before it was done.
         versus: the batch beside random ones, and whether one of those took its place; None where no
             random batch could be drawn.
-        relaxed_keys, relaxed_counts: the fractional design: pairs with u > 0, by rising key, and u.
     """
 
     pairs: Rows
@@ -124,22 +124,20 @@ class Solution:
     scores: Float[np.ndarray, " pairs"]
     interrupted: bool = False
     versus: VersusRandom | None = None
-    relaxed_keys: Int64[np.ndarray, " some"] = field(default_factory=lambda: np.empty(0, np.int64))
-    relaxed_counts: Float[np.ndarray, " some"] = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def of(
         cls,
         problem: Problem,
-        mix: Mix,
         candidates: Candidates,
         batch: Int64[np.ndarray, " labels"],
+        m: Matrix,
         bound: float,
         reports: tuple[PassReport, ...],
         *,
         interrupted: bool,
     ) -> "Solution":
-        """A batch, by its keys among the candidates, beside the relaxed design `mix`."""
+        """A batch, by its keys among the candidates, beside the relaxed design with information `m`."""
         f, places = problem.criterion, candidates.places(batch)
         counts = np.bincount(places, minlength=len(candidates)).astype(np.float64)
         value = f.value(problem.base + candidates.information(counts))
@@ -148,10 +146,8 @@ class Solution:
             value=value,
             bound=bound,
             certificate=f.certificate(value, bound, problem.space.dim),
-            relaxed=f.value(mix.m),
+            relaxed=f.value(m),
             reports=reports,
-            scores=candidates.scores(f.score_factor(mix.m))[places],
+            scores=candidates.scores(f.score_factor(m))[places],
             interrupted=interrupted,
-            relaxed_keys=mix.used,
-            relaxed_counts=mix.counts_of(mix.used),
         )

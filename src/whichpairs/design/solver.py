@@ -363,7 +363,7 @@ class _Solve:
         keys = self.batch
         c = c if np.isin(keys, c.every).all() else self._candidates(np.unique(keys))
         bound, reports = float(self.bound), tuple(self.reports)
-        return Solution.of(p, self.mix, c, keys, bound, reports, interrupted=interrupted)
+        return Solution.of(p, c, keys, self.mix.m, bound, reports, interrupted=interrupted)
 
     def checked(self, found: Solution) -> Solution:
         """The solution, or a random batch, bettered, where the mean of random ones is better."""
@@ -381,8 +381,8 @@ class _Solve:
             return replace(found, versus=versus)
         assert self.mix is not None
         keys = np.sort(problem.space.keys(pairs))
-        some = (self._candidates(np.unique(keys)), keys, found.bound, found.reports)
-        other = Solution.of(problem, self.mix, *some, interrupted=found.interrupted)
+        some = (self._candidates(np.unique(keys)), keys, self.mix.m, found.bound, found.reports)
+        other = Solution.of(problem, *some, interrupted=found.interrupted)
         return replace(other, versus=versus)
 
     def _exchange(self) -> None:

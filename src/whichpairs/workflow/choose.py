@@ -113,7 +113,7 @@ def choose(desk: "Desk", watch: Watch, resume: Resume) -> Choice:
         how = (batch.random, batch.looked_at, batch.too_far, batch.versus)
         return Choice(batch.pairs, batch.solution, *how)
     if s.criterion == "paper":
-        paper = solved(desk, method, watch, resume)
+        paper = solved(desk, method, watch)
         pairs = within(desk.pairs, s.budget, desk.limits, draw_of(desk, paper))
         more = {"paper": paper.recorded(desk.pairs.keys(pairs))}
         return Choice(pairs, stopped=paper.design.interrupted, more=more)

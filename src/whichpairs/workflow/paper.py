@@ -15,16 +15,15 @@ import numpy as np
 from whichpairs.design import FrankWolfe, PassReport
 from whichpairs.design.paper import (
     RIDGE,
-    PaperDesign,
     by_weight,
     paper_design,
     paper_information,
     reference_theta,
 )
+from whichpairs.design.shares import Shares
 from whichpairs.design.within import Draw
 from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.resume import Resume
 
 if TYPE_CHECKING:
     from whichpairs.pool.pool import Pool
@@ -43,7 +42,7 @@ class Paper:
             without: those that had none.
     """
 
-    design: PaperDesign
+    design: Shares
     ridge: float
     logprobs: int
     without: int
@@ -102,12 +101,8 @@ def solved(
     desk: "Desk",
     method: FrankWolfe,
     watch: Callable[[PassReport], None] = lambda report: None,
-    resume: Resume | None = None,
 ) -> Paper:
     """The paper's design of a desk's candidates.
-
-    Args:
-        resume: where the solve is kept between its passes, if anywhere.
 
     Raises:
         UserError: the policy fitted to the log-probabilities spreads over no prompt's completions.
@@ -126,8 +121,6 @@ def solved(
         ridge=ridge,
         method=method,
         watch=watch,
-        resume=None if resume is None else resume.load(),
-        keep=(lambda checkpoint: None) if resume is None else resume.keep,
     )
     return Paper(design, ridge, count, without)
 
