@@ -97,6 +97,30 @@ def test_what_ages_a_page(sources: Sources, edit: Callable[[Path], None], ages: 
     assert changed(recorded, sources) == ages
 
 
+@pytest.mark.parametrize(
+    ("line", "ages"),
+    [
+        ("    NEW = 3\n", []),
+        ("    FOLDS = 9\n", []),
+        ("    PICK = 2\n", ["streams.py"]),
+        ("    NEW = 3\nSALT = 5\n", ["streams.py"]),
+    ],
+)
+def test_only_streams_that_are_drawn_from_count(
+    sources: Sources, line: str, ages: list[str]
+) -> None:
+    streams, solver = sources.package / "streams.py", sources.package / "design/solver.py"
+    head = "from enum import IntEnum\nclass Stream(IntEnum):\n    PICK = 1\n    FOLDS = 2\n"
+    streams.write_text(head)
+    use = "from whichpairs.streams import Stream\nrng = Stream.PICK\n"
+    solver.write_text(use + solver.read_text())
+    made = fingerprint(["whichpairs.bench.speed"], sources)
+    name = line.split()[0]
+    rest = "".join(x for x in head.splitlines(keepends=True) if f" {name} =" not in x)
+    streams.write_text(rest + line)
+    assert changed(made, sources) == ages
+
+
 def test_a_file_that_is_gone_ages_it(sources: Sources) -> None:
     recorded = fingerprint(["whichpairs.bench.speed"], sources)
     (sources.package / "engine" / "fast.py").unlink()

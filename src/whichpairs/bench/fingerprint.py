@@ -6,12 +6,13 @@ within whichpairs is followed, also those inside functions; a name that a packag
 a module names and that stand beside it (`tiles.c`, `grid.toml`) count too. Not followed are the rooms
 that cannot change a number: the command line, the report and the errors' wording (`MUTE`), and imports
 for type checking alone. A file's digest is that of its code: comments, docstrings and blank lines may
-change.
+change; and of the random streams (`streams.py`) those count that one of the files draws from.
 """
 
 import ast
 import hashlib
 import io
+import re
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ MUTE = (
     *("bench/design_page", "bench/gradients_page", "bench/robustness"),
 )
 """Rooms and modules of the package that decide no figure: they ask, word, draw, write and keep."""
+
+STREAMS, A_STREAM = "streams.py", re.compile(r"\bStream\.([A-Z_]+)\b")
+"""Where random streams get their names, and how they are named elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ class Sources:
                 continue
             found[path] = digest(path)
             queue += self._behind(path)
+        streams = self.package / STREAMS
+        if streams in found:
+            found[streams] = _streams_digest(streams, found)
         return {self._name(path): found[path] for path in sorted(found)}
 
     def _entry(self, entry: str) -> Path:
@@ -162,6 +169,18 @@ def digest(path: Path) -> str:
     if path.suffix == ".py":
         content = code_of(content.decode()).encode()
     return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _streams_digest(streams: Path, files: Iterable[Path]) -> str:
+    """Of the code of `streams`, without the members of `Stream` that none of the files names."""
+    used = set()
+    for path in files:
+        if path.suffix == ".py" and path != streams:
+            used |= set(A_STREAM.findall(path.read_text(encoding="utf-8")))
+    lines = code_of(streams.read_text(encoding="utf-8")).splitlines()
+    member = re.compile(r"    ([A-Z_]+) = \d+")
+    kept = [line for line in lines if not (m := member.fullmatch(line)) or m[1] in used]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:12]
 
 
 def code_of(source: str) -> str:

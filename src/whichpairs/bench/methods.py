@@ -18,12 +18,6 @@ from whichpairs.design import (
 from whichpairs.design import a_optimal as a_optimal_criterion
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.bounded import Leverage, bounded_batch
-from whichpairs.design.paper import (
-    by_weight,
-    paper_design,
-    paper_information,
-    reference_theta,
-)
 from whichpairs.design.space import Rows
 from whichpairs.train.fit import best_scale, fit_theta
 from whichpairs.workflow.adaptive import (
@@ -68,19 +62,6 @@ def gap(desk: Desk, budget: int) -> Rows:
     Source: [han2026]; theory, section 5.
     """
     return _design(desk, budget, Belief(np.zeros(desk.space.dim)))
-
-
-def paper(desk: Desk, budget: int) -> Rows:
-    """`--criterion paper`, the paper's method as it was run, in every round on the pairs left: θ₀ fitted
-    to log π_ref, the relaxed design, and a draw without replacement in proportion to it.
-
-    Source: [han2026]; theory, section 11.
-    """
-    with np.errstate(divide="ignore"):
-        logprob = np.log(np.asarray(desk.world.reference, np.float64))
-    theta = reference_theta(desk.space, logprob)
-    design = paper_design(desk.space, desk.beta, paper_information(desk.space, theta))
-    return by_weight(design, desk.rng)(desk.space, budget)
 
 
 def d_optimal(desk: Desk, budget: int) -> Rows:

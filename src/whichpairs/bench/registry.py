@@ -1,16 +1,8 @@
 """The methods by name. What `whichpairs select` has too is called here as it is there."""
 
 from whichpairs.bench.desk import Method
-from whichpairs.bench.methods import (
-    a_optimal,
-    adaptive,
-    d_optimal,
-    gap,
-    oracle,
-    paper,
-    signal,
-    trusting,
-)
+from whichpairs.bench.methods import a_optimal, adaptive, d_optimal, gap, oracle, signal, trusting
+from whichpairs.bench.paper import paper
 from whichpairs.bench.rivals import RIVALS
 
 OURS, RANDOM = "adaptive", "random"

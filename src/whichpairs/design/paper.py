@@ -107,7 +107,7 @@ def by_weight(design: Shares, rng: np.random.Generator) -> Draw:
     """The order of a draw without replacement, each pair with probability ∝ w among those left.
 
     After the last pair with w > 0 come the others, uniformly at random: an optimal w needs no more than
-    d (d + 1) / 2 pairs, which are soon drawn. By the order of log w + a Gumbel variable
+    d (d + 1) / 2 pairs, which are soon drawn (then those whose weight steps have not yet brought to 0). By the order of log w + a Gumbel variable
     [efraimidis2006], so that any limits can be kept while it is gone through.
     """
     noise = rng.gumbel(size=len(design.keys))
