@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from cli import fails, ok, tree, write_jsonl
+from whichpairs.errors import UserError
 from whichpairs.label.agreement import agreements
 from whichpairs.pool.drawer import DRAWER, read_drawer
 from whichpairs.pool.read import Columns
@@ -19,6 +20,7 @@ from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.drawer import drawer_of
 from whichpairs.workflow.features import FeatureSettings, compute_features
 from whichpairs.workflow.label import label_from_drawer
+from whichpairs.workflow.rounds import LoopSettings
 from whichpairs.workflow.select import Desk, SelectSettings, select
 from whichpairs.workflow.standing import read_standing
 from whichpairs.workflow.workspace import workspace
@@ -49,6 +51,7 @@ def answered() -> set[frozenset[str]]:
 
 def a_run(folder: Path, some: list[dict[str, object]], holdout: float = 0.2) -> Path:
     """A run of these rows with four features a completion, the same for the same text."""
+    folder.mkdir(exist_ok=True)
     run, phi = folder / "run", folder / "phi.npy"
     source = write_jsonl(folder / "run.jsonl", some)
     columns = Columns(pair=SIDES, label="winner")
@@ -189,6 +192,7 @@ def test_a_loop_answers_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert (found["labels"], left.free) == (32 - left.free_controls, 0)
     said = fails(capsys, "select", "--run", run, "--budget", 1)
     assert "every pair of them that has an answer in the drawer" in said
+    assert LoopSettings(9, from_drawer=True).options == ("--budget", "9", "--from-drawer")
     both = fails(capsys, "loop", "--run", run, "--budget", 9, "--from-drawer", "--simulate", "x")
     assert "--simulate and --from-drawer" in both
 
@@ -250,6 +254,17 @@ def test_what_cannot_be_kept(
     import_ = ("--run", tmp_path / "run", "--labels", "hidden", "--pair-columns", "left,right")
     assert said in fails(capsys, "import", source, *import_, "--max-bad", 0)
     assert not (tmp_path / "run").exists()
+
+
+def test_pairs_that_nobody_answered_are_not_listed_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whichpairs.pool.drawer.MOST_OTHERS", 7)
+    a_run(tmp_path, rows())
+    monkeypatch.setattr("whichpairs.pool.drawer.MOST_OTHERS", 6)
+    prompt = "alone has 5 completions. name what else tells prompts apart"
+    with pytest.raises(UserError, match=f"there are 7; prompt .* {prompt}"):
+        a_run(tmp_path / "other", rows())
 
 
 def test_a_run_without(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

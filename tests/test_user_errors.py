@@ -185,7 +185,7 @@ MISTAKES = {
     "temperature 0": (["label", "--simulate", "score", "--temperature", "0"], "temperature must be"),
     "temperature below 0": (["label", "--simulate", "score", "--temperature", "-1"], "got -1"),
     "another temperature": (["label", "--simulate", "score", "--temperature", "2"], "never rewritten"),
-    "no source of labels": (["label"], "one of --simulate COLUMN, --from FILE and --judge URL"),
+    "no source of labels": (["label"], "one of --simulate COLUMN, --from FILE, --from-drawer and --judge URL"),
     "another beta": (["fit", "--beta", "0.2"], "this one has 0.1, got --beta 0.2"),
     "fit strength 0": (["fit", "--strength", "0"], "prior strength"),
     "unknown method": (["features", "--method", "magic"], "text, gradient, hidden, file"),
