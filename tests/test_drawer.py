@@ -220,8 +220,7 @@ def test_further_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     ok(capsys, "select", "--run", once, "--budget", free)
     told = ok(capsys, "label", "--run", once, "--from-drawer")
     assert (told["new"], told["waiting"], told["drawer"]["left"]) == (free, 0, 2)
-    twice = ("--budget", 2 * free, "--repeats", 2, "--criterion", "random")
-    ok(capsys, "select", "--run", run, *twice)
+    ok(capsys, "select", "--run", run, "--budget", 2 * free, "--repeats", 2)
     left = ok(capsys, "label", "--run", run, "--from-drawer")
     assert left["waiting"] == 2 * free - left["new"]
     assert "--from FILE" in ok(capsys, "status", "--run", run)["next"]

@@ -814,7 +814,10 @@ MISTAKES = {
     "share nan": (["--budget", "9", "--controls-share", "nan"], "between 0 and 0.9; got nan"),
     "gain": (["--budget", "9", "--stop-gain", "-1"], "the gain to stop at must be"),
     "gain nan": (["--budget", "9", "--stop-gain", "nan"], "the gain to stop at must be"),
-    "two sources": (["--budget", "9", "--simulate", "score", "--labeller", "cat"], "got both"),
+    "two sources": (
+        ["--budget", "9", "--simulate", "score", "--labeller", "cat"],
+        "got --simulate and --labeller",
+    ),
     "top-up": (["--budget", "9", "--simulate", "score", "--top-up"], "leave it out"),
     "no column": (["--budget", "9", "--simulate", "nope"], "got 'nope'; there is score"),
     "temperature": (["--budget", "9", "--simulate", "score", "--temperature", "0"], "temperature"),
@@ -851,7 +854,7 @@ def test_mistakes_on_other_runs(made, run: Path, tmp_path: Path, capsys) -> None
 
 
 def test_settings_cannot_contradict_themselves() -> None:
-    with pytest.raises(UserError, match="got both"):
+    with pytest.raises(UserError, match="got --simulate and --labeller"):
         LoopSettings(9, simulate="score", labeller="cat")
     with pytest.raises(UserError, match="budget must be a whole number"):
         LoopSettings(True)

@@ -24,6 +24,7 @@ from scipy.linalg import solve_triangular
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.criterion import Matrix, lower_factor
 from whichpairs.design.information import information, random_second_moment
+from whichpairs.design.limits import NO_PAIRS
 from whichpairs.design.problem import Problem
 from whichpairs.design.solver import solve_among
 from whichpairs.design.space import PairSpace, Rows
@@ -172,7 +173,8 @@ def _candidates(problem: Problem, count: int, rng: np.random.Generator) -> Rows:
     """Random candidates: `count` of the pool, and of each group with a least share its share of them."""
     space, groups = problem.space, problem.limits.groups
     rest = space.without(problem.limits.must)
-    found = [space.keys(random_pairs(rest, min(count, rest.candidates), rng))]
+    some = min(count, rest.candidates)  # none, where every pair is kept and waits for repeats
+    found = [space.keys(random_pairs(rest, some, rng) if some else NO_PAIRS)]
     for g in np.flatnonzero(groups.least > 0.0) if groups is not None else []:
         assert groups is not None
         inside = (groups.of == g) & (space.sizes >= 2)
