@@ -83,6 +83,14 @@ UNREAD = {
         ["evaluate", "--perplexity", "x.txt", "--text-column", "t"],
         "--text-column is for a file with columns",
     ),
+    "features pooling": (
+        ["features", "--method", "text", "--pooling", "last", "--model", "x"],
+        "--model is for gradient, hidden or embed; --pooling is for hidden; got them with text",
+    ),
+    "features sets": (
+        ["features", "--method", "embed", "--sets", "a,b"],
+        "--sets is for join; got it with embed",
+    ),
     "generate column of lines": (
         [*GENERATE, "--prompt-column", "prompt"],
         "--prompt-column is for files with columns",

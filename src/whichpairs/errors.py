@@ -43,7 +43,7 @@ class MissingExtraError(UserError):
 
 
 _PYTHON = re.compile(
-    r"<class|object at 0x|NoneType|Errno|Traceback|__\w+__|b'\\|Error\b|indices must|'\w+' object|argument|\w+=\w+"
+    r"<class|object at 0x|NoneType|Errno|Traceback|__\w+__|b'\\|\w+Error\b|indices must|'\w+' object|argument|\w+=\w+"
 )
 """What a message has that speaks to programmers alone."""
 

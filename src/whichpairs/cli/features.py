@@ -14,9 +14,22 @@ from whichpairs.cli.options import (
     show,
 )
 from whichpairs.cli.progress import Bars
+from whichpairs.cli.unread import given, refuse_unread, say_idle
+
+OF_A_MODEL = ("gradient", "hidden", "embed")
+READERS = {
+    **dict.fromkeys(("model", "max_length", "batch_size", "device"), OF_A_MODEL),
+    **dict.fromkeys(("parameters", "lora_rank", "normalise", "projection"), ("gradient",)),
+    "pooling": ("hidden",),
+    "texts": ("embed",),
+    "file": ("file",),
+    **dict.fromkeys(("sets", "standardise"), ("join",)),
+}
+"""Which method reads an option; the others are read by all."""
 
 
 def command(
+    context: typer.Context,
     run: RunOption,
     method: Annotated[str, typer.Option(help="text, gradient, hidden, embed, file or join.")],
     dim: Annotated[
@@ -75,8 +88,11 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Turn completions into vectors."""
-    from whichpairs.workflow.features import FeatureSettings, compute_features
+    from whichpairs.workflow.features import METHODS, FeatureSettings, compute_features
 
+    options = given(context)
+    if method in METHODS:
+        refuse_unread(options, READERS, [method])
     settings = FeatureSettings(
         method=method,
         dim=dim,
@@ -100,4 +116,4 @@ def command(
     )
     with Bars(quiet=json_) as bars:
         outcome = compute_features(run, settings, replace=replace, beta=beta, progress=bars)
-    show(outcome, json_)
+    show(say_idle(outcome, options), json_)
