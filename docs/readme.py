@@ -71,8 +71,8 @@ def _demo(results: Results) -> str:
     demo = results["demo"]
     cores = demo["machine"]["cpus"]
     return (
-        f"What `make demo` printed on {demo['made'][:10]} ({cores} cores, CPU; {demo['seconds'] / 60:.1f} minutes), for "
-        "the paper's plug-in design. We print whatever comes out.\n\n"
+        f"What `make demo` printed on {demo['made'][:10]} ({cores} cores, CPU; {demo['seconds'] / 60:.1f} minutes). "
+        "We print whatever comes out.\n\n"
         f"```text\n{demo['printed'].strip()}\n```"
     )
 

@@ -46,14 +46,20 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(demo), *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "demo" / "comparison.json").read_text())
-    assert {one["criterion"] for one in found} == {"random", "gap"}
+    assert [(one["method"], one["criterion"]) for one in found] == [
+        ("random", "random"),
+        ("random, taught", "random"),
+        ("design, taught", "gap"),
+    ]
+    assert not any(one["taught"] for one in found)  # 16 labels tell a fit nothing, and that is said
+    assert "In 2 of 2 trainings the fit knew too little to teach." in done.stdout
     for one in found:
         values = {k: v["mean"] for k, v in one["evaluation"]["policy_values"].items()}
         assert values["J"] == pytest.approx(values["reward"] - 0.1 * values["kl"])
         assert values["kl"] > 0  # it was trained
         assert one["evaluation"]["reference_values"]["kl"]["mean"] == 0
-        assert f"{values['J']:.4f}" in done.stdout
-    assert (tmp_path / "demo" / "gap-0" / "report.html").exists()
+        assert f"{values['J']:.3f}" in done.stdout
+    assert (tmp_path / "demo" / "design-taught-0" / "report.html").exists()
     assert (tmp_path / "demo" / "demo.png").exists()
 
 

@@ -23,14 +23,14 @@ from lab import (
     MEASURES,
     SCORE,
     SETTINGS,
+    WORDS,
     Trial,
     keep_cell,
     make_pool,
+    make_words,
     work_folder,
     write_openings,
 )
-from words import NAME as WORDS
-from words import make_words
 
 from whichpairs.bench.markdown import About, write_page
 

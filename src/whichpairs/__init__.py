@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from whichpairs.design import FrankWolfe, PairSpace, PairWeights, Problem, solve
     from whichpairs.pool.read import Columns
     from whichpairs.report.run_report import report as write_report
-    from whichpairs.train.teach import TeachSettings, teach
+    from whichpairs.train.teach import CannotTeachError, TeachSettings, teach
     from whichpairs.workflow.collect import import_pool
     from whichpairs.workflow.compare import compare_policies
     from whichpairs.workflow.constraints import LimitSettings
@@ -73,7 +73,7 @@ _HOME = {
     "whichpairs.workflow.select": ("SelectSettings", "select"),
     "whichpairs.workflow.status": ("status",),
     "whichpairs.workflow.train": ("train_policy",),
-    "whichpairs.train.teach": ("TeachSettings", "teach"),
+    "whichpairs.train.teach": ("CannotTeachError", "TeachSettings", "teach"),
 }
 _WHERE = {name: (module, name) for module, names in _HOME.items() for name in names}
 _WHERE["run_bench"] = ("whichpairs.bench.bench", "bench")
@@ -81,6 +81,7 @@ _WHERE["write_report"] = ("whichpairs.report.run_report", "report")
 
 __all__ = [
     "BenchSettings",
+    "CannotTeachError",
     "Columns",
     "EvaluateSettings",
     "FeatureSettings",

@@ -38,6 +38,10 @@ BLOCK = 8192
 """Rows, or pairs, whose features are read at once."""
 
 
+class CannotTeachError(UserError):
+    """The fit knows too little to teach; only more labels help."""
+
+
 @dataclass(frozen=True)
 class TeachSettings:
     """How a policy is taught.
@@ -161,14 +165,14 @@ def check_left_out(left_out: float | None, labels: int) -> None:
     """
     coin = log(2.0)
     if left_out is None:
-        raise UserError(
+        raise CannotTeachError(
             "a fit can teach once labels that it did not see have been foretold by it",
             f"its {labels} labels are of too few prompts to leave any out",
             "label pairs of more prompts, then run: whichpairs fit",
         )
     saved = labels * (coin - left_out)
     if not saved >= KNOWS_NATS:
-        raise UserError(
+        raise CannotTeachError(
             f"a fit can teach only where it foretells left-out labels better than a coin, by "
             f"{KNOWS_NATS:g} nats in all",
             f"it foretells {labels} labels at a log loss of {left_out:.4f} (a coin: {coin:.4f}), "
@@ -185,7 +189,7 @@ def check_margins(logits: Float[np.ndarray, " n"], labels: int) -> None:
     """
     mean = float(np.mean(np.abs(expit(logits) - 0.5)))
     if not mean >= KNOWS_MARGIN:
-        raise UserError(
+        raise CannotTeachError(
             f"a fit can teach only pairs on which it has an opinion, P(first preferred) "
             f"{KNOWS_MARGIN:g} or more from ½ on average",
             f"after {labels} labels it is {number(mean, 2)} from ½",
