@@ -598,7 +598,7 @@ def test_a_second_process_is_told_which_is_the_first(run: Path, tmp_path: Path, 
     [
         (
             ["features", "--run", "x"],
-            "'--method'. It takes: text, gradient, hidden, embed or file.",
+            "'--method'. It takes: text, gradient, hidden, embed, file or join.",
         ),
         (["score", "--run", "x"], "'--reward'. It takes: Reward folder."),
         (["import"], "'file'. It takes: A file, a folder"),
