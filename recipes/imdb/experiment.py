@@ -26,6 +26,7 @@ from lab import (
     WORDS,
     Trial,
     keep_cell,
+    make_gradients,
     make_pool,
     make_words,
     work_folder,
@@ -119,6 +120,7 @@ def _pool(run: Path, prompts: Path, size: int) -> None:
         say=print,
         completions=size,
     )
+    print(make_gradients(run))
     print(make_words(run), flush=True)
 
 

@@ -82,7 +82,7 @@ def make_pool(
     say: Callable[[str], None],
     completions: int = COMPLETIONS,
 ) -> None:
-    """Generate, score and featurise into `run`; what is finished is kept."""
+    """Generate and score into `run`; what is finished is kept."""
     one_thread()
     settings = GenerateSettings(
         model=str(MODEL),
@@ -92,11 +92,16 @@ def make_pool(
         holdout=holdout,
         seed=seed,
     )
-    gradient = FeatureSettings("gradient", dim=SETTINGS["dim"], model=str(MODEL))
     with Bars() as bars:
         say(generate_pool(run, settings, beta=beta, progress=bars).message)
         say(score_pool(run, REWARD, name=SCORE, progress=bars).message)
-        say(compute_features(run, gradient, progress=bars).message)
+
+
+def make_gradients(run: Path) -> str:
+    """The theory's features, gradients of the policy; what the set says of itself."""
+    gradient = FeatureSettings("gradient", dim=SETTINGS["dim"], model=str(MODEL))
+    with Bars() as bars:
+        return compute_features(run, gradient, progress=bars).message
 
 
 def make_words(run: Path) -> str:
