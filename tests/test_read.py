@@ -621,7 +621,7 @@ def test_samples_are_what_reading_them_would_give(tmp_path: Path) -> None:
     assert tables.prompts.equals(expected.prompts)
     assert tables.completions["weight"].to_list() == [1.0, 2.0, 1.0]
     assert tables.counts["empty_samples_dropped"] == 1
-    with pytest.raises(UserError, match="all 1 samples"):
+    with pytest.raises(UserError, match="all of 1 sample of the model is empty"):
         pool_from_samples(["P"], [[{"text": "", "finished": True}]])
 
 
