@@ -1,7 +1,7 @@
 """`make demo`: from openings to trained policies, three ways with as many labels.
 
 A small language model, trained from scratch on IMDb reviews, writes openings and 16 continuations
-of each. 400 pairs are labelled, picked at random or by the gap-optimal design. Plain DPO sees those
+of each. 800 pairs are labelled, picked at random or by the gap-optimal design. Plain DPO sees those
 labels and nothing else; taught, the policy is trained on 3 200 further pairs too, with what a fit of
 the same labels believes of them. Reward, KL and J on held-out prompts are printed side by side,
 whoever wins.
@@ -36,7 +36,7 @@ from whichpairs.evaluate.crossed import crossed_interval
 from whichpairs.evaluate.interval import Interval
 from whichpairs.pool.files import to_json, write_whole
 
-PROMPTS, HOLDOUT, SAMPLES, TAUGHT = 320, 0.3, 8, 3200
+PROMPTS, HOLDOUT, SAMPLES, LABELS, TAUGHT = 320, 0.3, 8, 800, 3200
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo-run"))
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--prompts", type=int, default=PROMPTS)
-    parser.add_argument("--budget", type=int, default=SETTINGS["budget"])
+    parser.add_argument("--budget", type=int, default=LABELS)
     parser.add_argument("--results", type=Path, default=None, help="folder of page and picture")
     options = parser.parse_args()
     say, out = Clock(), options.out

@@ -40,6 +40,9 @@ MODEL, REWARD, SCORE = HERE / "model", HERE / "reward", "sentiment"
 WORDS, WORDS_DIM, TEXT_DIM = "words", 256, 400
 """The features that see what a reply says: a sentence embedding beside TF-IDF, on their leading axes. (Gradients
 of the tiny policy foretell its sentiment labels hardly better than a coin: docs/results/gradients.md.)"""
+TEACH_SCALE = 2.0
+"""What the logit of a taught label is multiplied by: of 1 and 2 the better one for random pairs, on openings that no
+figure uses (docs/log.md)."""
 OPENING_TOKENS, COMPLETION_TOKENS, COMPLETIONS = 10, 24, 16
 MEASURES = ("recipes/imdb/lab.py",)
 """Where the code begins that the figures of demo and experiment measure (`whichpairs.bench.fingerprint`)."""
@@ -213,7 +216,8 @@ def train(run: Path, trial: Trial) -> bool:
     if trial.teach:
         fit_labels(run, features=WORDS, seed=trial.seed)
         try:
-            train_policy(run, MODEL, teach=TeachSettings(trial.teach), **settings)
+            lesson = TeachSettings(trial.teach, scale=TEACH_SCALE)
+            train_policy(run, MODEL, teach=lesson, **settings)
         except CannotTeachError as refused:
             print(f"{run.name}: {refused}", flush=True)
         else:

@@ -244,9 +244,15 @@ def read_rows(
 
 
 def _logprobs(lm: "LanguageModel", pairs: Sequence[Pair], dtype: str) -> np.ndarray:
-    """log π of chosen and rejected, (n, 2), in the arithmetic of training: rounding cancels in log π/π_ref."""
+    """log π of chosen and rejected, (n, 2), in the arithmetic of training: rounding cancels in log π/π_ref.
+
+    A completion that stands in several pairs, as most do where a fit teaches, is scored once.
+    """
+    each = [e for pair in pairs for e in pair]
+    places = {e: k for k, e in enumerate(dict.fromkeys(each))}
     with arithmetic(lm.device, dtype):
-        return completion_logprobs(lm, [e for pair in pairs for e in pair]).reshape(-1, 2)
+        found = completion_logprobs(lm, list(places))
+    return found[[places[e] for e in each]].reshape(-1, 2)
 
 
 def encode_pairs(
