@@ -337,5 +337,5 @@ class TestClassifier:
         tiny_classifier(tmp_path / "whole", ["score"])
         (tmp_path / "config.json").write_text((tmp_path / "whole" / "config.json").read_text())
         shutil.rmtree(tmp_path / "whole")
-        with pytest.raises(UserError, match="as save_pretrained writes them; its reader says"):
+        with pytest.raises(UserError, match="as save_pretrained writes them; it"):
             load_reward(tmp_path)
