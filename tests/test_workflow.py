@@ -18,6 +18,7 @@ from whichpairs.cli.main import STAGES, main
 from whichpairs.design.baselines import random_pairs
 from whichpairs.pool.pool import pair_id
 from whichpairs.pool.read import Columns
+from whichpairs.report.facts import gather
 from whichpairs.report.outlook import standpoint
 from whichpairs.report.run_report import report
 from whichpairs.streams import Stream, stream
@@ -497,6 +498,7 @@ def test_evaluation_is_not_named_where_nothing_is_held_out(tmp_path: Path, capsy
     (run / "policies" / "001").mkdir(parents=True)
     shutil.copy(run / "fits" / "001" / "manifest.json", run / "policies" / "001")
     assert ok(capsys, "status", "--run", run)["next"].startswith("whichpairs report")
+    assert gather(run, None).next == f"whichpairs plan --run {run}"  # a report does not name itself
     assert "held-out prompts" in fails(capsys, "evaluate", "--run", run, "--score", "score")
 
 

@@ -102,7 +102,10 @@ def gather(run: Path, beta: float | None) -> Facts:
     """
     space = Workspace(open_run(run, beta))
     stands = status(run, beta=beta).result
-    facts = Facts(space, stands["next"], stands["labels"], stands["waiting"])
+    next_command = str(stands["next"])
+    if next_command.startswith("whichpairs report"):  # which this is: then, whether more labels pay
+        next_command = next_command.replace("whichpairs report", "whichpairs plan", 1)
+    facts = Facts(space, next_command, stands["labels"], stands["waiting"])
     facts.pool = space.run.record("pool")
     for kind in KINDS:
         records = ((name, space.run.record(kind, name)) for name in space.run.finished(kind))
