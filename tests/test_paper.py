@@ -11,7 +11,7 @@ from pools import all_pairs, make_space, ragged_space
 from whichpairs.bench import regimes
 from whichpairs.bench.desk import Desk
 from whichpairs.bench.registry import METHODS
-from whichpairs.design import FrankWolfe, PairSpace
+from whichpairs.design import FrankWolfe, PairSpace, shares
 from whichpairs.design.limits import Limits
 from whichpairs.design.paper import (
     by_weight,
@@ -82,8 +82,11 @@ def test_theta_is_the_ridge_fit_of_log_probabilities():
     assert not reference_theta(some, np.full(space.rows, np.nan)).any()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_weights_are_those_of_a_plain_solver(seed):
+@pytest.mark.parametrize(("seed", "at_once"), [(0, shares.ALL), (1, shares.ALL), (0, 12), (1, 5)])
+def test_weights_are_those_of_a_plain_solver(seed, at_once, monkeypatch):
+    """Also where passes have to bring in the pairs that count."""
+    monkeypatch.setattr(shares, "ALL", at_once)
+    monkeypatch.setattr(shares, "NEW_A_DIMENSION", 2)
     space = ragged_space([5, 6, 1, 8, 7, 6, 9], 4, seed)
     theta = 0.3 * np.random.default_rng(seed).standard_normal(4)
     information = paper_information(space, theta)
@@ -107,6 +110,7 @@ def test_weights_are_those_of_a_plain_solver(seed):
     )
     assert found.weights.sum() == pytest.approx(1.0)
     assert (found.weights > 0.0).all()
+    assert at_once >= len(g) or len(found.reports) > 1
 
 
 def test_equal_pairs_share_their_weight():
