@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test test-quick check format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design bench-calibration imdb dialogue
+.PHONY: setup demo test test-quick check format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design bench-calibration imdb dialogue paper
 
 setup: $(STAMP)
 
@@ -90,3 +90,9 @@ dialogue: setup
 # The paper's IMDb experiment on a CPU, about half an hour; FULL=--full for every cell. Kept in build/imdb.
 imdb: setup
 	@HF_HUB_OFFLINE=1 $(BIN)/python recipes/imdb/experiment.py $(FULL) --results docs/results
+
+# The paper's experiments in small: about 90 minutes of two idle cores; FULL=--full for the paper's sizes. SECTIONS=synthetic
+# (of synthetic, prompts, responses, hh-batches, hh) runs a part; the page shows whatever is kept in build/paper.
+paper: setup
+	@HF_HUB_OFFLINE=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python recipes/paper/paper.py $(FULL) \
+	  $(if $(SECTIONS),--sections $(SECTIONS)) $(PAPER) --results $(or $(RESULTS),docs/results)
