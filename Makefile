@@ -91,7 +91,7 @@ dialogue: setup
 imdb: setup
 	@HF_HUB_OFFLINE=1 $(BIN)/python recipes/imdb/experiment.py $(FULL) --results docs/results
 
-# The paper's experiments in small: about 90 minutes of two idle cores; FULL=--full for the paper's sizes. SECTIONS=synthetic
+# The paper's experiments in small: about an hour of two idle cores; FULL=--full for the paper's sizes. SECTIONS=synthetic
 # (of synthetic, prompts, responses, hh-batches, hh) runs a part; the page shows whatever is kept in build/paper.
 paper: setup
 	@HF_HUB_OFFLINE=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python recipes/paper/paper.py $(FULL) \

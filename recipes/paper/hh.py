@@ -34,7 +34,7 @@ MEASURES = (
 )
 TEMPERATURES = (0.25, 0.7, 1.0)
 DIM, CONTEXT, NEW_TOKENS = 128, 192, 48
-BETA, BATCH = 0.1, 64
+BETA = 0.1
 """The paper's."""
 
 
@@ -44,7 +44,7 @@ class Plan:
 
     Attributes:
         shares: of the pairs, to be picked; runs: trainings of each method and share; held_out: prompts
-            that policies are judged on; most: pairs at most, None for all.
+            that policies are judged on; batch_size: of DPO; most: pairs at most, None for all.
     """
 
     shares: tuple[float, ...]
@@ -52,13 +52,14 @@ class Plan:
     held_out: int
     learning_rate: float
     epochs: int
+    batch_size: int
     most: int | None
     folder: Path
 
     @classmethod
     def of(cls, size: dict[str, Any], out: Path) -> "Plan":
         """With the folder that its inputs name; more runs, shares and prompts share one."""
-        how = size["learning_rate"], size["epochs"], size.get("most")
+        how = size["learning_rate"], size["epochs"], size["batch_size"], size.get("most")
         files = sorted([*MODEL.iterdir(), *(DIALOGUE / "judge").iterdir(), PROMPTS])
         content = [hash_of(file) for file in files]
         folder = work_folder(out / "hh", MEASURES, *content, *how, size["held_out"])
@@ -157,7 +158,7 @@ def cell(plan: Plan, method: str, share: float, seed: int) -> Cell:
         MODEL,
         learning_rate=plan.learning_rate,
         epochs=plan.epochs,
-        batch_size=BATCH,
+        batch_size=plan.batch_size,
         seed=seed,
     )
     assert trained.folder is not None

@@ -21,6 +21,7 @@ from kept import keep_all, kept
 from picture import draw
 
 from whichpairs.bench.markdown import About, write_page
+from whichpairs.errors import UserError
 
 HERE = Path(__file__).parent
 IMDB = HERE.parent / "imdb"
@@ -183,4 +184,7 @@ def write(options: argparse.Namespace, parts: list[sections.Section]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(str(error)) from None

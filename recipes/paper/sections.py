@@ -243,9 +243,9 @@ def of_hh(plan: hh.Plan | None, why: str = "") -> Section:
         return missing(title, f"{len(batches)} of {len(plan.batches())} batches are there.")
     sides = [
         ["policy", "Pythia-2.8B fine-tuned on the chosen replies", "`dialogue/model` (1 M parameters), fine-tuned on HH dialogues"],
-        ["set", "160 800 pairs", f"{batches[0]['candidate_pairs']} pairs of the harmless-base test split"],
+        ["set", "160 800 pairs", f"{batches[0]['candidate_pairs']} pairs of the harmless-base test split: those that fit the model's context and are of no shipped prompt"],
         ["picked", "80 400 and 96 480 (50 % and 60 %)", " and ".join(str(_labels(batches, s)) for s in plan.shares)],
-        ["training", "β 0.1, RMSprop 10⁻⁶, batch 64, one epoch", f"β {hh.BETA:g}, AdamW {plan.learning_rate:g}, batch {hh.BATCH}, epochs: {plan.epochs}"],
+        ["training", "β 0.1, RMSprop 10⁻⁶, batch 64, one epoch", f"β {hh.BETA:g}, AdamW {plan.learning_rate:g}, batch {plan.batch_size}, {plan.epochs} epochs: as the dialogue recipe tuned it for random"],
         ["judge", "GPT-4.1, 500 test prompts, against the chosen reply, a tie ½", f"`dialogue/judge` in both orders, {plan.held_out} prompts, the same"],
         ["temperatures", "0.25, 0.7, 1.0", ", ".join(f"{t:g}" for t in hh.TEMPERATURES)],
         ["θ₀", "a ridge fit to log π_ref", "0: the replies are people's, and have no log π_ref"],
@@ -254,8 +254,9 @@ def of_hh(plan: hh.Plan | None, why: str = "") -> Section:
     ]  # fmt: skip
     lines = [
         table(SIDES, sides),
-        "What is picked, the gap that the theory foretells of it at θ = 0 (by one formula; random's is the mean over random batches), and how many of "
-        "its pairs are in `gap`'s batch:",
+        "What is picked; the gap that `select` predicts of it (θ* drawn from the prior, labels drawn, the estimate refitted: one formula for every "
+        "method, by simulation, and not the trace that `gap` minimises; random's is the mean over random batches); and how many of its pairs "
+        "are in `gap`'s batch:",
         "",
         table(
             ("share", "method", "pairs", "predicted gap", "÷ random's", "also in gap's"),
@@ -274,7 +275,7 @@ def of_hh(plan: hh.Plan | None, why: str = "") -> Section:
     facts = {"batches": [{k: v for k, v in one.items() if k != "pairs"} for one in batches]}
     if len(cells) < len(plan.trainings()):
         lines.append(
-            f"**Policies not run**: {len(cells)} of {len(plan.trainings())} cells are there."
+            f"**Policies not run yet**: {len(cells)} of {len(plan.trainings())} cells are there (`make paper SECTIONS=hh` goes on)."
         )
         return Section(title, lines, figures, facts)
     more, rows = _wins(plan, cells)
