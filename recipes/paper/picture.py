@@ -25,6 +25,8 @@ def gaps_panel(name: str, cells: list[Cell]) -> Panel:
             mean = synthetic.gaps(cells, name, design).mean(axis=0)
             axes.loglog(synthetic.BUDGETS, mean, "o-", ms=3, color=COLOURS[design], label=design)
         axes.set(title=name, xlabel="labels", ylabel="gap J(π*) − J(π_θ̂)")
+        axes.set_xticks(synthetic.BUDGETS, [str(n) for n in synthetic.BUDGETS])
+        axes.minorticks_off()
 
     return draw
 
