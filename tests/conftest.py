@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +16,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; tests of thr
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-install_import_hook("whichpairs.design", "beartype.beartype")
+install_import_hook("whichpairs.design", "shapes.checked")
+
+
+@pytest.fixture(scope="module")
+def few_draws() -> Iterator[None]:
+    """A predicted gap is the mean over 64 draws, most of the time that a tiny selection takes. Eight do
+    where a test is not of its noise; `test_forecast` is of what is drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("whichpairs.train.forecast.DRAWS", 8)
+        yield
+
 
 LEFT: Counter[str] = Counter()
 """What `--quick` leaves out, by reason."""

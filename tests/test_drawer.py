@@ -25,6 +25,8 @@ from whichpairs.workflow.select import Desk, SelectSettings, select
 from whichpairs.workflow.standing import read_standing
 from whichpairs.workflow.workspace import workspace
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 SIDES = ("left", "right")
 READ = ("--pair-columns", "left,right", "--label-column", "winner")
 

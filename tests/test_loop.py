@@ -27,6 +27,8 @@ from whichpairs.workflow.schedule import next_total, plan_rounds
 from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import workspace
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 SIMULATE = ["--simulate", "score", "--temperature", 2]
 
 
@@ -552,7 +554,9 @@ FORKS = """
 import gc, json, os, random, shutil, signal, sys, time
 from pathlib import Path
 from whichpairs import LoopSettings, UserError, loop
+from whichpairs.train import forecast
 
+forecast.DRAWS = 8  # as in the process that started this one
 run, work, kills, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 settings = LoopSettings(60, simulate="score", temperature=2.0)
 try: loop("/nowhere", settings)  # loads what a child would load

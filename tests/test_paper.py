@@ -30,6 +30,8 @@ from whichpairs.workflow.select import SelectSettings
 from whichpairs.workflow.select import select as select_pairs
 from whichpairs.workflow.workspace import workspace
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 BETA, RIDGE = 0.4, 1e-3
 
 

@@ -17,6 +17,8 @@ from whichpairs.workflow.fit import foretold
 from whichpairs.workflow.plan import PlanSettings, _table, plan, trust, verdict
 from whichpairs.workflow.workspace import workspace
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 LADDER = np.array([10, 20, 40, 80])
 
 

@@ -30,6 +30,8 @@ from whichpairs.label.store import LabelStore
 from whichpairs.pool.read import Columns
 from whichpairs.types import Label
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 
 class Killed(BaseException):
     """The process is dead: from here on nothing reaches the disk."""

@@ -33,6 +33,8 @@ from whichpairs.workflow.select import Desk
 from whichpairs.workflow.standing import read_standing
 from whichpairs.workflow.workspace import workspace
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 PROMPTS, SIZE, DIM = 30, 6, 4
 TOPICS = ("code", "chat", "maths", None)
 CRITERIA = (

@@ -32,6 +32,8 @@ from whichpairs.workflow.status import status
 from whichpairs.workflow.teach import first_of_text
 from whichpairs.workflow.workspace import workspace
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 MODEL = str(tiny_models.folder())
 TRAIN = ["--model", MODEL, "--device", "cpu", "--learning-rate", 3e-3, "--batch-size", 8]
 

@@ -28,6 +28,8 @@ from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import workspace
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 RECIPES = Path(__file__).parents[1] / "recipes"
 KEYS = {
     "criterion", "budget", "picked", "candidate_pairs", "beta", "predicted_gap",

@@ -165,8 +165,13 @@ def _body(node: ast.AST) -> Iterator[ast.AST]:
 
 def digest(path: Path) -> str:
     """The first 12 hexadecimal digits of SHA-256 of a file's code (of all bytes, of another kind)."""
-    content = path.read_bytes()
-    if path.suffix == ".py":
+    return _digest(path.read_bytes(), path.suffix == ".py")
+
+
+@lru_cache(maxsize=4096)
+def _digest(content: bytes, python: bool) -> str:
+    """By content, for many pages have the same files behind them."""
+    if python:
         content = code_of(content.decode()).encode()
     return hashlib.sha256(content).hexdigest()[:12]
 

@@ -2,10 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
+from typing import Any
 
 import typer
+from typer.main import get_command
 
 from whichpairs.cli import (
     bench,
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exits 0, 2 for a user's mistake, 130 for Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(args=given or ["--help"], standalone_mode=False)
+        code = _parser()(args=given or ["--help"], standalone_mode=False)
         sys.stdout.flush()
     except WhichpairsError as error:
         _fail(str(error))
@@ -94,6 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         )
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@cache
+def _parser() -> Callable[..., Any]:
+    """All commands with their options, put together once a process."""
+    return get_command(app)
 
 
 def _which(error: OSError) -> str:

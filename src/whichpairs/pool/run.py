@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,12 @@ def _undo(root: Path, new: set[str], folders: list[Path]) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Every stage asks, and reading what is installed takes longer than many a stage."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
