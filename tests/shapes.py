@@ -1,4 +1,8 @@
-"""The type checker behind the import hook of `conftest`: beartype, once for every signature."""
+"""The type checker behind the import hook of `conftest`: beartype, with no check made or done twice.
+
+jaxtyping hands it stubs with the signature of a function: one that takes its arguments, before the call,
+and one that takes them again and returns its value, after it.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,14 +12,15 @@ from beartype import beartype
 KNOWN: dict[tuple[str, str, str], Callable[..., Any]] = {}
 
 
-def checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function within a function is made anew at every call, and beartype would write its check anew.
-
-    What comes here is only a stub with the signature of the function, so that equal ones are one.
+def checked(stub: Callable[..., Any]) -> Callable[..., Any]:
+    """Arguments are looked at before the call alone. A function within a function is made anew at every
+    call of the outer one, and beartype would write its check anew: equal stubs share one.
     """
-    if "<locals>" not in function.__qualname__:
-        return beartype(function)
-    key = (function.__module__, function.__qualname__, str(function.__annotations__))
+    if stub.__annotations__.get("return", Any) is not Any:
+        stub.__annotations__ = {"return": stub.__annotations__["return"]}
+    if "<locals>" not in stub.__qualname__:
+        return beartype(stub)
+    key = (stub.__module__, stub.__qualname__, str(stub.__annotations__))
     if key not in KNOWN:
-        KNOWN[key] = beartype(function)
+        KNOWN[key] = beartype(stub)
     return KNOWN[key]

@@ -1,12 +1,13 @@
 """The bench of the design engine: its pools, its figures on small ones, and the page as it stands."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from whichpairs.bench import design
+from whichpairs.bench import design, design_measure
 from whichpairs.bench.design_measure import against_greedy, pass_speed, problem_of, whole_solve
 from whichpairs.bench.design_page import figures, page
 from whichpairs.bench.design_pools import KINDS, make_pool
@@ -41,8 +42,9 @@ def test_a_solve_is_measured_with_its_certificate() -> None:
     assert found["passes_to_1_percent"] == found["passes"]
 
 
-@pytest.mark.slow
-def test_a_pass_counts_the_operations_of_its_products() -> None:
+def test_a_pass_counts_the_operations_of_its_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    peak = partial(design_measure.gemm_peak, size=256)
+    monkeypatch.setattr(design_measure, "gemm_peak", peak)
     speed = pass_speed(make_pool(None, "isotropic", 300, 4, 8), NumpyKernel(), 1, 50, tries=1)
     operations = 300 * (2 * 4 * 8 * 8 + 2 * 4 * 4 * 8)
     assert speed.share == pytest.approx(operations / speed.seconds / (speed.peak_gflops * 1e9))
