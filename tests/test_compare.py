@@ -108,3 +108,44 @@ def test_groups_of_policies(run: Path) -> None:
         compare_policies(run, [], ["001"], SETTINGS)
     with pytest.raises(UserError, match="and a score or a reward"):
         compare_policies(run, ["001"], ["003"], replace(SETTINGS, reward=None, tasks="x"))
+
+
+def test_the_reference_is_sampled_once(run: Path, capsys, monkeypatch) -> None:
+    from whichpairs.evaluate import policy
+
+    asked, real = [], policy.evaluate_policy
+    monkeypatch.setattr(
+        policy, "evaluate_policy", lambda *a, **k: asked.append(a[0].path) or real(*a, **k)
+    )
+    first = ok(capsys, *evaluate(run, "--policy", "001"))
+    assert len(asked) == 2
+    second = ok(capsys, *evaluate(run, "--policy", "003", "--against", "reference"))
+    assert [Path(path).parent.name for path in asked[2:]] == ["003"]
+    assert second["reference_values"] == first["reference_values"] == second["against_values"]
+    ok(capsys, *evaluate(run, "--policy", "003", "--max-new-tokens", 7))  # other samples
+    assert len(asked) == 5
+
+
+def test_the_reference_before_any_policy(tmp_path: Path, run: Path, capsys) -> None:
+    model = run.parent / "model"
+    tiny_models.lm("gpt2", 0).model.save_pretrained(model)
+    tiny_models.lm("gpt2", 0).tokenizer.save_pretrained(model)
+    bare = tmp_path / "bare"
+    ok(capsys, "import", tmp_path / "pool.jsonl", "--run", bare, "--holdout", 0.5, "--beta", 0.2)
+    assert "or pass --model, for the reference" in fails(capsys, *evaluate(bare))
+    found = ok(capsys, *evaluate(bare, "--model", model))
+    assert found["policy"] == "reference"
+    assert found["policy_values"]["reward"]["mean"] != 0.0
+    wrong = fails(capsys, *evaluate(run, "--policy", "001", "--model", IMDB / "model"))
+    assert "--model must be the model that the policy was trained from" in wrong
+
+
+def test_an_evaluation_in_bfloat16(run: Path, capsys) -> None:
+    exact = ok(capsys, *evaluate(run, "--policy", "001"))["policy_values"]
+    found = ok(capsys, *evaluate(run, "--policy", "001", "--dtype", "bfloat16"))
+    half = found["policy_values"]
+    assert exact["kl"]["mean"] != half["kl"]["mean"] == pytest.approx(exact["kl"]["mean"], rel=0.3)
+    assert not found["done_before"]
+    assert "dtype must be one of" in fails(capsys, *evaluate(run, "--dtype", "int8"))
+    ours = ["evaluate", "--run", run, "--score", "x", "--dtype", "bfloat16"]
+    assert "--dtype" in fails(capsys, *ours)

@@ -8,6 +8,7 @@ from whichpairs.cli.options import (
     BetaOption,
     DeviceOption,
     JsonOption,
+    PrecisionOption,
     RunOption,
     SeedOption,
     show,
@@ -29,7 +30,8 @@ READERS = {
     **dict.fromkeys(("samples", "max_new_tokens", "seed"), ("--reward", "--judge")),
     **dict.fromkeys(("judge_model", "rubric", *SERVER_OPTIONS), ("--judge",)),
     "text_column": ("--perplexity",),
-    "device": ("--reward", "--judge", "--perplexity", "--tasks"),
+    "model": ("--reward",),
+    **dict.fromkeys(("device", "dtype"), ("--reward", "--judge", "--perplexity", "--tasks")),
 }
 """Which way of evaluating reads an option; the others are read by all."""
 
@@ -74,6 +76,10 @@ def command(
     retries: RetriesOption = 6,
     timeout: TimeoutOption = 120.0,
     device: DeviceOption = "auto",
+    dtype: PrecisionOption = "float32",
+    model: Annotated[
+        str | None, typer.Option(help="The reference, where no policy has been trained.")
+    ] = None,
     beta: BetaOption = None,
     seed: SeedOption = None,
     json_: JsonOption = False,

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import BetaOption, DeviceOption, JsonOption, RunOption, show
+from whichpairs.cli.options import (
+    BetaOption,
+    DeviceOption,
+    JsonOption,
+    PrecisionOption,
+    RunOption,
+    show,
+)
 from whichpairs.cli.progress import Bars
 from whichpairs.cli.server_options import (
     AtOnceOption,
@@ -67,6 +74,7 @@ def command(
     sources: SourcesOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Completions side by side.")] = 256,
     device: DeviceOption = "auto",
+    dtype: PrecisionOption = "float32",
     beta: BetaOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")] = 0,
     json_: JsonOption = False,
@@ -80,6 +88,7 @@ def command(
         *(n, max_new_tokens, temperature, top_p, top_k, prompt_column, holdout, seed),
         batch_size=batch_size,
         device=device,
+        dtype=dtype,
         stop=tuple(stop or ()),
         api=api,
         system=system,

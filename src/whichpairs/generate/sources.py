@@ -25,12 +25,13 @@ from typing import Any
 
 from whichpairs.errors import UserError, plainly
 from whichpairs.generate.backend import Backend, Sampling
+from whichpairs.lm.precision import check_precision
 from whichpairs.server.client import ServerSettings
 from whichpairs.server.journal import Journal
 
 BACKENDS = ("transformers", "server", "vllm")
 OWN = {
-    "transformers": {"device", "batch_size"},
+    "transformers": {"device", "batch_size", "dtype"},
     "server": {"server", "key_variable", "requests_at_once", "requests_per_minute", "retries"}
     | {"timeout"},
     "vllm": set[str](),
@@ -48,7 +49,7 @@ class Source:
         sampling: how completions are drawn.
         server: the base URL, for the back-end of that name; key_variable, requests_at_once,
             requests_per_minute, retries, timeout: see `ServerSettings`.
-        device, batch_size: for transformers.
+        device, batch_size, dtype: for transformers.
     """
 
     name: str
@@ -63,12 +64,13 @@ class Source:
     timeout: float = 120.0
     device: str = "auto"
     batch_size: int = 256
+    dtype: str = "float32"
 
     def checked(self) -> "Source":
         """Itself.
 
         Raises:
-            UserError: no such back-end, no model, or a server without URL.
+            UserError: no such back-end or precision, no model, or a server without URL.
         """
         if self.backend not in BACKENDS:
             raise UserError(f"a backend is one of {', '.join(BACKENDS)}", f"got {self.backend!r}")
@@ -85,6 +87,7 @@ class Source:
             )
         if self.backend == "server":
             self.server_settings()
+        check_precision(self.dtype)
         return self
 
     def server_settings(self) -> ServerSettings:
@@ -138,7 +141,7 @@ class Source:
             return Vllm(self.model if file is None else str(find_folder(file)))
         from whichpairs.generate.transformers import Transformers
 
-        return Transformers(self.model, self.device, self.batch_size)
+        return Transformers(self.model, self.device, self.batch_size, self.dtype)
 
 
 def read_sources(path: str | Path, usual: Source) -> list[Source]:
@@ -202,7 +205,9 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
 
 _SAMPLING = {f.name: f.type for f in fields(Sampling)}
 _KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("name", "backend", "model", "server", "key_variable", "device"), (str,)),
+    **dict.fromkeys(
+        ("name", "backend", "model", "server", "key_variable", "device", "dtype"), (str,)
+    ),
     **dict.fromkeys(("n", "max_new_tokens", "top_k", "requests_at_once", "retries"), (int,)),
     **dict.fromkeys(("temperature", "top_p", "requests_per_minute", "timeout"), (int, float)),
     "batch_size": (int,),

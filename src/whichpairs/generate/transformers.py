@@ -20,16 +20,22 @@ class Transformers:
     """A model in this process.
 
     Args:
-        model: a folder or hub name; device: see `lm.model.load`.
+        model: a folder or hub name; device, dtype: see `lm.model.load`.
         batch_size: completions side by side; bounds memory, changes nothing else.
     """
 
     keeps_answers = False
 
-    def __init__(self, model: str | Path, device: str = "auto", batch_size: int = 256) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        device: str = "auto",
+        batch_size: int = 256,
+        dtype: str = "float32",
+    ) -> None:
         from whichpairs.lm.model import load
 
-        self._lm, self._batch_size = load(model, device=device), batch_size
+        self._lm, self._batch_size = load(model, device=device, dtype=dtype), batch_size
 
     @property
     def fingerprint(self) -> str:

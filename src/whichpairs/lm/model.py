@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from whichpairs.errors import UserError, plainly
 from whichpairs.lm.folder import adapter_base, find_folder, identity
 from whichpairs.lm.optional import quiet, require
+from whichpairs.lm.precision import PRECISIONS, check_precision
 
 require("torch")
 require("transformers")
@@ -18,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in PRECISIONS}
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,7 @@ def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> L
             an end token.
         MissingExtraError: torch, transformers or safetensors is not installed.
     """
-    if dtype not in DTYPES:
-        raise UserError(f"dtype must be one of {', '.join(DTYPES)}", f"got {dtype}")
+    check_precision(dtype)
     name = pick_device(device)
     folder = find_folder(path)
     with quiet():

@@ -38,7 +38,7 @@ def check_capability(space: Workspace, settings: "EvaluateSettings", progress: P
     """
     name = policy_name(space, "policies", settings.policy)
     other = policy_name(space, "policies", settings.against or REFERENCE, "against")
-    chosen: dict[str, Any] = {"policy": name, "against": other}
+    chosen: dict[str, Any] = {"policy": name, "against": other, **settings.precision}
     inputs = {f"made_{n}": created(space, "policies", n) or "" for n in (name, other)}
     documents: list[str] = []
     items: list[Item] = []
@@ -75,7 +75,10 @@ def _measure(
     from whichpairs.lm.model import load
 
     base = reference_path(space, names[0])
-    ours, theirs = (load(model_path(space, n, base), device=settings.device) for n in names)
+    ours, theirs = (
+        load(model_path(space, n, base), device=settings.device, dtype=settings.dtype)
+        for n in names
+    )
     found: dict[str, Any] = {}
     progress.start("capability", bool(documents) + bool(items))
     if documents:

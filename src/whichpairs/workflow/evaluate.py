@@ -14,6 +14,8 @@ from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.evaluate.pool_policy import policy_values
 from whichpairs.evaluate.verdict import verdict
 from whichpairs.label.simulate import check_temperature
+from whichpairs.lm.precision import check_precision
+from whichpairs.pool.files import read_array
 from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted
 from whichpairs.workflow.policies import (
@@ -48,6 +50,9 @@ class EvaluateSettings:
         temperature: T of r = score / T; None is that of the simulated labels, else 1.
         samples: completions a prompt; max_new_tokens: their length at most (reward and judge only); None
             is that of a generated pool, else 64.
+        dtype: of the models' weights and matrix products (all but `score`): ``float32``, ``bfloat16``
+            or ``float16``. KL of 16-bit models then has a floor of some hundredths of a nat.
+        model: the reference model, for ``reward`` where no policy has been trained yet.
     """
 
     score: str | None = None
@@ -58,6 +63,8 @@ class EvaluateSettings:
     max_new_tokens: int | None = None
     seed: int | None = None
     device: str = "auto"
+    dtype: str = "float32"
+    model: str | None = None
     against: str | None = None
     judge: str | None = field(default=None, repr=False)
     judge_model: str = ""
@@ -85,11 +92,17 @@ class EvaluateSettings:
                 " (a trained model, sampled), --judge URL, or --perplexity and --tasks FILE",
                 f"got {' and '.join(given) or 'none'}",
             )
+        check_precision(self.dtype)
         if self.samples < 1 or (self.max_new_tokens is not None and self.max_new_tokens < 1):
             raise UserError(
                 "samples and max-new-tokens must be at least 1",
                 f"got {self.samples} and {self.max_new_tokens}",
             )
+
+    @property
+    def precision(self) -> dict[str, str]:
+        """`dtype`, as a manifest has it: written only where it is not the default."""
+        return {} if self.dtype == type(self).dtype else {"dtype": self.dtype}
 
 
 def evaluate_run(
@@ -152,8 +165,27 @@ def _by_reward(space: Workspace, settings: EvaluateSettings, progress: Progress)
     if settings.score is not None:
         values = _on_pool(space, settings.score, names, scale)
     else:
-        values = _sampled(space, settings, names, scale, int(chosen["seed"]), progress)
+        known = _reference_known(space, chosen, inputs)
+        values = _sampled(space, settings, names, scale, int(chosen["seed"]), known, progress)
     return _write(space, names, values, chosen, inputs)
+
+
+def _reference_known(space: Workspace, chosen: dict[str, Any], inputs: dict[str, Any]) -> "Values":
+    """What an earlier evaluation of this run found for the reference, by the same settings; nothing if none."""
+    which, made = ("policy", "against"), ("made", "made_against")
+    for name in space.run.finished("evaluations"):
+        record = space.run.record("evaluations", name)
+        if record is None or "reward" not in record.inputs:
+            continue
+        same = _without(record.settings, which) == _without(chosen, which)
+        if same and _without(record.inputs, made) == _without(inputs, made):
+            values = read_array(space.run.root / "evaluations" / name / "reference.npy")
+            return {REFERENCE: (values[:, 0], values[:, 1])}
+    return {}
+
+
+def _without(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if k not in names}
 
 
 def _judged_by(space: Workspace, settings: EvaluateSettings, policy: str) -> dict[str, str]:
@@ -164,7 +196,7 @@ def _judged_by(space: Workspace, settings: EvaluateSettings, policy: str) -> dic
 
     assert settings.reward is not None
     reward = fingerprint(Path(settings.reward))
-    return {"reward": reward, "reference": reference_print(space, policy)}
+    return {"reward": reward, "reference": reference_print(space, policy, settings.model)}
 
 
 def _chosen(
@@ -176,6 +208,7 @@ def _chosen(
     if settings.score is None:
         asked += ["samples", "max_new_tokens"]
         drawn["seed"] = space.run.seed if settings.seed is None else settings.seed
+        drawn |= settings.precision
     return {
         **{name: getattr(settings, name) for name in asked},
         **drawn,
@@ -215,6 +248,7 @@ def _sampled(
     names: dict[str, str],
     temperature: float,
     seed: int,
+    known: Values,
     progress: Progress,
 ) -> Values:
     from whichpairs.evaluate.policy import evaluate_policy
@@ -224,14 +258,19 @@ def _sampled(
     assert settings.reward is not None
     assert settings.max_new_tokens is not None
     reward = load_reward(settings.reward)
-    base = reference_path(space, names["policy"])
-    reference = load(base, device=settings.device)
+    base = reference_path(space, names["policy"], settings.model)
+    how = {"device": settings.device, "dtype": settings.dtype}
+    reference = load(base, **how)
     prompts = [space.pool.messages(int(p)) for p in np.flatnonzero(space.pool.holdout)]
     found: Values = {}
     progress.start("evaluation", len(names))
     for who, name in names.items():
+        if name in known:
+            found[who] = known[name]
+            progress.advance()
+            continue
         path = model_path(space, name, base)
-        policy = reference if name == REFERENCE else load(path, device=settings.device)
+        policy = reference if name == REFERENCE else load(path, **how)
         done = evaluate_policy(
             policy,
             reference,

@@ -32,7 +32,7 @@ Prompt = str | tuple[Message, ...]
 _OF_A_SOURCE = (
     *("model", "n", "max_new_tokens", "temperature", "top_p", "top_k", "stop", "backend", "server"),
     *("key_variable", "requests_at_once", "requests_per_minute", "retries", "timeout"),
-    *("batch_size", "device"),
+    *("batch_size", "device", "dtype"),
 )
 
 
@@ -54,6 +54,7 @@ class GenerateSettings:
             None takes every prompt as it is.
         system: a system message before every conversation that has none (makes all prompts chat).
         sources: a file of several sources; see `generate.sources`.
+        dtype: of weights and matrix products, ``float32``, ``bfloat16`` or ``float16``.
     """
 
     model: str
@@ -80,6 +81,7 @@ class GenerateSettings:
     retries: int = 6
     timeout: float = 120.0
     sources: str | None = None
+    dtype: str = "float32"
 
 
 def generate_pool(
@@ -194,6 +196,7 @@ def _usual(s: GenerateSettings) -> "Source":
         timeout=s.timeout,
         device=s.device,
         batch_size=s.batch_size,
+        dtype=s.dtype,
     )
 
 
@@ -230,7 +233,7 @@ def _asked_as_they_were(found: Sequence[Prompt], s: GenerateSettings) -> list[st
 
 _NOT_THE_POOL = {"batch_size", "chunk", "device", "model", "prompts", "server", "key_variable"}
 _NOT_THE_POOL |= {"requests_at_once", "requests_per_minute", "retries", "timeout", "sources"}
-_LATER = {"stop", "api", "system", "backend"}
+_LATER = {"stop", "api", "system", "backend", "dtype"}
 """Settings that are written down only where they are not the default."""
 
 
@@ -245,7 +248,7 @@ def _chosen(s: GenerateSettings, sources: "list[Source]", prompts: list[Prompt])
         kept |= {} if only.backend == "transformers" else {"backend": only.backend}
         kept["model_fingerprint"] = only.fingerprint()
     else:
-        for name in ("n", "max_new_tokens", "temperature", "top_p", "top_k", "stop", "backend"):
+        for name in (*asdict(sources[0].sampling), "backend", "dtype"):
             kept.pop(name, None)
         kept["sources"] = [_described(source) for source in sources]
     return json.loads(json.dumps(kept))
@@ -254,6 +257,7 @@ def _chosen(s: GenerateSettings, sources: "list[Source]", prompts: list[Prompt])
 def _described(source: "Source") -> dict[str, Any]:
     drawing = asdict(source.sampling)
     made_by = {"name": source.name, "backend": source.backend}
+    made_by |= {} if source.dtype == "float32" else {"dtype": source.dtype}
     return {**made_by, **drawing, "model_fingerprint": source.fingerprint()}
 
 

@@ -55,6 +55,7 @@ def judge_policy(space: Workspace, settings: "EvaluateSettings", progress: Progr
         "samples": settings.samples,
         "max_new_tokens": settings.max_new_tokens,
         "seed": space.run.seed if settings.seed is None else settings.seed,
+        **settings.precision,
     }
     inputs = {"pool": space.pool.fingerprint, "reference": reference_print(space, names[0])}
     inputs |= {f"made_{n}": created(space, "policies", n) or "" for n in names}
@@ -97,7 +98,7 @@ def _samples(
     progress.start("completions", 2 * len(prompts) * settings.samples)
     found = []
     for name in names:
-        lm = load(model_path(space, name, base), device=settings.device)
+        lm = load(model_path(space, name, base), device=settings.device, dtype=settings.dtype)
         ids = [encode_prompt(lm.tokenizer, space.pool.messages(p)) for p in prompts]
         drawn = draw(lm, ids, sampling, seed=seed, progress=progress)
         flat = [one.ids[: len(one.ids) - one.finished] for many in drawn for one in many]

@@ -33,22 +33,36 @@ def policy_name(space: Workspace, kind: str, name: str | None, option: str = "po
     return name or names[-1]
 
 
-def reference_path(space: Workspace, name: str) -> str:
+def reference_path(space: Workspace, name: str, model: str | None = None) -> str:
     """The model that the policy was trained from (the latest policy's, for the reference itself).
 
+    Args:
+        model: what the user calls the reference, where no policy has been trained.
+
     Raises:
-        UserError: there is no policy.
+        UserError: there is no policy, or it was trained from another model than `model`.
     """
+    from whichpairs.lm.folder import identity
+
     record = space.run.record("policies", name)
     names = space.run.finished("policies")
     record = record or (space.run.record("policies", names[-1]) if names else None)
+    if record is None and model is not None:
+        return model
     if record is None:
         raise UserError(
             "a sampled evaluation needs a trained policy",
             "there is none",
-            f"run: whichpairs train --run {space.run.root} --model PATH",
+            f"run: whichpairs train --run {space.run.root} --model PATH (or pass --model, for the reference)",
         )
-    return str(record.result["reference"])
+    found = str(record.result["reference"])
+    if model not in (None, found) and identity(str(model)) != identity(found):
+        raise UserError(
+            "--model must be the model that the policy was trained from",
+            f"got {model}, and it was {found}",
+            "leave --model out",
+        )
+    return found
 
 
 def model_path(space: Workspace, name: str, reference: str) -> str:
@@ -56,7 +70,7 @@ def model_path(space: Workspace, name: str, reference: str) -> str:
     return reference if name == REFERENCE else str(space.run.root / "policies" / name / "model")
 
 
-def reference_print(space: Workspace, name: str) -> str:
+def reference_print(space: Workspace, name: str, model: str | None = None) -> str:
     """The fingerprint of that model: other files under its path are another reference.
 
     Raises:
@@ -64,7 +78,7 @@ def reference_print(space: Workspace, name: str) -> str:
     """
     from whichpairs.lm.folder import identity
 
-    return identity(reference_path(space, name))
+    return identity(reference_path(space, name, model))
 
 
 def created(space: Workspace, kind: str, name: str) -> str | None:
