@@ -25,6 +25,7 @@ from whichpairs.errors import UserError
 from whichpairs.generate.backend import Sampling, cut_at
 from whichpairs.generate.transformers import sample
 from whichpairs.lm.encode import decode, encode_prompt
+from whichpairs.lm.model import load
 from whichpairs.lm.sampler import draw
 from whichpairs.pool.likeness import near_duplicates
 from whichpairs.server.journal import Journal
@@ -236,8 +237,29 @@ MISTAKES = {
     "one name twice": ("[[source]]\n[[source]]\nn = 1", "different names"),
     "no such back-end": ('[[source]]\nbackend = "x"', "a backend is one of"),
     "server without URL": ('[[source]]\nbackend = "server"', "base URL"),
+    "no such precision": ('[[source]]\ndtype = "int8"', "dtype must be one of"),
     "stop of numbers": ("[[source]]\nstop = [1]", "list of texts"),
 }
+
+
+def test_a_pool_in_bfloat16(tmp_path: Path, capsys):
+    """Weights and products are rounded, and the manifest says so."""
+    command = ["generate", "--prompts", prompt_file(tmp_path), "--model", MODEL, "-n", 3]
+    command += ["--max-new-tokens", 12, "--seed", 9, "--run"]
+    for dtype in ("float32", "bfloat16"):
+        ok(capsys, *command, tmp_path / dtype, "--dtype", dtype)
+    half = completions(tmp_path / "bfloat16")
+    lm = load(MODEL, device="cpu", dtype="bfloat16")
+    drawn = sample(lm, PROMPTS, Sampling(3, 12), seed=9)
+    assert set(half["completion"]) == {s.text for many in drawn for s in many}
+    full = completions(tmp_path / "float32")
+    assert half["logprob"].to_list() != full["logprob"].to_list()
+    written = [
+        json.loads((tmp_path / dtype / "pool/manifest.json").read_text())["settings"].get("dtype")
+        for dtype in ("float32", "bfloat16")
+    ]
+    assert written == [None, "bfloat16"]
+    assert "dtype" in fails(capsys, *command, tmp_path / "bfloat16")  # another pool
 
 
 @pytest.mark.parametrize("case", MISTAKES)

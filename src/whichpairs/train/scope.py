@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from whichpairs.errors import UserError
+from whichpairs.lm.blocks import blocks
 from whichpairs.lm.optional import require
 from whichpairs.train.settings import ALL_LAYERS, top_layers
 
@@ -85,23 +86,10 @@ def chosen_blocks(lm: "LanguageModel", layers: str) -> list[tuple[str, Any]]:
     count = top_layers(layers)
     if count is None:
         return []
-    found = _blocks(lm)
+    found = blocks(lm)
     if count > len(found):
         raise UserError(
             f"layers must be {ALL_LAYERS}, or top:N with N from 1 to the {len(found)} layers of the model",
             f"got {layers}",
         )
     return found[len(found) - count :]
-
-
-def _blocks(lm: "LanguageModel") -> list[tuple[str, Any]]:
-    """The model's layers: the list of modules that is as long as the configuration says."""
-    depth = lm.model.config.get_text_config().num_hidden_layers
-    for name, module in lm.model.named_modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == depth:
-            return [(f"{name}.{i}", block) for i, block in enumerate(module)]
-    raise UserError(
-        "--layers top:N needs a model whose layers can be told apart",
-        f"{lm.path} has none that can",
-        "train without --layers",
-    )

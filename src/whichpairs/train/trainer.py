@@ -9,6 +9,7 @@ adapters, checkpoints and logs are TRL's.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from whichpairs.lm.encode import Encoded
 from whichpairs.lm.optional import require
 from whichpairs.train.scope import linear_layers, set_trained
 from whichpairs.train.settings import DPOSettings
+from whichpairs.train.trunk import Above, Trunk
 
 for _module in ("torch", "datasets", "accelerate", "trl"):
     require(_module, "train")
@@ -100,7 +102,12 @@ class PairTrainer(DPOTrainer):
     where the batch is the whole set, and on average over the batches of an epoch elsewhere, which
     dividing by the batch's own Σ w would not be. A batch that is computed in parts counts its rows
     alike, in a last part that is smaller too.
+
+    Attributes:
+        above: the trained layers over what those below give, where that is kept (`train.trunk`).
     """
+
+    above: Above | None = None
 
     def get_batch_samples(self, *args: Any) -> Any:
         """The parts of the next step, of which TRL takes the mean whatever their sizes."""
@@ -149,13 +156,14 @@ class PairTrainer(DPOTrainer):
         """
         known = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
         mask = inputs["completion_mask"].bool()
+        run: Any = model if self.above is None else partial(self.above.through, model)
         if self.aux_loss_enabled or mask.device.type != "cpu":
             more = {"output_router_logits": True} if self.aux_loss_enabled else {}
             labels = inputs["input_ids"].masked_fill(~mask, -100)
-            out = model(**known, **more, labels=labels, fused_lm_head=True, use_cache=False)
+            out = run(**known, **more, labels=labels, fused_lm_head=True, use_cache=False)
             return out.log_probs.sum(1), out.aux_loss if self.aux_loss_enabled else None
         keep = mask.shape[1] - int(mask.any(0).int().argmax()) if mask.any() else 1
-        logits = model(**known, logits_to_keep=keep + 1, use_cache=False).logits[:, :-1].float()
+        logits = run(**known, logits_to_keep=keep + 1, use_cache=False).logits[:, :-1].float()
         mask, targets = mask[:, -keep:], inputs["input_ids"][:, -keep:]
         logits, targets = logits[mask], targets[mask]
         tokens = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)
@@ -177,6 +185,7 @@ def make_trainer(
     settings: DPOSettings,
     scratch: str,
     *,
+    trunk: Trunk | None = None,
     save_steps: int = 0,
     log_to: str = "none",
 ) -> PairTrainer:
@@ -184,6 +193,7 @@ def make_trainer(
 
     Args:
         scratch: a folder that TRL may call its own.
+        trunk: what the layers that are not trained give, where it is kept.
         save_steps: steps between checkpoints there; 0 for none.
         log_to: ``none``, ``tensorboard`` (event files in `scratch`/runs) or ``wandb``.
     """
@@ -220,6 +230,7 @@ def make_trainer(
         processing_class=lm.tokenizer,
         peft_config=_lora(lm, settings),
     )
+    trainer.above = None if trunk is None else Above(lm, trunk)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

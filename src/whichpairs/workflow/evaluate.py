@@ -282,7 +282,7 @@ def _sampled(
             max_new_tokens=settings.max_new_tokens,
             seed=seed,
         )
-        found[who] = (done.reward, done.kl)
+        found[who] = known[name] = (done.reward, done.kl)
         progress.advance()
     progress.finish()
     return found

@@ -82,12 +82,14 @@ class Recipe:
         method: ``gradient``, ``hidden`` or ``embed``; model: a folder or hub name.
         batch_size: completions a pass.
         options: keyword arguments of the method's function.
+        dtype: in which a language model computes.
     """
 
     method: str
     model: str
     batch_size: int
     options: dict[str, Any]
+    dtype: str = "float32"
 
     @property
     def rows_a_block(self) -> int:
@@ -106,7 +108,7 @@ class Recipe:
             return load_embedder(self.model, device=device)
         from whichpairs.lm.model import load
 
-        return load(self.model, device=device)
+        return load(self.model, device=device, dtype=self.dtype)
 
     def blocks(
         self, loaded: Any, examples: Sequence[Example], progress: Progress = SILENT

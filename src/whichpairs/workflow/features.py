@@ -11,6 +11,7 @@ import numpy as np
 
 from whichpairs.errors import UserError
 from whichpairs.features.store import NAME, write_features
+from whichpairs.lm.precision import check_precision
 from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted, percent
 from whichpairs.workflow.extract import (
@@ -59,11 +60,12 @@ class FeatureSettings:
             ``mean`` (T) or ``sqrt`` (√T).
         projection: for gradient, ``random``, or ``pca``: on to the d axes along which the pool's
             completions differ most, among 16 d random ones.
-        pooling: for hidden, ``last`` or ``mean``.
+        pooling: for hidden, ``last`` or ``mean``; layer: after how many layers; None is after all.
         texts: for embed, ``completion`` or ``both`` (the prompt too).
         max_length: for gradient, hidden and embed, the most tokens of a text. What is cut is
             counted in the result: ``cut`` texts, at ``cut_at`` tokens.
         dtype: stored precision, ``float32`` or ``float16``.
+        model_dtype: for hidden, in which the language model computes, see `lm.model.load`.
         seed: None is the run's.
         fidelity: measure what the projection costs the design.
         device: a torch device, or several with commas between, a process each.
@@ -81,6 +83,7 @@ class FeatureSettings:
     normalise: str = "none"
     projection: str = "pca"
     pooling: str = "last"
+    layer: int | None = None
     texts: str = "completion"
     max_length: int | None = None
     dtype: str = "float32"
@@ -88,6 +91,7 @@ class FeatureSettings:
     batch_size: int = 64
     device: str = "auto"
     fidelity: bool = True
+    model_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -99,6 +103,13 @@ class FeatureSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1", f"got {value}")
+        check_precision(self.model_dtype)
+        if self.method != "hidden" and (self.model_dtype != "float32" or self.layer is not None):
+            raise UserError(
+                "--layer and --model-dtype are for --method hidden",
+                f"got them with {self.method}",
+                "leave them out",
+            )
         needs = {"text": None, "file": "file", "join": "sets"}.get(self.method, "model")
         if needs and getattr(self, needs) is None:
             raise UserError(f"--method {self.method} needs --{needs}", "it was not given")
@@ -357,8 +368,14 @@ def _cut(s: FeatureSettings, loaded: Any, examples: PoolExamples) -> dict[str, A
 def _options(s: FeatureSettings, dim: int | None) -> dict[str, Any]:
     """The method's own settings."""
     chosen: dict[str, Any] = {"dim": dim, "max_length": s.max_length}
+    if s.model_dtype != FeatureSettings.model_dtype:
+        chosen["model_dtype"] = s.model_dtype
     if s.method == "hidden":
-        return {**chosen, "pooling": s.pooling}
+        return {
+            **chosen,
+            "pooling": s.pooling,
+            **({} if s.layer is None else {"layer": s.layer}),
+        }
     if s.method == "embed":
         return {**chosen, "texts": s.texts}
     if s.parameters != "all":
@@ -373,6 +390,7 @@ def _options(s: FeatureSettings, dim: int | None) -> dict[str, Any]:
 def _recipe(s: FeatureSettings, seed: int, dim: int | None, pca: bool) -> Recipe:
     options = {**_options(s, dim), "seed": seed}
     options.pop("projection", None)
+    options.pop("model_dtype", None)
     if pca:
         from whichpairs.features.pca import MOST, WIDER
 
@@ -384,7 +402,7 @@ def _recipe(s: FeatureSettings, seed: int, dim: int | None, pca: bool) -> Recipe
             )
         options["dim"] = WIDER * dim
     assert s.model is not None
-    return Recipe(s.method, s.model, s.batch_size, options)
+    return Recipe(s.method, s.model, s.batch_size, options, s.model_dtype)
 
 
 def _projects(s: FeatureSettings, dim: int | None, loaded: Any) -> bool:
