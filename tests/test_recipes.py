@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def test_alpaca_eval(tmp_path: Path) -> None:
 def test_the_demo_in_small(tmp_path: Path) -> None:
     """Every step of the demo with the shipped model and real TRL, on few prompts and labels."""
     demo = ROOT / "recipes" / "imdb" / "demo.py"
-    options = ["--prompts", "24", "--budget", "16", "--seeds", "1", "--out", str(tmp_path / "demo")]
+    options = ["--tiny", "--prompts", "24", "--budget", "16", "--seeds", "1"]
+    options += ["--out", str(tmp_path / "demo")]
     done = subprocess.run([sys.executable, str(demo), *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "demo" / "comparison.json").read_text())
@@ -59,6 +61,11 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
         assert values["kl"] > 0  # it was trained
         assert one["evaluation"]["reference_values"]["kl"]["mean"] == 0
         assert f"{values['J']:.3f}" in done.stdout
+    texts = done.stdout.partition("goes on with held-out openings:")[2].splitlines()
+    before, after = (
+        [line for line in texts if line.startswith(f"    {who}:")] for who in ("before", "after")
+    )
+    assert len(before) == len(after) == 3
     assert (tmp_path / "demo" / "design-taught-0" / "report.html").exists()
     assert (tmp_path / "demo" / "demo.png").exists()
 
@@ -67,16 +74,16 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
 def test_the_experiment_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step of the IMDb experiment, ours in its rounds; and a second call computes nothing."""
     script = ROOT / "recipes" / "imdb" / "experiment.py"
-    options = ["--openings", "24", "--budgets", "100", "--seeds", "1", "--methods", "random,signal"]
-    options += ["--processes", "1"]
+    options = ["--tiny", "--openings", "24", "--budgets", "100", "--seeds", "1"]
+    options += ["--methods", "random;signal, taught", "--processes", "1"]
     command = [str(script), *options, "--out", str(tmp_path / "work"), "--results", str(tmp_path)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     words = [sys.executable, *command]
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "imdb.json").read_text())
-    assert [c["method"] for c in found["cells"]] == ["random", "signal"]
-    assert "labels saved by signal: not to be said" in done.stdout  # one seed, one budget
+    assert [c["method"] for c in found["cells"]] == ["random", "signal, taught"]
+    assert "labels saved by signal, taught: not to be said" in done.stdout  # one seed, one budget
     assert "signal" in (tmp_path / "imdb.md").read_text()
     assert (tmp_path / "imdb.png").exists()
     ours = Path(found["cells"][1]["run"])
@@ -91,7 +98,7 @@ def test_the_experiment_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         25,
         25,
     ]  # no fit of so few labels convinces
-    _every_method_picks(next((tmp_path / "work").rglob("pools-of-16/pool")), tmp_path, monkeypatch)
+    _every_method_picks(next((tmp_path / "work").rglob("tiny-*/pool")), tmp_path, monkeypatch)
     cells = {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("cells/*.json")}
     assert len(cells) == 2
     _call_again(command, monkeypatch)
@@ -113,10 +120,11 @@ def _every_method_picks(base: Path, folder: Path, monkeypatch: pytest.MonkeyPatc
     import lab
 
     picked = {}
-    for number, name in enumerate(experiment.METHODS):
+    ways = {replace(how, taught=False): name for name, how in experiment.METHODS.items()}
+    for number, name in enumerate(ways.values()):
         run = folder / f"run-{number}"
         lab.copy_run(base, run)
-        lab.pick_and_label(run, experiment.trial_of(name, 100, 0))
+        lab.pick_and_label(run, experiment.trial_of(lab.TINY, name, 100, 0))
         assert status(run).result["labels"] == 100
         lines = [p.read_text() for p in sorted((run / "batches").glob("*/pairs.jsonl"))]
         rows = [json.loads(line) for text in lines for line in text.splitlines()]

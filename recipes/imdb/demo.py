@@ -1,10 +1,10 @@
 """`make demo`: from openings to trained policies, three ways with as many labels.
 
-A small language model, trained from scratch on IMDb reviews, writes openings and 16 continuations
-of each. 800 pairs are labelled, picked at random or by the gap-optimal design. Plain DPO sees those
-labels and nothing else; taught, the policy is trained on 3 200 further pairs too, with what a fit of
-the same labels believes of them. Reward, KL and J on held-out prompts are printed side by side,
-whoever wins.
+SmolLM2-135M, fine-tuned on how film reviews begin, goes on with openings of real ones, eight times each. Some
+pairs are labelled, picked at random or by the gap-optimal design. Plain DPO sees those labels and
+nothing else; taught, the policy is trained on further pairs too, with what a fit of the same labels
+believes of them. Reward, KL and J on held-out openings are printed side by side, whoever wins. (Where
+SmolLM2 cannot be had, or with --tiny, a model of 1 M parameters stands in for it.)
 """
 
 import argparse
@@ -18,17 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lab import (
-    SETTINGS,
-    WORDS,
-    Trial,
-    copy_run,
-    make_pool,
-    make_words,
-    pick,
-    run_trial,
-    write_openings,
-)
+import polars as pl
+from lab import BETA, WORDS, Stand, Trial, copy_run, make_pool, pick, run_trial, stand
 
 from whichpairs import write_report
 from whichpairs.bench.markdown import About, Figure, write_page
@@ -36,7 +27,12 @@ from whichpairs.evaluate.crossed import crossed_interval
 from whichpairs.evaluate.interval import Interval
 from whichpairs.pool.files import to_json, write_whole
 
-PROMPTS, HOLDOUT, SAMPLES, LABELS, TAUGHT = 320, 0.3, 8, 800, 3200
+HOLDOUT, TEXTS = 0.3, 3
+SIZES = {
+    "smollm2": {"prompts": 240, "budget": 400, "seeds": 2, "samples": 4},
+    "tiny": {"prompts": 320, "budget": 800, "seeds": 4, "samples": 8},
+}
+"""Openings, labels a training, trainings a method and completions of a held-out opening, by language model."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +40,14 @@ class Method:
     """How pairs are picked, and whether the fit of their labels teaches the policy."""
 
     criterion: str
-    teach: int
+    teach: bool
     colour: str
 
 
 METHODS = {
-    "random": Method("random", 0, "0.35"),
-    "random, taught": Method("random", TAUGHT, "#3a6ea5"),
-    "design, taught": Method("gap", TAUGHT, "#0b6e4f"),
+    "random": Method("random", False, "0.35"),
+    "random, taught": Method("random", True, "#3a6ea5"),
+    "design, taught": Method("gap", True, "#0b6e4f"),
 }
 PLAIN, RANDOM, OURS = METHODS
 
@@ -70,25 +66,29 @@ def main() -> None:
     """Run the demo into a folder, anew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo-run"))
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--prompts", type=int, default=PROMPTS)
-    parser.add_argument("--budget", type=int, default=LABELS)
+    parser.add_argument("--tiny", action="store_true", help="the model of 1 M parameters")
+    parser.add_argument("--seeds", type=int, default=None)
+    parser.add_argument("--prompts", type=int, default=None)
+    parser.add_argument("--budget", type=int, default=None)
     parser.add_argument("--results", type=Path, default=None, help="folder of page and picture")
     options = parser.parse_args()
     say, out = Clock(), options.out
+    of = stand(options.tiny, say)
+    size = SIZES[of.name] | {
+        name: value for name in SIZES[of.name] if (value := vars(options).get(name)) is not None
+    }
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    say("the model writes openings, and 16 continuations of each (about half a minute)")
-    write_openings(out / "prompts.jsonl", options.prompts, seed=0)
-    beta = SETTINGS["beta"]
-    make_pool(out / "pool", out / "prompts.jsonl", holdout=HOLDOUT, beta=beta, seed=0, say=say)
-    say(make_words(out / "pool"))
+    say(f"{of.title} writes {of.completions} continuations of each of {size['prompts']} openings")
+    of.write_openings(out / "prompts.jsonl", size["prompts"], seed=0)
+    how = {"seed": 0, "samples": size["samples"], "say": say, "threads": 2}
+    make_pool(out / "pool", out / "prompts.jsonl", of, holdout=HOLDOUT, **how)
     copy_run(out / "pool", out / "design")
-    show_selection(pick(out / "design", "gap", options.budget, seed=0, features=WORDS), say)
-    trials = [_trial(m, s, options.budget) for s in range(options.seeds) for m in METHODS]
-    say(f"{len(trials)} trials: label, DPO, evaluate; {options.budget} labels each")
+    show_selection(pick(out / "design", "gap", size["budget"], seed=0, features=WORDS), say)
+    trials = [_trial(of, m, s, size) for s in range(size["seeds"]) for m in METHODS]
+    say(f"{len(trials)} trials: label, DPO, evaluate; {size['budget']} labels each")
     found = run_all(out, trials, say)
-    printed = table(found, beta)
+    printed = table(found) + "\n".join(side_by_side(out, of))
     print(printed)
     write_whole(out / "comparison.json", to_json(found))
     report = write_report(out / folder_of(OURS, 0)).result["file"]
@@ -102,10 +102,11 @@ def main() -> None:
     say(f"report:  {report}")
 
 
-def _trial(method: str, seed: int, budget: int) -> tuple[str, Trial]:
-    names, how = ("learning_rate", "epochs", "batch_size"), METHODS[method]
-    tuned = (SETTINGS[n] for n in names)
-    return method, Trial(how.criterion, seed, budget, *tuned, samples=SAMPLES, teach=how.teach)
+def _trial(of: Stand, method: str, seed: int, size: dict[str, int]) -> tuple[str, Trial]:
+    how = METHODS[method]
+    return method, Trial.tuned(
+        *(of, how.criterion, seed, size["budget"], size["samples"], how.teach)
+    )
 
 
 def folder_of(method: str, seed: int) -> str:
@@ -117,7 +118,9 @@ def run_all(out: Path, trials: list[tuple[str, Trial]], say: Clock) -> list[dict
     """Every trial in a process of its own, two at a time; one line as each ends."""
     spawn = multiprocessing.get_context("spawn")
     bases, found = {"random": out / "pool", "gap": out / "design"}, []
-    with ProcessPoolExecutor(min(2, multiprocessing.cpu_count()), mp_context=spawn) as pool:
+    with ProcessPoolExecutor(
+        min(2, multiprocessing.cpu_count()), mp_context=spawn, max_tasks_per_child=1
+    ) as pool:
         jobs = {
             pool.submit(run_trial, bases[t.criterion], out / folder_of(m, t.seed), t): m
             for m, t in trials
@@ -144,11 +147,32 @@ def show_selection(picked: dict[str, Any], say: Clock) -> None:
     )
 
 
+def side_by_side(out: Path, of: Stand) -> list[str]:
+    """Some held-out openings, and how the reference and our first policy go on, from the same noise."""
+    from whichpairs.generate.transformers import Sampling, sample
+    from whichpairs.lm.model import load
+
+    run = out / folder_of(OURS, 0)
+    prompts = pl.read_parquet(run / "pool" / "prompts.parquet").filter("holdout")
+    held = prompts["prompt"].to_list()[:TEXTS]
+    models = {"before": of.model, "after": run / "policies" / "001" / "model"}
+    lines: list[list[str]] = [[f"  {one}"] for one in held]
+    for name, model in models.items():
+        lm = load(model, dtype=of.dtype)
+        for own, (drawn,) in zip(
+            lines, sample(lm, held, Sampling(1, of.tokens), seed=1), strict=True
+        ):
+            words = " ".join(drawn.text.split()).replace("`", "'")
+            own.append(f"    {name + ':':8}{words}")
+    head = f"How {OURS} goes on with held-out openings:"
+    return [head, *(line for own in lines for line in own), ""]
+
+
 def values(found: list[dict[str, Any]], method: str, quantity: str) -> np.ndarray:
     """By seed and held-out prompt."""
     rows = [one for one in found if one["method"] == method]
     if quantity == "J":
-        return values(found, method, "reward") - SETTINGS["beta"] * values(found, method, "kl")
+        return values(found, method, "reward") - BETA * values(found, method, "kl")
     return np.array([one["by_prompt"][quantity] for one in rows])
 
 
@@ -170,13 +194,13 @@ def figures(found: list[dict[str, Any]]) -> list[Figure]:
     return [Figure.of(name, one) for name, one in {**differences(found), **each}.items()]
 
 
-def table(found: list[dict[str, Any]], beta: float) -> str:
+def table(found: list[dict[str, Any]]) -> str:
     """Reference and methods side by side, and what may be said of the differences."""
     evaluation = found[0]["evaluation"]
     seeds = len(values(found, PLAIN, "J"))
     lines = [
         "",
-        f"{evaluation['held_out_prompts']} held-out prompts, {seeds} seeds; J = E r − {beta:g} KL; mean and "
+        f"{evaluation['held_out_prompts']} held-out prompts, {seeds} seeds; J = E r − {BETA:g} KL; mean and "
         "95 % interval",
         f"{'':15}{'reward':>28}{'KL':>28}{'J':>28}",
     ]

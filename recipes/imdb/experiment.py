@@ -2,14 +2,13 @@
 
     .venv/bin/python recipes/imdb/experiment.py [--full] [--results FOLDER]
 
-Every method gets the same openings, completions, simulated labels, DPO (tuned for random at each
-budget: tune.py) and held-out prompts. Without --full: pools of 16, budgets 100, 400 and 1 600, 8
-seeds. With it: pools of 8, 16 and 32, seven methods, every budget in tuned.json (tune.py --full).
-What is finished is kept in build/imdb, and a second call, or a full one, goes on from there.
+Every method gets the same openings, completions, simulated labels and held-out openings, and DPO as tuned
+for random (tune.py). Without --full: budgets 100, 200 and 400 for plain DPO, 50, 100 and 200 where the fit teaches, three
+trainings, the methods of `SUBSET`; with it every method, budgets to 1 600 and six trainings. What is finished is kept in build/imdb, and
+a second call, or a full one, goes on from there.
 """
 
 import argparse
-import json
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,87 +17,88 @@ from pathlib import Path
 from typing import Any
 
 from findings import draw, figures, page, table
-from lab import (
-    HERE,
-    MEASURES,
-    SCORE,
-    SETTINGS,
-    WORDS,
-    Trial,
-    keep_cell,
-    make_gradients,
-    make_pool,
-    make_words,
-    work_folder,
-    write_openings,
-)
+from lab import MEASURES, SCORE, WORDS, Stand, Trial, keep_cell, make_pool, stand, work_folder
 
 from whichpairs.bench.markdown import About, write_page
 
-OPENINGS, HOLDOUT, SAMPLES = 400, 0.3, 8
-TUNED = json.loads((HERE / "tuned.json").read_text(encoding="utf-8"))
+OPENINGS, HOLDOUT = 300, 0.3
+SAMPLES = {"smollm2": 4, "tiny": 8}
+"""Completions of a held-out opening."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """How pairs are picked: the criterion, the features (or the score) it sees, in how many rounds."""
+    """How pairs are picked: the criterion, the features (or the score) it sees, in how many rounds; and whether
+    the fit of the labels teaches the policy."""
 
     criterion: str
     features: str | None = None
     rounds: int = 1
     score: str | None = None
+    taught: bool = False
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """Where it runs without --full: what is taught is where plain random is, with a quarter of the labels."""
+        return TAUGHT_BUDGETS if self.taught else BUDGETS
 
 
 METHODS = {
     "random": Method("random"),
-    "signal": Method("signal", WORDS, 4),
-    "gap": Method("gap", "gradient"),
+    "random, taught": Method("random", taught=True),
+    "design, taught": Method("gap", WORDS, taught=True),
     "true reward": Method("best-vs-worst", score=SCORE),
-    "reference": Method("reference"),
-    "best-vs-worst": Method("best-vs-worst", WORDS, 4),
-    "d-optimal": Method("d-optimal", "gradient"),
-    "gap on words": Method("gap", WORDS),
+    "design": Method("gap", WORDS),
+    "best-vs-worst": Method("best-vs-worst", WORDS, 2),
+    "best-vs-worst, taught": Method("best-vs-worst", WORDS, 2, taught=True),
+    "paper": Method("paper", WORDS),
+    "signal, taught": Method("signal", WORDS, 4, taught=True),
 }
-SUBSET = ("random", "signal", "gap", "true reward")
-"""The true reward is no method: it says how much there is to be had."""
+SUBSET, SEEDS = ("random", "random, taught", "design, taught"), 3
+BUDGETS, TAUGHT_BUDGETS, MORE = (100, 200, 400), (50, 100, 200), (50, 800, 1600)
+"""What runs without --full. The true reward is no method: it says how much there is to be had."""
 
 
 def main() -> None:
     """Run what is not there yet, and say how it came out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="every method, budget and pool size")
+    parser.add_argument("--full", action="store_true", help="every method, more budgets and seeds")
+    parser.add_argument("--tiny", action="store_true", help="the model of 1 M parameters")
     parser.add_argument("--out", type=Path, default=Path("build/imdb"))
     parser.add_argument("--results", type=Path, default=None, help="folder of page and picture")
     parser.add_argument("--openings", type=int, default=OPENINGS)
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--methods", default=None, help="names with commas between")
+    parser.add_argument("--seeds", type=int, default=None)
+    parser.add_argument("--methods", default=None, help="names with semicolons between")
     parser.add_argument("--budgets", default=None, help="numbers with commas between")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     began = time.perf_counter()
-    names = options.methods.split(",") if options.methods else METHODS if options.full else SUBSET
-    budgets = options.budgets.split(",") if options.budgets else TUNED if options.full else None
-    budgets = [int(b) for b in budgets or (100, 400, 1600)]
-    out = work_folder(options.out, options.openings, HOLDOUT)
-    out.mkdir(parents=True, exist_ok=True)
-    write_openings(out / "prompts.jsonl", options.openings, seed=0)
-    found = []
-    for size in (8, 16, 32) if options.full else (16,):
-        folder = out / f"pools-of-{size}"
-        _pool(folder / "pool", out / "prompts.jsonl", size)
-        trials = [
-            (name, trial_of(name, budget, seed))
-            for seed in range(options.seeds)
-            for budget in budgets
-            for name in names
-        ]
-        found += [{**cell, "pool_size": size} for cell in _run(folder, trials, options.processes)]
-    results = options.results or out
+    of = stand(options.tiny, print)
+    names = options.methods.split(";") if options.methods else METHODS if options.full else SUBSET
+    given = tuple(int(b) for b in options.budgets.split(",")) if options.budgets else ()
+    every = sorted({*BUDGETS, *TAUGHT_BUDGETS, *MORE}) if options.full else ()
+    budgets = {name: given or every or METHODS[name].budgets for name in names}
+    seeds = options.seeds or (2 * SEEDS if options.full else SEEDS)
+    folder = work_folder(options.out, of, options.openings, HOLDOUT)
+    folder.mkdir(parents=True, exist_ok=True)
+    of.write_openings(folder / "prompts.jsonl", options.openings, seed=0)
+    how = {"holdout": HOLDOUT, "seed": 0, "samples": SAMPLES[of.name], "say": print, "threads": 2}
+    make_pool(folder / "pool", folder / "prompts.jsonl", of, **how)
+    trials = [
+        (name, trial_of(of, name, budget, seed))
+        for seed in range(seeds)
+        for name in names
+        for budget in budgets[name]
+    ]
+    found = [
+        {**cell, "pool_size": of.completions} for cell in _run(folder, trials, options.processes)
+    ]
+    results = options.results or folder
     facts = {
-        "settings": SETTINGS | {"openings": options.openings, "holdout": HOLDOUT},
-        "tuned_for_random": TUNED,
+        "model": of.title,
+        "settings": of.settings | {"openings": options.openings, "holdout": HOLDOUT},
         "methods": {name: vars(METHODS[name]) for name in names},
-        "seeds": list(range(options.seeds)),
+        "seeds": list(range(seeds)),
         "seconds_of_this_call": round(time.perf_counter() - began),
         "seconds_of_all_trials": round(sum(cell["seconds"] for cell in found)),
         "cells": found,
@@ -110,31 +110,11 @@ def main() -> None:
     print(f"{facts['seconds_of_this_call']} s; figures, page and picture: {results}")
 
 
-def _pool(run: Path, prompts: Path, size: int) -> None:
-    make_pool(
-        run,
-        prompts,
-        holdout=HOLDOUT,
-        beta=SETTINGS["beta"],
-        seed=0,
-        say=print,
-        completions=size,
-    )
-    print(make_gradients(run))
-    print(make_words(run), flush=True)
-
-
-def trial_of(name: str, budget: int, seed: int) -> Trial:
+def trial_of(of: Stand, name: str, budget: int, seed: int) -> Trial:
     """One cell of the grid."""
-    how, tuned = METHODS[name], TUNED[str(budget)]
-    return Trial(
-        how.criterion,
-        seed,
-        budget,
-        tuned["learning_rate"],
-        tuned["epochs"],
-        SETTINGS["batch_size"],
-        SAMPLES,
+    how = METHODS[name]
+    return Trial.tuned(
+        *(of, how.criterion, seed, budget, SAMPLES[of.name], how.taught),
         rounds=how.rounds,
         features=how.features,
         score=how.score,
@@ -144,7 +124,7 @@ def trial_of(name: str, budget: int, seed: int) -> Trial:
 def _run(folder: Path, trials: list[tuple[str, Trial]], processes: int) -> list[dict[str, Any]]:
     """Every trial in a process of its own; a line as each ends."""
     spawn, found = multiprocessing.get_context("spawn"), []
-    with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(processes, mp_context=spawn, max_tasks_per_child=1) as pool:
         jobs = {pool.submit(keep_cell, folder / "pool", folder, t): name for name, t in trials}
         for job in as_completed(jobs):
             cell = {"method": jobs[job], **job.result()}

@@ -8,6 +8,7 @@ repository carries those. `lab.reward_folder` merges them into a classifier's fo
 """
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -70,6 +71,20 @@ def adapted() -> tuple[Any, Any]:
         task_type="SEQ_CLS",
     )
     return tokenizer, get_peft_model(model, config)
+
+
+def merged(adapter: Path, out: Path) -> None:
+    """Write the reward as a whole classifier's folder, appearing at once."""
+    from peft import PeftModel
+
+    base = BertForSequenceClassification.from_pretrained(embedder(), num_labels=1)
+    model: Any = PeftModel.from_pretrained(base, adapter).merge_and_unload()
+    aside = out.with_name(out.name + ".new")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(aside, ignore_errors=True)
+    model.save_pretrained(aside)
+    AutoTokenizer.from_pretrained(embedder()).save_pretrained(aside)
+    aside.rename(out)
 
 
 def snippets(
