@@ -51,7 +51,7 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
     assert [(one["method"], one["criterion"]) for one in found] == [
         ("random", "random"),
         ("random, taught", "random"),
-        ("design, taught", "gap"),
+        ("by the fit, taught", "best-vs-worst"),
     ]
     assert not any(one["taught"] for one in found)  # 16 labels tell a fit nothing, and that is said
     assert "In 2 of 2 trainings the fit knew too little to teach." in done.stdout
@@ -66,7 +66,7 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
         [line for line in texts if line.startswith(f"    {who}:")] for who in ("before", "after")
     )
     assert len(before) == len(after) == 3
-    assert (tmp_path / "demo" / "design-taught-0" / "report.html").exists()
+    assert (tmp_path / "demo" / "by-the-fit-taught-0" / "report.html").exists()
     assert (tmp_path / "demo" / "demo.png").exists()
 
 

@@ -1,9 +1,9 @@
 """`make demo`: from openings to trained policies, three ways with as many labels.
 
 SmolLM2-135M, fine-tuned on how film reviews begin, goes on with openings of real ones, eight times each. Some
-pairs are labelled, picked at random or by the gap-optimal design. Plain DPO sees those labels and
-nothing else; taught, the policy is trained on further pairs too, with what a fit of the same labels
-believes of them. Reward, KL and J on held-out openings are printed side by side, whoever wins. (Where
+pairs are labelled: picked at random; or half at random, and half the best against the worst of an opening
+as a fit of the first half sees them. Plain DPO sees those labels and nothing else; taught, the policy is trained
+on further pairs too, with what a fit of all labels believes of them. Reward, KL and J on held-out openings are printed side by side, whoever wins. (Where
 SmolLM2 cannot be had, or with --tiny, a model of 1 M parameters stands in for it.)
 """
 
@@ -12,14 +12,14 @@ import multiprocessing
 import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from lab import BETA, WORDS, Stand, Trial, copy_run, make_pool, pick, run_trial, stand
+from lab import BETA, Stand, Trial, make_pool, run_trial, stand
 
 from whichpairs import write_report
 from whichpairs.bench.markdown import About, Figure, write_page
@@ -27,12 +27,13 @@ from whichpairs.evaluate.crossed import crossed_interval
 from whichpairs.evaluate.interval import Interval
 from whichpairs.pool.files import to_json, write_whole
 
-HOLDOUT, TEXTS = 0.3, 3
+HOLDOUT, TEXTS = 0.35, 3
 SIZES = {
-    "smollm2": {"prompts": 240, "budget": 400, "seeds": 2, "samples": 4},
-    "tiny": {"prompts": 320, "budget": 800, "seeds": 4, "samples": 8},
+    "smollm2": {"prompts": 160, "budget": 100, "seeds": 3, "samples": 4, "taught": 2},
+    "tiny": {"prompts": 320, "budget": 800, "seeds": 4, "samples": 8, "taught": 15},
 }
-"""Openings, labels a training, trainings a method and completions of a held-out opening, by language model."""
+"""Openings, labels a training, trainings a method, completions of a held-out opening and taught pairs an opening, by
+language model."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,15 @@ class Method:
     """How pairs are picked, and whether the fit of their labels teaches the policy."""
 
     criterion: str
+    rounds: int
     teach: bool
     colour: str
 
 
 METHODS = {
-    "random": Method("random", False, "0.35"),
-    "random, taught": Method("random", True, "#3a6ea5"),
-    "design, taught": Method("gap", True, "#0b6e4f"),
+    "random": Method("random", 1, False, "0.35"),
+    "random, taught": Method("random", 1, True, "#3a6ea5"),
+    "by the fit, taught": Method("best-vs-worst", 2, True, "#0b6e4f"),
 }
 PLAIN, RANDOM, OURS = METHODS
 
@@ -83,8 +85,6 @@ def main() -> None:
     of.write_openings(out / "prompts.jsonl", size["prompts"], seed=0)
     how = {"seed": 0, "samples": size["samples"], "say": say, "threads": 2}
     make_pool(out / "pool", out / "prompts.jsonl", of, holdout=HOLDOUT, **how)
-    copy_run(out / "pool", out / "design")
-    show_selection(pick(out / "design", "gap", size["budget"], seed=0, features=WORDS), say)
     trials = [_trial(of, m, s, size) for s in range(size["seeds"]) for m in METHODS]
     say(f"{len(trials)} trials: label, DPO, evaluate; {size['budget']} labels each")
     found = run_all(out, trials, say)
@@ -104,9 +104,12 @@ def main() -> None:
 
 def _trial(of: Stand, method: str, seed: int, size: dict[str, int]) -> tuple[str, Trial]:
     how = METHODS[method]
-    return method, Trial.tuned(
-        *(of, how.criterion, seed, size["budget"], size["samples"], how.teach)
+    tuned = Trial.tuned(
+        *(of, how.criterion, seed, size["budget"], size["samples"], how.teach),
+        rounds=how.rounds,
     )
+    training = size["prompts"] - round(HOLDOUT * size["prompts"])
+    return method, replace(tuned, teach=size["taught"] * training if how.teach else 0)
 
 
 def folder_of(method: str, seed: int) -> str:
@@ -117,12 +120,12 @@ def folder_of(method: str, seed: int) -> str:
 def run_all(out: Path, trials: list[tuple[str, Trial]], say: Clock) -> list[dict[str, Any]]:
     """Every trial in a process of its own, two at a time; one line as each ends."""
     spawn = multiprocessing.get_context("spawn")
-    bases, found = {"random": out / "pool", "gap": out / "design"}, []
+    found = []
     with ProcessPoolExecutor(
         min(2, multiprocessing.cpu_count()), mp_context=spawn, max_tasks_per_child=1
     ) as pool:
         jobs = {
-            pool.submit(run_trial, bases[t.criterion], out / folder_of(m, t.seed), t): m
+            pool.submit(run_trial, out / "pool", out / folder_of(m, t.seed), t): m
             for m, t in trials
         }
         for job in as_completed(jobs):
@@ -130,21 +133,10 @@ def run_all(out: Path, trials: list[tuple[str, Trial]], say: Clock) -> list[dict
             found.append(one)
             gain, refused = one["evaluation"]["gain"]["mean"], one["teach"] and not one["taught"]
             say(
-                f"{one['method']:14} seed {one['seed']}: J {gain:+.4f} over the reference"
+                f"{one['method']:18} seed {one['seed']}: J {gain:+.4f} over the reference"
                 + (" (not taught: the fit knew too little)" if refused else "")
             )
     return sorted(found, key=lambda one: ([*METHODS].index(one["method"]), one["seed"]))
-
-
-def show_selection(picked: dict[str, Any], say: Clock) -> None:
-    """What the design promises before a label is paid for."""
-    needs = picked["labels_random_would_need"]
-    say(
-        f"the design: {picked['picked']} of {picked['candidate_pairs']} candidate pairs, at most "
-        f"{100 * picked['certificate']:.1f} % above the best possible batch; predicted gap "
-        f"{picked['predicted_gap']:.3f}, random's {picked['random_predicted_gap']:.3f}; "
-        f"by this prediction random would need {needs} labels"
-    )
 
 
 def side_by_side(out: Path, of: Stand) -> list[str]:
@@ -202,13 +194,13 @@ def table(found: list[dict[str, Any]]) -> str:
         "",
         f"{evaluation['held_out_prompts']} held-out prompts, {seeds} seeds; J = E r − {BETA:g} KL; mean and "
         "95 % interval",
-        f"{'':15}{'reward':>28}{'KL':>28}{'J':>28}",
+        f"{'':18}{'reward':>28}{'KL':>28}{'J':>28}",
     ]
     reference = [f"{v['mean']:.3f}" for v in evaluation["reference_values"].values()]
-    lines.append(f"{'reference':15}" + "".join(f"{cell:>28}" for cell in reference))
+    lines.append(f"{'reference':18}" + "".join(f"{cell:>28}" for cell in reference))
     for method in METHODS:
         every = [crossed_interval(values(found, method, q)) for q in ("reward", "kl", "J")]
-        lines.append(f"{method:15}" + "".join(f"{one.text('.3f'):>28}" for one in every))
+        lines.append(f"{method:18}" + "".join(f"{one.text('.3f'):>28}" for one in every))
     refused = sum(bool(one["teach"]) and not one["taught"] for one in found)
     if refused:
         lines.append(
@@ -216,7 +208,7 @@ def table(found: list[dict[str, Any]]) -> str:
         )
     apart = differences(found)
     lines.append("")
-    lines += [f"{name + ' in J:':39}{one.text('.3f')}" for name, one in apart.items()]
+    lines += [f"{name + ' in J:':43}{one.text('.3f')}" for name, one in apart.items()]
     return "\n".join([*lines, "", verdict(apart), ""])
 
 
@@ -244,16 +236,16 @@ def verdict(apart: dict[str, Interval]) -> str:
     if over.low <= 0:
         said = "Random does not clearly beat the reference, so the comparison means little."
     elif ahead.low > 0:
-        said = "The designed and taught policy beats plain random here, beyond the noise of seeds and prompts."
+        said = "The policy whose labels the fit chose and taught beats plain random here, beyond the noise of seeds and prompts."
     elif ahead.high < 0:
-        said = "Plain random beats the designed and taught policy here, beyond the noise of seeds and prompts."
+        said = "Plain random beats the policy whose labels the fit chose and taught here, beyond the noise of seeds and prompts."
     else:
-        said = "Between plain random and the designed and taught policy no difference is seen beyond the noise."
+        said = "Between plain random and the policy whose labels the fit chose and taught no difference is seen beyond the noise."
     parts = [
         f"{what} {_worth(apart[name])}"
         for what, name in (
             ("teaching", f"{RANDOM} − {PLAIN}"),
-            ("the design", f"{OURS} − {RANDOM}"),
+            ("choosing by the fit", f"{OURS} − {RANDOM}"),
         )
     ]
     return f"{said} Of the two steps, {' and '.join(parts)}."

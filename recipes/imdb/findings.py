@@ -22,15 +22,15 @@ Cells = list[dict[str, Any]]
 COLOURS = {
     "random": "0.35",
     "random, taught": "#3a6ea5",
-    "design, taught": "#0b6e4f",
+    "by the fit, taught": "#0b6e4f",
+    "design, taught": "#5b2a86",
     "true reward": "#c9a227",
     "design": "#b3651b",
-    "best-vs-worst": "#5b2a86",
-    "best-vs-worst, taught": "#9f2f4f",
+    "by the fit": "#9f2f4f",
     "paper": "#7f7f2f",
     "signal, taught": "#2f9f8f",
 }
-PLAIN, TAUGHT, OURS = "random", "random, taught", "design, taught"
+PLAIN, TAUGHT, OURS = "random", "random, taught", "by the fit, taught"
 DRAWS = 2000
 GOALS = {
     "P4a": (PLAIN, OURS, 4.0, 2.0, "≥ 4, the interval above 2"),
