@@ -3,7 +3,7 @@
     .venv/bin/python recipes/imdb/experiment.py [--full] [--results FOLDER]
 
 Every method gets the same openings, completions, simulated labels and held-out openings, and DPO as tuned
-for random (tune.py). Without --full: budgets 100, 200 and 400 for plain DPO, 50, 100 and 200 where the fit teaches, three
+for random (tune.py). Without --full: budgets 200, 400 and 800 for plain DPO, 100 and 200 where the fit teaches, three
 trainings, the methods of `SUBSET`; with it every method, budgets to 1 600 and six trainings. What is finished is kept in build/imdb, and
 a second call, or a full one, goes on from there.
 """
@@ -55,7 +55,7 @@ METHODS = {
     "signal, taught": Method("signal", WORDS, 4, taught=True),
 }
 SUBSET, SEEDS = ("random", "random, taught", "by the fit, taught"), 3
-BUDGETS, TAUGHT_BUDGETS, MORE = (100, 200, 400), (50, 100, 200), (50, 800, 1600)
+BUDGETS, TAUGHT_BUDGETS, MORE = (200, 400, 800), (100, 200), (50, 1600)
 """What runs without --full. The true reward is no method: it says how much there is to be had."""
 
 
