@@ -169,20 +169,17 @@ def _points(figure: dict[str, Any]) -> str:
 
 def _imdb(results: Results) -> str:
     page = results["imdb"]
-    figures, sizes = page["figures"], page["settings"]
 
-    def of(name: str) -> str:
-        one = figures[name]
-        if one["value"] is None:
-            return "an uncounted number of"
-        low = "0" if one["low"] is None else f"{one['low']:.1f}"
-        high = "∞" if one["high"] is None else f"{one['high']:.1f}"
-        return f"{one['value']:.1f} ({low} to {high})"
+    def of(method: str, labels: int) -> str:
+        one = page["figures"][f"J, {method}, {labels} labels"]
+        ends = "" if one["low"] is None else f" ({one['low']:.2f} to {one['high']:.2f})"
+        return f"{one['value']:.2f}{ends}"
 
     return (
-        f"({page['model']}, {sizes['openings']} openings, {len(page['seeds'])} trainings a budget): for the same J, plain DPO on random "
-        f"pairs needs {of('P4a')} times the labels of a policy that is taught by the fit and whose second half of labels the fit picked; "
-        f"random pairs, taught alike, need {of('P4b')} times"
+        f"({page['model']}, {page['settings']['openings']} openings, {len(page['seeds'])} trainings a budget; gain in J over the "
+        f"reference): plain DPO on 200 random pairs {of('random', 200)}, on 400 {of('random', 400)}, on 800 {of('random', 800)}; "
+        f"200 random pairs, taught, {of('random, taught', 200)}; 100 pairs, half of them picked by the fit of the others, taught, "
+        f"{of('by the fit, taught', 100)}, and 200 of those {of('by the fit, taught', 200)}"
     )
 
 

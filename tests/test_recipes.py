@@ -83,7 +83,7 @@ def test_the_experiment_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "imdb.json").read_text())
     assert [c["method"] for c in found["cells"]] == ["random", "signal, taught"]
-    assert "labels saved by signal, taught: not to be said" in done.stdout  # one seed, one budget
+    assert "labels saved, signal, taught: not to be said" in done.stdout  # one seed, one budget
     assert "signal" in (tmp_path / "imdb.md").read_text()
     assert (tmp_path / "imdb.png").exists()
     ours = Path(found["cells"][1]["run"])

@@ -28,6 +28,7 @@ from whichpairs import write_report
 from whichpairs.bench.markdown import About, Figure, write_page
 from whichpairs.evaluate.crossed import crossed_interval
 from whichpairs.evaluate.interval import Interval
+from whichpairs.lm.optional import quiet
 from whichpairs.pool.files import to_json, write_whole
 
 HOLDOUT, TEXTS = 0.5, 3
@@ -85,6 +86,8 @@ def main() -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     say(f"{of.title} writes {of.completions} continuations of each of {size['prompts']} openings")
+    with quiet():
+        of.reward_folder()
     of.write_openings(out / "prompts.jsonl", size["prompts"], seed=0)
     how = {"seed": 0, "samples": size["samples"], "say": say, "threads": 2}
     make_pool(out / "pool", out / "prompts.jsonl", of, holdout=HOLDOUT, **how)

@@ -20,6 +20,7 @@ from findings import draw, figures, page, table
 from lab import MEASURES, SCORE, WORDS, Stand, Trial, keep_cell, make_pool, stand, work_folder
 
 from whichpairs.bench.markdown import About, write_page
+from whichpairs.lm.optional import quiet
 
 OPENINGS, HOLDOUT = 300, 0.3
 SAMPLES = {"smollm2": 4, "tiny": 8}
@@ -81,6 +82,8 @@ def main() -> None:
     seeds = options.seeds or (2 * SEEDS if options.full else SEEDS)
     folder = work_folder(options.out, of, options.openings, HOLDOUT)
     folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        of.reward_folder()
     of.write_openings(folder / "prompts.jsonl", options.openings, seed=0)
     how = {"holdout": HOLDOUT, "seed": 0, "samples": SAMPLES[of.name], "say": print, "threads": 2}
     make_pool(folder / "pool", folder / "prompts.jsonl", of, **how)

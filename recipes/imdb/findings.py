@@ -166,6 +166,9 @@ def figures(found: Cells) -> list[Figure]:
     for size, part in _by_size(found):
         others = [m for m in methods(part) if m != "random"]
         results += goals(part)
+        for method in methods(part):
+            for budget, own in zip(*gains(part, method), strict=True):
+                results.append(Figure.of(f"J, {method}, {budget} labels", crossed_interval(own)))
         for method in others:
             s = saved(part, method, len(others)).total
             of = f"{method}, pools of {size}"
@@ -205,7 +208,7 @@ def table(found: Cells) -> str:
         widths = [max(len(line[k]) for line in body) for k in range(len(HEAD))]
         text += ["", _heading(size, part)]
         text += ["  ".join(f"{c:>{w}}" for c, w in zip(line, widths, strict=True)) for line in body]
-        text += ["", *savings(part), ""]
+        text += ["", *savings(part), *refusals(part), ""]
     return "\n".join(text)
 
 
@@ -219,11 +222,25 @@ def savings(part: Cells) -> list[str]:
             f"{('', '≥ ', '≤ ')[side]}{ratio:.2f} at random's {level}"
             for level, ratio, side in zip(s.levels, s.ratios, s.beyond, strict=True)
         )
-        lines.append(f"labels saved by {method}: {s}" + (f"; {each}" if each else ""))
+        lines.append(f"labels saved, {method}: {s}" + (f"; {each}" if each else ""))
     for name, (base, method, _, _, words) in GOALS.items():
         if {base, method} <= set(methods(part)):
             s = saved(part, method, base=base)
             lines.append(f"{name}, {method} against {base} (alone; goal {words}): {s}")
+    return lines
+
+
+def refusals(part: Cells) -> list[str]:
+    """A line for each method and budget where a fit knew too little to teach, and the labels alone trained."""
+    lines = []
+    for method, budget in sorted({(c["method"], c["budget"]) for c in part if c["teach"]}):
+        some = [c for c in part if (c["method"], c["budget"]) == (method, budget)]
+        refused = sum(not c["taught"] for c in some)
+        if refused:
+            lines.append(
+                f"{method}, {budget} labels: in {refused} of {len(some)} trainings the fit knew too little to teach, "
+                "and the labels alone trained the policy"
+            )
     return lines
 
 
@@ -249,16 +266,14 @@ def _short(found: Interval) -> str:
 def page(found: Cells, about: dict[str, Any]) -> str:
     """The page beside the picture."""
     lines = [
-        "# IMDb: which pairs to compare for DPO of a small language model",
+        f"# IMDb: which pairs to compare for DPO of {about['model']}",
         "",
         "Made by `make imdb` ([the recipe](../../recipes/imdb/README.md) says what was done); every",
         "trial: [imdb.json](imdb.json). *Labels saved*: the labels that random needs ÷ those that the",
         "method needs for the same J, geometric mean over the levels of J that random reaches and that",
         "exceed the reference by two standard errors, with intervals that hold together with 95 % over new",
-        "trainings and new prompts (not over other models or pools; goal: ≥ 2.0, above 1.3).",
-        "*True reward* is no method but the room there is: each prompt's best against its worst, by the",
-        "reward that answers. *Signal* is a second version, made after the cells of a first one on these very",
-        "openings had been seen ([the log](../log.md)).",
+        "trainings and new prompts (not over other models or pools). ≥: the method is above random's level",
+        "with its fewest labels; ≤: below it with its most; ?: some of both, so that the number is no bound.",
         "",
         "![J over the reference by labels, and reward against KL](imdb.png)",
     ]
@@ -266,7 +281,7 @@ def page(found: Cells, about: dict[str, Any]) -> str:
         lines += ["", f"{_heading(size, part)}.", "", "| " + " | ".join(HEAD) + " |"]
         lines += ["|---" * len(HEAD) + "|"]
         lines += ["| " + " | ".join(line) + " |" for line in rows(part)]
-        lines += ["", *(f"- {line}" for line in savings(part))]
+        lines += ["", *(f"- {line}" for line in [*savings(part), *refusals(part)])]
     lines += [
         "",
         f"Seeds {about['seeds']}; trials took {about['seconds_of_all_trials']} s "
