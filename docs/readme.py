@@ -87,8 +87,8 @@ def _teach(results: Results) -> str:
 
     return (
         f"In the demo plain DPO gains {gain('random − reference')} in J over the reference; taught by the fit of the "
-        f"same random labels it gains {gain('random, taught − random')} more, and {gain('by the fit, taught − random, taught')} "
-        "on top of that where the fit of the first half picked the second (95 % intervals, the last two and their sum together)"
+        f"same random labels it gains {gain('random, taught − random')} more, and the designed pairs bring "
+        f"{gain('design, taught − random, taught')} on top of that (95 % intervals, the last two and their sum together)"
     )
 
 

@@ -43,7 +43,7 @@ def test_alpaca_eval(tmp_path: Path) -> None:
 def test_the_demo_in_small(tmp_path: Path) -> None:
     """Every step of the demo with the shipped model and real TRL, on few prompts and labels."""
     demo = ROOT / "recipes" / "imdb" / "demo.py"
-    options = ["--tiny", "--prompts", "24", "--budget", "16", "--seeds", "1"]
+    options = ["--prompts", "24", "--budget", "16", "--seeds", "1"]
     options += ["--out", str(tmp_path / "demo")]
     done = subprocess.run([sys.executable, str(demo), *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -51,7 +51,7 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
     assert [(one["method"], one["criterion"]) for one in found] == [
         ("random", "random"),
         ("random, taught", "random"),
-        ("by the fit, taught", "best-vs-worst"),
+        ("design, taught", "gap"),
     ]
     assert not any(one["taught"] for one in found)  # 16 labels tell a fit nothing, and that is said
     assert "In 2 of 2 trainings the fit knew too little to teach." in done.stdout
@@ -66,7 +66,7 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
         [line for line in texts if line.startswith(f"    {who}:")] for who in ("before", "after")
     )
     assert len(before) == len(after) == 3
-    assert (tmp_path / "demo" / "by-the-fit-taught-0" / "report.html").exists()
+    assert (tmp_path / "demo" / "design-taught-0" / "report.html").exists()
     assert (tmp_path / "demo" / "demo.png").exists()
 
 

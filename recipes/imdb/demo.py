@@ -1,10 +1,12 @@
 """`make demo`: from openings to trained policies, three ways with as many labels.
 
-SmolLM2-135M, fine-tuned on how film reviews begin, goes on with openings of real ones, eight times each. Some
-pairs are labelled: picked at random; or half at random, and half the best against the worst of an opening
-as a fit of the first half sees them. Plain DPO sees those labels and nothing else; taught, the policy is trained
-on further pairs too, with what a fit of all labels believes of them. Reward, KL and J on held-out openings are printed side by side, whoever wins. (Where
-SmolLM2 cannot be had, or with --tiny, a model of 1 M parameters stands in for it.)
+A small language model, trained from scratch on IMDb reviews, writes openings and 16 continuations of each. Some
+pairs are labelled, picked at random or by the gap-optimal design. Plain DPO sees those labels and nothing else;
+taught, the policy is trained on further pairs too, with what a fit of the same labels believes of them. Reward, KL and J
+on held-out prompts are printed side by side, whoever wins.
+
+With --smollm2 it is SmolLM2-135M, which goes on with openings of real reviews, and in the place of the design half of
+the labels are on the pairs that a fit of the other half picks.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from lab import BETA, Stand, Trial, make_pool, run_trial, stand
+from lab import BETA, WORDS, Stand, Trial, copy_run, make_pool, pick, run_trial, stand
 
 from whichpairs import write_report
 from whichpairs.bench.markdown import About, Figure, write_page
@@ -50,12 +52,16 @@ class Method:
     colour: str
 
 
+PLAIN, RANDOM = "random", "random, taught"
 METHODS = {
-    "random": Method("random", 1, False, "0.35"),
-    "random, taught": Method("random", 1, True, "#3a6ea5"),
+    PLAIN: Method("random", 1, False, "0.35"),
+    RANDOM: Method("random", 1, True, "#3a6ea5"),
+    "design, taught": Method("gap", 1, True, "#0b6e4f"),
     "by the fit, taught": Method("best-vs-worst", 2, True, "#0b6e4f"),
 }
-PLAIN, RANDOM, OURS = METHODS
+OURS = {"tiny": "design, taught", "smollm2": "by the fit, taught"}
+"""What is set against random, by language model: the certified design on the features of words; or half of the labels
+on pairs that the fit of the other half picked."""
 
 
 class Clock:
@@ -72,14 +78,14 @@ def main() -> None:
     """Run the demo into a folder, anew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo-run"))
-    parser.add_argument("--tiny", action="store_true", help="the model of 1 M parameters")
+    parser.add_argument("--smollm2", action="store_true", help="SmolLM2: a quarter of an hour")
     parser.add_argument("--seeds", type=int, default=None)
     parser.add_argument("--prompts", type=int, default=None)
     parser.add_argument("--budget", type=int, default=None)
     parser.add_argument("--results", type=Path, default=None, help="folder of page and picture")
     options = parser.parse_args()
     say, out = Clock(), options.out
-    of = stand(options.tiny, say)
+    of = stand(not options.smollm2, say)
     size = SIZES[of.name] | {
         name: value for name in SIZES[of.name] if (value := vars(options).get(name)) is not None
     }
@@ -91,13 +97,18 @@ def main() -> None:
     of.write_openings(out / "prompts.jsonl", size["prompts"], seed=0)
     how = {"seed": 0, "samples": size["samples"], "say": say, "threads": 2}
     make_pool(out / "pool", out / "prompts.jsonl", of, holdout=HOLDOUT, **how)
-    trials = [_trial(of, m, s, size) for s in range(size["seeds"]) for m in METHODS]
+    ours = OURS[of.name]
+    if METHODS[ours].criterion == "gap":
+        copy_run(out / "pool", out / "gap")
+        show_selection(pick(out / "gap", "gap", size["budget"], seed=0, features=WORDS), say)
+    methods = (PLAIN, RANDOM, ours)
+    trials = [_trial(of, m, s, size) for s in range(size["seeds"]) for m in methods]
     say(f"{len(trials)} trials: label, DPO, evaluate; {size['budget']} labels each")
     found = run_all(out, trials, say)
     printed = table(found) + "\n".join(side_by_side(out, of))
     print(printed)
     write_whole(out / "comparison.json", to_json(found))
-    report = write_report(out / folder_of(OURS, 0)).result["file"]
+    report = write_report(out / folder_of(ours, 0)).result["file"]
     seconds = round(time.perf_counter() - say.began)
     facts = {"printed": printed, "seconds": seconds, "cells": found}
     about = About("make demo", ("recipes/imdb/demo.py",))
@@ -120,7 +131,7 @@ def _trial(of: Stand, method: str, seed: int, size: dict[str, int]) -> tuple[str
 
 def folder_of(method: str, seed: int) -> str:
     """Name of the run of a trial."""
-    return f"{method.replace(', ', '-')}-{seed}"
+    return f"{method.replace(', ', '-').replace(' ', '-')}-{seed}"
 
 
 def run_all(out: Path, trials: list[tuple[str, Trial]], say: Clock) -> list[dict[str, Any]]:
@@ -129,7 +140,7 @@ def run_all(out: Path, trials: list[tuple[str, Trial]], say: Clock) -> list[dict
     found = []
     with ProcessPoolExecutor(min(2, multiprocessing.cpu_count()), mp_context=spawn) as pool:
         jobs = {
-            pool.submit(_lean_trial, out / "pool", out / folder_of(m, t.seed), t): m
+            pool.submit(_lean_trial, _base(out, t), out / folder_of(m, t.seed), t): m
             for m, t in trials
         }
         for job in as_completed(jobs):
@@ -143,6 +154,12 @@ def run_all(out: Path, trials: list[tuple[str, Trial]], say: Clock) -> list[dict
     return sorted(found, key=lambda one: ([*METHODS].index(one["method"]), one["seed"]))
 
 
+def _base(out: Path, trial: Trial) -> Path:
+    """The run that a trial begins from: the pool, or where its batch has been picked."""
+    picked = out / trial.criterion
+    return picked if picked.is_dir() else out / "pool"
+
+
 def _lean_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
     """`run_trial`, after which the memory that it kept is handed back."""
     found = run_trial(base, run, trial)
@@ -152,12 +169,30 @@ def _lean_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
     return found
 
 
+def show_selection(picked: dict[str, Any], say: Clock) -> None:
+    """What the design promises before a label is paid for."""
+    needs = picked["labels_random_would_need"]
+    say(
+        f"the design: {picked['picked']} of {picked['candidate_pairs']} candidate pairs, at most "
+        f"{100 * picked['certificate']:.1f} % above the best possible batch; predicted gap "
+        f"{picked['predicted_gap']:.3f}, random's {picked['random_predicted_gap']:.3f}; "
+        f"by this prediction random would need {needs} labels"
+    )
+
+
+def ours_of(found: list[dict[str, Any]]) -> str:
+    """The method that is set against random."""
+    (ours,) = {one["method"] for one in found} - {PLAIN, RANDOM}
+    return str(ours)
+
+
 def side_by_side(out: Path, of: Stand) -> list[str]:
     """Some held-out openings, and how the reference and our first policy go on, from the same noise."""
     from whichpairs.generate.transformers import Sampling, sample
     from whichpairs.lm.model import load
 
-    run = out / folder_of(OURS, 0)
+    ours = OURS[of.name]
+    run = out / folder_of(ours, 0)
     prompts = pl.read_parquet(run / "pool" / "prompts.parquet").filter("holdout")
     held = prompts["prompt"].to_list()[:TEXTS]
     models = {"before": of.model, "after": run / "policies" / "001" / "model"}
@@ -169,7 +204,7 @@ def side_by_side(out: Path, of: Stand) -> list[str]:
         ):
             words = " ".join(drawn.text.split()).replace("`", "'")
             own.append(f"    {name + ':':8}{words}")
-    head = f"How {OURS} goes on with held-out openings:"
+    head = f"How {ours} goes on with held-out openings:"
     return [head, *(line for own in lines for line in own), ""]
 
 
@@ -183,11 +218,12 @@ def values(found: list[dict[str, Any]], method: str, quantity: str) -> np.ndarra
 
 def differences(found: list[dict[str, Any]]) -> dict[str, Interval]:
     """In J: random over the reference; then what we are asked for, intervals that hold together."""
-    gains = {method: values(found, method, "gain") for method in METHODS}
+    ours = ours_of(found)
+    gains = {method: values(found, method, "gain") for method in (PLAIN, RANDOM, ours)}
     asked = {
-        f"{OURS} − {PLAIN}": gains[OURS] - gains[PLAIN],
+        f"{ours} − {PLAIN}": gains[ours] - gains[PLAIN],
         f"{RANDOM} − {PLAIN}": gains[RANDOM] - gains[PLAIN],
-        f"{OURS} − {RANDOM}": gains[OURS] - gains[RANDOM],
+        f"{ours} − {RANDOM}": gains[ours] - gains[RANDOM],
     }
     together = {name: crossed_interval(apart, len(asked)) for name, apart in asked.items()}
     return {f"{PLAIN} − reference": crossed_interval(gains[PLAIN]), **together}
@@ -195,7 +231,8 @@ def differences(found: list[dict[str, Any]]) -> dict[str, Interval]:
 
 def figures(found: list[dict[str, Any]]) -> list[Figure]:
     """The differences, and each method's J."""
-    each = {f"J, {method}": crossed_interval(values(found, method, "J")) for method in METHODS}
+    methods = (PLAIN, RANDOM, ours_of(found))
+    each = {f"J, {method}": crossed_interval(values(found, method, "J")) for method in methods}
     return [Figure.of(name, one) for name, one in {**differences(found), **each}.items()]
 
 
@@ -211,7 +248,7 @@ def table(found: list[dict[str, Any]]) -> str:
     ]
     reference = [f"{v['mean']:.3f}" for v in evaluation["reference_values"].values()]
     lines.append(f"{'reference':18}" + "".join(f"{cell:>28}" for cell in reference))
-    for method in METHODS:
+    for method in (PLAIN, RANDOM, ours_of(found)):
         every = [crossed_interval(values(found, method, q)) for q in ("reward", "kl", "J")]
         lines.append(f"{method:18}" + "".join(f"{one.text('.3f'):>28}" for one in every))
     refused = sum(bool(one["teach"]) and not one["taught"] for one in found)
@@ -222,7 +259,7 @@ def table(found: list[dict[str, Any]]) -> str:
     apart = differences(found)
     lines.append("")
     lines += [f"{name + ' in J:':43}{one.text('.3f')}" for name, one in apart.items()]
-    return "\n".join([*lines, "", verdict(apart), ""])
+    return "\n".join([*lines, "", verdict(apart, ours_of(found)), ""])
 
 
 def page(printed: str, seconds: int) -> str:
@@ -241,24 +278,24 @@ another pool or model.
 """
 
 
-def verdict(apart: dict[str, Interval]) -> str:
+def verdict(apart: dict[str, Interval], ours: str) -> str:
     """What the intervals allow to say, whoever wins."""
-    over, ahead = apart[f"{PLAIN} − reference"], apart[f"{OURS} − {PLAIN}"]
+    over, ahead = apart[f"{PLAIN} − reference"], apart[f"{ours} − {PLAIN}"]
     if over.low is None or ahead.low is None or ahead.high is None:
         return "One seed has no interval: nothing can be said of the differences."
     if over.low <= 0:
         said = "Random does not clearly beat the reference, so the comparison means little."
     elif ahead.low > 0:
-        said = "The policy whose labels the fit chose and taught beats plain random here, beyond the noise of seeds and prompts."
+        said = f"The policy of “{ours}” beats plain random here, beyond the noise of seeds and prompts."
     elif ahead.high < 0:
-        said = "Plain random beats the policy whose labels the fit chose and taught here, beyond the noise of seeds and prompts."
+        said = f"Plain random beats the policy of “{ours}” here, beyond the noise of seeds and prompts."
     else:
-        said = "Between plain random and the policy whose labels the fit chose and taught no difference is seen beyond the noise."
+        said = f"Between plain random and the policy of “{ours}” no difference is seen beyond the noise."
     parts = [
         f"{what} {_worth(apart[name])}"
         for what, name in (
             ("teaching", f"{RANDOM} − {PLAIN}"),
-            ("choosing by the fit", f"{OURS} − {RANDOM}"),
+            ("choosing the pairs", f"{ours} − {RANDOM}"),
         )
     ]
     return f"{said} Of the two steps, {' and '.join(parts)}."
@@ -280,12 +317,13 @@ def draw(found: list[dict[str, Any]]) -> bytes:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
+    shown = [(method, METHODS[method]) for method in (PLAIN, RANDOM, ours_of(found))]
     base = found[0]["evaluation"]["reference_values"]["J"]["mean"]
     axes.axvline(base, color="0.6", lw=1)
     axes.annotate(
         "reference", (base, 2.42), (4, 0), textcoords="offset points", color="0.4", fontsize=9
     )
-    for place, (method, how) in enumerate(reversed(METHODS.items())):
+    for place, (method, how) in enumerate(reversed(shown)):
         by_prompt = values(found, method, "J")
         j, mean = by_prompt.mean(axis=1), crossed_interval(by_prompt)
         axes.plot(j, np.full(len(j), place), "o", color=how.colour, alpha=0.35, ms=7, mew=0)

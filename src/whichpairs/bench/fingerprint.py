@@ -3,7 +3,7 @@
 A page names where its measuring begins (modules, or scripts of a recipe). From there every import
 within whichpairs is followed, also those inside functions; a name that a package only passes on
 (`from whichpairs.design import solve`) leads to the module that defines it. Files of another kind that
-a module names and that stand beside it (`tiles.c`, `grid.toml`) count too. Not followed are the rooms
+a module names and that stand beside it (`tiles.c`, `grid.toml`) count too, but for Markdown. Not followed are the rooms
 that cannot change a number: the command line, the report and the errors' wording (`MUTE`), and imports
 for type checking alone. A file's digest is that of its code: comments, docstrings and blank lines may
 change; and of the random streams (`streams.py`) those count that one of the files draws from.
@@ -96,7 +96,7 @@ class Sources:
         for module, name in code.imports:
             yield from self._defines(path, module, name)
         for text in code.files:
-            if (path.parent / text).is_file():
+            if (path.parent / text).is_file() and not text.endswith(".md"):
                 yield path.parent / text
 
     def _defines(self, importer: Path, module: str, name: str) -> Iterator[Path]:
