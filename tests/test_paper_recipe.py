@@ -2,11 +2,13 @@
 
 import json
 import sys
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import polars as pl
 import pytest
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "paper"
@@ -96,7 +98,14 @@ def test_the_experiments_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     first = next((tmp_path / "prompts").glob("*/runs/the-first-0/batches/001/pairs.jsonl"))
     picked = [json.loads(line)["prompt"] for line in first.read_text().splitlines()]
     pool = [json.loads(line)["prompt"] for line in (first.parents[4] / "pool.jsonl").open()]
-    assert sorted(picked) == sorted(pool[:4])  # the first are the first
+    folder = first.parents[2] / "pool"
+    told = pl.read_parquet(folder / "completions.parquet").join(
+        pl.read_parquet(folder / "prompts.parquet"), on="prompt_id"
+    )
+    pairs = Counter(told["prompt"])  # an empty completion is not in the pool
+    assert sorted(picked) == sorted(
+        [p for p in pool if pairs[p] == 2][:4]
+    )  # the first that have one
     for one in cells:
         (policy,) = one["policies"]
         assert one["labels"] == 4
