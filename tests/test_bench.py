@@ -311,6 +311,7 @@ def test_a_method_s_code_is_its_own() -> None:
     assert "design/solver.py" not in files
 
 
+@pytest.mark.slow
 def test_tables_figures_and_pictures_are_written(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(planner, "SEEDS", 1)
     for module in (runner, planner):

@@ -41,6 +41,7 @@ def test_the_truth_is_the_maximiser_and_the_gap_is_a_divergence() -> None:
     assert gap == pytest.approx(0.7 * divergence, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_forecast_page_says_what_its_cells_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """One pool of every belief: ratios are of means, the third belief has no goal."""
     monkeypatch.setattr(forecast, "LABELS", {"prior": (64,), "labels": (80,), "guess": (64,)})

@@ -90,6 +90,7 @@ def test_nearly_the_same_completions(noise: float) -> None:
     assert len(found.reports) <= 10
 
 
+@pytest.mark.slow
 def test_a_parameter_for_every_completion_of_every_prompt_type() -> None:
     """It was 0.1293, and 0.1431 and more at 6 400 prompts, where random has 0.1330."""
     world = tabular(0, prompts=1600)
@@ -258,6 +259,7 @@ def test_no_batch_of_a_tied_pool_beats_the_bound(seed, budget, d_optimal, repeat
     assert best - 1e-9 <= among
 
 
+@pytest.mark.slow
 def test_a_tied_solve_goes_on_from_a_checkpoint_and_on_any_threads_to_the_same_batch() -> None:
     problem = plug_in(same_under_all(60, 6, 4, noise=1e-4), 60)
     tied = plug_in(same_under_all(120, 6, 4), 60)
@@ -286,6 +288,7 @@ def test_a_solve_that_goes_on_with_other_copies_gives_the_same_batch(number) -> 
         assert whole.bound == again.bound
 
 
+@pytest.mark.slow
 def test_over_generated_pools_no_batch_is_worse_than_random(monkeypatch) -> None:
     """A sample of `make bench-ties`; 34 of the first 600 pools' solves were worse once."""
     monkeypatch.setattr(ties, "DRAWS", 20)
