@@ -179,7 +179,7 @@ def _imdb(results: Results) -> str:
         f"({page['model']}, {page['settings']['openings']} openings, {len(page['seeds'])} trainings a budget; gain in J over the "
         f"reference): plain DPO on 200 random pairs {of('random', 200)}, on 400 {of('random', 400)}, on 800 {of('random', 800)}; "
         f"200 random pairs, taught, {of('random, taught', 200)}; 100 pairs, half of them picked by the fit of the others, taught, "
-        f"{of('by the fit, taught', 100)}, and 200 of those {of('by the fit, taught', 200)}"
+        f"{of('by the fit, taught', 100)}, and 200 of those {of('by the fit, taught', 200)}; tuned on the same openings, by mistake"
     )
 
 

@@ -22,7 +22,8 @@ from lab import MEASURES, SCORE, WORDS, Stand, Trial, keep_cell, make_pool, stan
 from whichpairs.bench.markdown import About, write_page
 from whichpairs.lm.optional import quiet
 
-OPENINGS, HOLDOUT = 300, 0.3
+OPENINGS, HOLDOUT, PART = 300, 0.3, 2
+"""`PART` of openings.jsonl: nothing was tuned on it (on 0 something was)."""
 SAMPLES = {"smollm2": 4, "tiny": 8}
 """Completions of a held-out opening."""
 
@@ -80,11 +81,11 @@ def main() -> None:
     every = sorted({*BUDGETS, *TAUGHT_BUDGETS, *MORE}) if options.full else ()
     budgets = {name: given or every or METHODS[name].budgets for name in names}
     seeds = options.seeds or (2 * SEEDS if options.full else SEEDS)
-    folder = work_folder(options.out, of, options.openings, HOLDOUT)
+    folder = work_folder(options.out, of, options.openings, HOLDOUT, PART)
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
         of.reward_folder()
-    of.write_openings(folder / "prompts.jsonl", options.openings, seed=0)
+    of.write_openings(folder / "prompts.jsonl", options.openings, seed=PART)
     how = {"holdout": HOLDOUT, "seed": 0, "samples": SAMPLES[of.name], "say": print, "threads": 2}
     make_pool(folder / "pool", folder / "prompts.jsonl", of, **how)
     trials = [
@@ -99,7 +100,7 @@ def main() -> None:
     results = options.results or folder
     facts = {
         "model": of.title,
-        "settings": of.settings | {"openings": options.openings, "holdout": HOLDOUT},
+        "settings": of.settings | {"openings": options.openings, "holdout": HOLDOUT, "part": PART},
         "methods": {name: vars(METHODS[name]) for name in names},
         "seeds": list(range(seeds)),
         "seconds_of_this_call": round(time.perf_counter() - began),
