@@ -7,7 +7,7 @@ changed since, `make docs` writes so into the block, and `make check` fails unti
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,17 @@ def _demo(results: Results) -> str:
     )
 
 
+def _with_ends(figure: Mapping[str, Any]) -> str:
+    """A figure and the ends of its interval, where it has one."""
+    ends = "" if figure["low"] is None else f" ({figure['low']:.2f} to {figure['high']:.2f})"
+    return f"{figure['value']:.2f}{ends}"
+
+
 def _teach(results: Results) -> str:
     figures = results["demo"]["figures"]
 
     def gain(name: str) -> str:
-        one = figures[name]
-        ends = "" if one["low"] is None else f" ({one['low']:.2f} to {one['high']:.2f})"
-        return f"{one['value']:.2f}{ends}"
+        return _with_ends(figures[name])
 
     return (
         f"In the demo plain DPO gains {gain('random − reference')} in J over the reference; taught by the fit of the "
@@ -171,9 +175,7 @@ def _imdb(results: Results) -> str:
     page = results["imdb"]
 
     def of(method: str, labels: int) -> str:
-        one = page["figures"][f"J, {method}, {labels} labels"]
-        ends = "" if one["low"] is None else f" ({one['low']:.2f} to {one['high']:.2f})"
-        return f"{one['value']:.2f}{ends}"
+        return _with_ends(page["figures"][f"J, {method}, {labels} labels"])
 
     return (
         f"({page['model']}, {page['settings']['openings']} openings, {len(page['seeds'])} trainings a budget; gain in J over the "

@@ -46,7 +46,7 @@ BETA, TEMPERATURE = 0.1, 1.0
 MEASURES = ("recipes/imdb/lab.py",)
 """Where the code begins that the figures of demo and experiment measure (`whichpairs.bench.fingerprint`)."""
 SETTINGS = json.loads((HERE / "settings.json").read_text(encoding="utf-8"))
-"""How DPO trains, and how the fit teaches, by language model: chosen on openings that no figure uses."""
+"""How DPO trains, and how the fit teaches, by language model (docs/log.md)."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ class Stand:
     def make_words(self, run: Path) -> list[str]:
         """The feature set `WORDS` of a run, and what its parts say: what a text says, and how the policy reads it.
 
-        Both by what foretold the reward best of the sets that were tried, on openings that no figure uses
-        (docs/log.md).
+        Both by what foretold the reward best of the sets that were tried (docs/log.md).
         """
         from train_sentiment import embedder
 
