@@ -3,9 +3,9 @@
     .venv/bin/python recipes/imdb/experiment.py [--full] [--results FOLDER]
 
 Every method gets the same openings, completions, simulated labels and held-out openings, and DPO as tuned
-for random (tune.py). Without --full: budgets 200, 400 and 800 for plain DPO, 100 and 200 where the fit teaches, three
-trainings, the methods of `SUBSET`; with it every method, budgets to 1 600 and six trainings. What is finished is kept in build/imdb, and
-a second call, or a full one, goes on from there.
+for random (tune.py). Without --full: the methods of `SUBSET` at their `FEW` budgets, four trainings; with it every
+method, budgets to 1 600 and eight trainings. What is finished is kept in build/imdb, and a second call, or a full
+one, goes on from there.
 """
 
 import argparse
@@ -39,11 +39,6 @@ class Method:
     score: str | None = None
     taught: bool = False
 
-    @property
-    def budgets(self) -> tuple[int, ...]:
-        """Where it runs without --full: what is taught is where plain random is, with a quarter of the labels."""
-        return TAUGHT_BUDGETS if self.taught else BUDGETS
-
 
 METHODS = {
     "random": Method("random"),
@@ -56,9 +51,11 @@ METHODS = {
     "paper": Method("paper", WORDS),
     "signal, taught": Method("signal", WORDS, 4, taught=True),
 }
-SUBSET, SEEDS = ("random", "random, taught", "by the fit, taught"), 3
-BUDGETS, TAUGHT_BUDGETS, MORE = (200, 400, 800), (100, 200), (50, 1600)
-"""What runs without --full. The true reward is no method: it says how much there is to be had."""
+SUBSET, SEEDS = ("random", "random, taught", "by the fit, taught"), 4
+FEW = {"random, taught": (100, 200, 400), "by the fit, taught": (50, 100, 400)}
+BUDGETS, EVERY = (200, 400, 800), (50, 100, 200, 400, 800, 1600)
+"""What runs without --full: `BUDGETS` but for `FEW`, where a method is at the J of plain random with many labels.
+The true reward is no method: it says how much there is to be had."""
 
 
 def main() -> None:
@@ -78,8 +75,8 @@ def main() -> None:
     of = stand(options.tiny, print)
     names = options.methods.split(";") if options.methods else METHODS if options.full else SUBSET
     given = tuple(int(b) for b in options.budgets.split(",")) if options.budgets else ()
-    every = sorted({*BUDGETS, *TAUGHT_BUDGETS, *MORE}) if options.full else ()
-    budgets = {name: given or every or METHODS[name].budgets for name in names}
+    every = EVERY if options.full else ()
+    budgets = {name: given or every or FEW.get(name, BUDGETS) for name in names}
     seeds = options.seeds or (2 * SEEDS if options.full else SEEDS)
     folder = work_folder(options.out, of, options.openings, HOLDOUT, PART)
     folder.mkdir(parents=True, exist_ok=True)

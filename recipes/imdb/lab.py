@@ -152,7 +152,7 @@ class Tiny(Stand):
 
 
 PART = 500
-"""Openings that belong together in openings.jsonl: 0 is the experiment's and the demo's, 1 and 2 are for tuning."""
+"""Openings that belong together in openings.jsonl: 0 is the demo's and was tuned on, 1 is tune.py's, 2 the experiment's."""
 SMOLLM2 = Stand("smollm2", "SmolLM2-135M", HERE / "smollm2", 8, 32, "bfloat16", "top:8")
 TINY = Tiny("tiny", "a GPT-2 of 1 M parameters", HERE / "model", 16, 24, "float32", "all")
 
