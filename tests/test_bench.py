@@ -498,6 +498,7 @@ def test_annotators_answer_by_their_own_taste() -> None:
     assert surprise > 1.1  # one taste for all would have 1
 
 
+@pytest.mark.slow
 def test_adaptive_methods_look_at_the_answers() -> None:
     world = regimes.draw("strong", 0)
     pairs = random_pairs(world.space, 128, np.random.default_rng(0))

@@ -134,6 +134,7 @@ def test_the_left_out_loss_is_of_what_is_said() -> None:
     assert left_out_log_loss(z[:9], wins[:9], BETA, h0, prompts[:9]) is None
 
 
+@pytest.mark.slow
 def test_the_bench_measures_and_writes_its_page(tmp_path) -> None:
     cells = [cell(1.5, 100, 8, dim=4), cell(0.1, 30, 8, dim=4)]
     covered = [coverage("shares", 20, 60), coverage("tails", 20, 60)]

@@ -100,6 +100,7 @@ def test_no_bound_is_above_the_optimum_where_m_is_nearly_singular(name: str) -> 
         assert bound >= optimum - 1e-3 * unit, seed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CRITERIA)
 def test_a_bound_at_another_matrix_and_with_a_prior_is_none_too_high(name: str) -> None:
     for seed in range(20):

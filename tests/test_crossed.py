@@ -64,6 +64,7 @@ def test_it_covers_new_seeds_and_new_prompts(spread: tuple[float, ...]) -> None:
         assert by_seed / trials < 0.8  # what was printed before
 
 
+@pytest.mark.slow
 def test_several_comparisons_hold_together() -> None:
     """Three methods against one random: 95 % of the time no interval is wrong."""
     rng, trials = np.random.default_rng(1), 2000

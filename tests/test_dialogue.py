@@ -77,6 +77,7 @@ def test_the_judge_over_http(server: ModuleType) -> None:
     assert position_bias(verdicts).unread == 0
 
 
+@pytest.mark.slow
 def test_prompts_are_kept_from_training() -> None:
     rows = [json.loads(line) for line in (RECIPE / "prompts.jsonl").read_text().splitlines()]
     keys = [json.dumps(row["prompt"]) for row in rows]

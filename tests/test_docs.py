@@ -125,6 +125,7 @@ def test_readme_says_where_its_figures_are_older_than_their_code(readme: ModuleT
     assert "(measured before the code behind it last changed)" in old
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [True, False])
 def test_an_old_page_fails_only_where_the_readme_hides_it(
     generate: ModuleType,

@@ -183,6 +183,7 @@ def test_parts_of_a_batch_add_up(tmp_path):
     assert (a - logits(tiny_models.lm().model)).abs().max() > 0.05
 
 
+@pytest.mark.slow
 def test_a_smaller_part_counts_its_rows_as_the_others_do(tmp_path):
     """7 rows in batches of 4: the second step has a part of two rows and a part of one."""
     settings = replace(SETTINGS, batch_size=4, epochs=1, soft_labels=True)

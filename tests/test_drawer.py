@@ -199,6 +199,7 @@ def test_a_loop_answers_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "--simulate and --from-drawer" in both
 
 
+@pytest.mark.slow
 def test_further_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Repeats wait for one another; a second file adds, once; a pair of both has two answers."""
     some = rows()[29:]

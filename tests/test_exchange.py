@@ -177,6 +177,7 @@ def test_as_many_labels_as_directions_are_enough(seed: int) -> None:
     assert solution.value < np.inf
 
 
+@pytest.mark.slow
 def test_a_batch_that_began_singular_is_bettered_like_any_other() -> None:
     solution = solve(unprejudiced(one_hot_space(1, 64, 400), c_optimal(np.ones(64)), 200))
     assert solution.bound <= solution.value <= 1.02 * solution.bound

@@ -101,6 +101,7 @@ def test_axes_are_the_leading_eigenvectors(shape):
     np.testing.assert_allclose(x[:3] @ few @ few.T, x[:3], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_feature_set_of_a_model_has_the_figure(capsys, tmp_path):
     run, model = tmp_path / "run", tiny_models.folder()
     ok(capsys, "import", write_jsonl(tmp_path / "p.jsonl", pool_rows(12, 5)), "--run", run)

@@ -281,6 +281,7 @@ def test_few_prompts_leave_the_ridge_as_it_is() -> None:
     np.testing.assert_allclose(forecast._hat(0, batch), expected, rtol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [1.0, 0.1])
 def test_predicted_is_realised(beta: float) -> None:
     """A small cell of `make bench-forecast`, at β = 1 and at the tool's default."""

@@ -44,6 +44,7 @@ def completions(run: Path) -> pl.DataFrame:
     return pl.read_parquet(run / "pool" / "completions.parquet")
 
 
+@pytest.mark.slow
 def test_a_stop_string_ends_a_completion_where_the_full_one_has_it():
     lm, stop = openai_server.lm(), ("e m", "s a", ".")  # of several tokens, and of one
     prompts, long, short = PROMPTS[:3], Sampling(12, 20), Sampling(12, 20, stop=stop)
@@ -115,6 +116,7 @@ def test_near_duplicates_by_hand():
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.slow
 def test_a_pool_from_a_server_is_the_models(tmp_path: Path, capsys):
     file = prompt_file(tmp_path)
     with OpenAIServer() as server:

@@ -160,6 +160,7 @@ def test_a_budget_beyond_the_candidates_is_refused(method, budget) -> None:
         method(make_space(1, 5, 2), np.eye(2), WEIGHT, budget)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(1, 300))
 @settings(deadline=None, max_examples=60)
 def test_the_queue_gives_the_largest_as_gains_fall(seed, count) -> None:

@@ -318,6 +318,7 @@ def test_a_pass_keeps_the_best_of_each_group_by_score_and_cost() -> None:
     assert not keys
 
 
+@pytest.mark.slow
 @both
 def test_screening_hides_no_pair_that_reaches_the_floor(kernel: Kernel) -> None:
     """With factors that change, ill-conditioned and rank-deficient ones among them."""

@@ -211,6 +211,7 @@ def test_a_special_token_is_one_in_a_prompt_and_text_in_a_completion():
     assert tok.decode(e.completion_ids) == EOS + "film"
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_any_text_comes_back_from_its_tokens(prompt, completion):
     e = encode(tiny_models.tokenizer(), Example(prompt, completion, False))

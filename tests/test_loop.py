@@ -109,6 +109,7 @@ def test_the_plan(already, budget, first, rounds, totals) -> None:
     assert plan_rounds(already, budget, first, rounds) == totals
 
 
+@pytest.mark.slow
 def test_a_plan_rises_to_the_budget_and_is_gone_on_with_from_anywhere() -> None:
     draw = random.Random(0)
     for _ in range(500):

@@ -182,6 +182,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_select_draws_by_the_design_of_the_pools_logprobs(pool: Path, capsys) -> None:
     select = ["select", "--run", pool, "--criterion", "paper", "--controls", 0, "--another"]
     found = ok(capsys, *select, "--budget", 40, "--tolerance", 1e-4)

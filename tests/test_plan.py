@@ -372,6 +372,7 @@ def test_mistakes(options: list, message: str, run: Path, capsys) -> None:
     assert tree(run) == before
 
 
+@pytest.mark.slow
 def test_mistakes_on_other_runs(run: Path, tmp_path: Path, capsys) -> None:
     assert "must name a run folder" in fails(capsys, "plan", "--run", tmp_path / "nowhere")
     for _ in range(2):

@@ -345,6 +345,7 @@ def test_a_gain_is_as_sure_as_its_interval(whole_run, low, high, said):
     assert ("rose by" in sentence) == (low == 0.1)
 
 
+@pytest.mark.slow
 def test_labels_after_the_evaluated_fit_are_told(pool_file, tmp_path):
     run = picked(pool_file, tmp_path / "run")
     label_simulated(run, "score")
@@ -439,6 +440,7 @@ def test_luck_of_a_random_start_is_no_merit(pool_file, tmp_path):
 # --- runs that have only begun --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_pool_alone_names_the_next_command(pool_file, tmp_path):
     run = imported(pool_file, tmp_path / "run")
     outcome = report(run)

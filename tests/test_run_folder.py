@@ -222,6 +222,7 @@ def test_generate_goes_on_after_kills(tmp_path: Path, monkeypatch) -> None:
     assert without_times(run) == without_times(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_batch_byte_for_byte_on_two_threads(inputs, tmp_path) -> None:
     todo, files = steps(*inputs), []
     for threads in (1, 2):

@@ -83,6 +83,7 @@ def test_bfloat16_begins_at_log_two_and_ends_near_float32(tmp_path):
     assert half.mean_margin == pytest.approx(full.mean_margin, rel=0.2)
 
 
+@pytest.mark.slow
 def test_a_reference_that_is_kept_has_margins_of_zero(tmp_path):
     """Reference and policy are scored in one arithmetic, so rounding is not taken for learning."""
     settings = replace(SETTINGS, dtype="bfloat16", learning_rate=1e-12, epochs=1)

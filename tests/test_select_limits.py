@@ -168,6 +168,7 @@ def test_every_criterion_obeys_the_limits(case: str, criterion: str, run: Path, 
         assert low - 1e-9 <= shares[name] <= high + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", ["adaptive", "gap", "random"])
 def test_a_batch_of_named_pairs_is_called_that(
     criterion: str, run: Path, tmp_path: Path, capsys

@@ -67,6 +67,7 @@ def test_a_server_that_gives_fewer_answers_is_asked_again_with_other_seeds():
     assert {(a.tokens, a.logprob) for a in answers} == {(None, None)}
 
 
+@pytest.mark.slow
 def test_answers_do_not_depend_on_order_or_company():
     asked = requests(7)
     with OpenAIServer() as server:

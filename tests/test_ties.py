@@ -228,6 +228,7 @@ def test_what_a_pass_keeps_does_not_depend_on_its_blocks(block: int, monkeypatch
     assert np.array_equal(whole.ceilings, again.ceilings)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=12)
 @example(seed=26, budget=1, d_optimal=False, repeats=False)  # 2.3 % above the best pair, once
 @given(st.integers(0, 10_000), st.integers(1, 5), st.booleans(), st.booleans())
@@ -303,6 +304,7 @@ def test_over_generated_pools_no_batch_is_worse_than_random(monkeypatch) -> None
     assert {row.way for row in rows} == {"solve", "adaptive"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [163, 198, 252, 264, 372, 419, 652, 675])
 def test_adaptive_batches_of_tied_pools_need_no_random_ones_in_their_place(number) -> None:
     """Rounding by score took one of many nearly equal kinds; in 198 and 252 equal pairs made those that

@@ -131,6 +131,7 @@ def test_batches_hold_only_what_may_be_picked(criterion: str, run: Path, capsys)
         assert found["certificate"] == pytest.approx(ratio - 1, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_gap_criterion_is_the_plain_formula(run: Path, capsys) -> None:
     found = ok(
         capsys, "select", "--run", run, "--budget", 30, "--controls", 0, "--criterion", "gap"
@@ -164,6 +165,7 @@ def test_the_gap_criterion_is_the_plain_formula(run: Path, capsys) -> None:
     assert found["labels_random_would_need"] is None or found["labels_random_would_need"] >= 30
 
 
+@pytest.mark.slow
 def test_one_predicted_gap_wherever_it_is_shown(run: Path, capsys) -> None:
     """In plan, select, loop, status and the report; until 2026-11 there were five meanings of it."""
     planned = ok(capsys, "plan", "--run", run, "--budget", 90)
@@ -189,6 +191,7 @@ def test_one_predicted_gap_wherever_it_is_shown(run: Path, capsys) -> None:
     assert curve[90] == picked["random_predicted_gap"]
 
 
+@pytest.mark.slow
 def test_what_chance_picked_is_predicted_as_chance(run: Path, capsys) -> None:
     planned = ok(capsys, "plan", "--run", run, "--budget", 40)
     found = ok(capsys, "select", "--run", run, "--budget", 40, "--controls", 0)
@@ -216,6 +219,7 @@ def test_labels_that_came_with_the_pool_count(tmp_path: Path, capsys) -> None:
     assert gaps[1] < gaps[0]
 
 
+@pytest.mark.slow
 def test_fit_without_held_out_labels_says_unknown(run: Path, capsys) -> None:
     ok(capsys, "select", "--run", run, "--budget", 40, "--controls", 0)
     ok(capsys, "label", "--run", run, "--simulate", "score")
@@ -227,6 +231,7 @@ def test_fit_without_held_out_labels_says_unknown(run: Path, capsys) -> None:
     assert 0 <= found["held_out_accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_a_batch_brings_its_own_evidence(run: Path, tmp_path: Path, capsys) -> None:
     """By hand as in the loop: a tenth of the labels goes to controls, beside the budget."""
     command = ["select", "--run", run, "--budget", 45]
@@ -340,6 +345,7 @@ def ends(found: dict) -> list[tuple[str, str]]:
     return [(row["id_a"], row["id_b"]) for row in batch_rows(found)]
 
 
+@pytest.mark.slow
 def test_labels_and_waiting_pairs_both_count_in_the_next_prediction(run: Path, capsys) -> None:
     gap = ["--criterion", "gap"]
     first = ok(capsys, "select", "--run", run, "--budget", 10, "--controls", 4, *gap)
@@ -576,6 +582,7 @@ def test_designed_pairs_have_bounded_leverage(run: Path, tmp_path: Path, capsys)
     assert max(leverage[key] for key in designed) <= 2
 
 
+@pytest.mark.slow
 def test_a_random_start_goes_on_where_it_stopped(run: Path, tmp_path: Path, capsys) -> None:
     first = ok(capsys, "select", "--run", run, "--budget", 50, "--controls", 0)
     answer(run, tmp_path, capsys, coin)
@@ -586,6 +593,7 @@ def test_a_random_start_goes_on_where_it_stopped(run: Path, tmp_path: Path, caps
     assert ok(capsys, "select", "--run", run, "--budget", 12, "--controls", 0)["random_picked"] == 5
 
 
+@pytest.mark.slow
 def test_before_labels_the_belief_is_the_prior(run: Path, capsys) -> None:
     found = ok(capsys, "select", "--run", run, "--budget", 40, "--controls", 0)
     with workspace(run) as space:
@@ -618,6 +626,7 @@ def test_the_next_round_uses_the_answers(run: Path, tmp_path: Path, capsys) -> N
     assert batches[0][1] != batches[2][1]
 
 
+@pytest.mark.slow
 def test_waiting_pairs_are_never_picked_again(run: Path, tmp_path: Path, capsys) -> None:
     first = ok(capsys, "select", "--run", run, "--budget", 90, "--controls", 0)
     answer(run, tmp_path, capsys, coin, part=2)
