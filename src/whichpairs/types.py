@@ -58,6 +58,8 @@ class Label:
         annotator: who answered (one answer a pair and annotator).
         probability: P(A preferred) where the source knows it, else None.
         batch: the batch that asked, e.g. ``"001"``, or ``"imported"``.
+        both_bad: of a tie, whether the labeller finds both bad.
+        strength: how much better, 1 (a little) to 4 (very much), where the labeller said; else None.
     """
 
     pair_id: str
@@ -67,6 +69,8 @@ class Label:
     annotator: str
     batch: str
     probability: float | None = None
+    both_bad: bool = False
+    strength: int | None = None
 
 
 class Progress(Protocol):

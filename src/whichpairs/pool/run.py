@@ -7,6 +7,7 @@
     RUN/features/NAME/              φ, memory-mapped
     RUN/batches/001/                pairs picked for labelling
     RUN/labels.sqlite               every label accepted
+    RUN/labels.json                 or the database that has them
     RUN/loop.json                   the options of a loop that is under way
     RUN/fits/001/, policies/…, evaluations/…, report.html
 

@@ -7,7 +7,7 @@ from typing import Any
 from whichpairs.errors import UserError
 from whichpairs.label.agreement import Agreement, agreements, counts
 from whichpairs.label.file import AnswerFile, Asked, read_answers
-from whichpairs.label.store import Added
+from whichpairs.label.stores.base import Added
 from whichpairs.pool.sources import show
 from whichpairs.types import Label
 from whichpairs.wording import counted, counted_of, plural

@@ -14,7 +14,8 @@ import numpy as np
 
 from whichpairs.errors import UserError, plainly
 from whichpairs.features.store import open_features
-from whichpairs.label.store import LabelStore
+from whichpairs.label.stores.base import LabelStore
+from whichpairs.label.stores.place import open_store
 from whichpairs.pool.files import read_array
 from whichpairs.pool.run import Record, Run, locked, open_run
 from whichpairs.types import Choice, Label
@@ -56,7 +57,11 @@ class Workspace:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.store = LabelStore(run.root / "labels.sqlite")
+
+    @cached_property
+    def store(self) -> LabelStore:
+        """The run's answers."""
+        return open_store(self.run.root)
 
     @cached_property
     def pool(self) -> "Pool":

@@ -1,0 +1,1 @@
+"""Label stores: one protocol (`base`), SQLite for a run's own file, PostgreSQL for teams."""
