@@ -14,7 +14,7 @@ from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.bench import planner, regimes, runner
 from whichpairs.bench.desk import Desk, run
 from whichpairs.bench.figures import figures, table
-from whichpairs.bench.fingerprint import Sources
+from whichpairs.bench.fingerprint import here
 from whichpairs.bench.grid import Cell, Grid, load_grid, user_cells
 from whichpairs.bench.registry import IF_ASKED, METHODS, OURS
 from whichpairs.bench.rivals import random
@@ -306,7 +306,7 @@ def test_a_method_s_code_is_its_own() -> None:
     ours = runner._code(OURS, True)
     assert ours == runner._code("gap", True) != runner._code("farthest", True)
     assert runner._code("farthest", False) != runner._code("farthest", True)
-    files = Sources().files(["whichpairs.bench.rivals", "whichpairs.bench.desk"])
+    files = here().behind(["whichpairs.bench.rivals", "whichpairs.bench.desk"]).named
     assert "workflow/adaptive.py" not in files
     assert "design/solver.py" not in files
 

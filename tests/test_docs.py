@@ -87,13 +87,11 @@ def test_every_page_has_its_figures_beside_it() -> None:
 
 
 def _results(folder: Path, ages: str | None) -> None:
-    """Two pages as they are now, and what they measured where a file has changed since."""
+    """Two pages as they are now, and what they measured where a file has come since."""
     for name in ("design", "theory"):
         code = fingerprint(["whichpairs.bench.theory"])
         if ages:
-            assert isinstance(code["files"], dict)
-            assert ages in code["files"]
-            code["files"][ages] = "before"
+            code["definitions"].pop(ages)
         made = {"command": f"make {name}", "code": code, "figures": {}}
         (folder / f"{name}.json").write_text(json.dumps(made))
 
@@ -107,7 +105,7 @@ def test_a_page_older_than_what_it_measures_is_named(
     _results(tmp_path, "design/solver.py")
     found = generate.stale()
     assert set(found) == {"design", "theory"}
-    assert "(design/solver.py); run: make design" in found["design"]
+    assert "(design/solver.py: A_FEW, design/solver.py: CLOSE, " in found["design"]
     (tmp_path / "theory.json").write_text("{}")
     assert "it records no fingerprint" in generate.stale()["theory"]
 
@@ -139,8 +137,7 @@ def test_an_old_page_fails_only_where_the_readme_hides_it(
     shutil.copytree(RESULTS, results)
     made = json.loads((results / "design.json").read_text())
     code = fingerprint(["whichpairs.bench.theory"])
-    assert isinstance(code["files"], dict)
-    code["files"]["design/solver.py"] = "before"
+    code["definitions"].pop("design/solver.py")
     (results / "design.json").write_text(json.dumps({**made, "code": code}))
     monkeypatch.setattr(generate, "RESULTS", results)
     monkeypatch.setattr(generate, "example_problems", lambda readme: [])

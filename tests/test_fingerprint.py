@@ -6,57 +6,101 @@ from pathlib import Path
 
 import pytest
 
-from whichpairs.bench.fingerprint import Sources, changed, code_of, fingerprint
+from whichpairs.bench.fingerprint import MUTE, SOURCE, Sources, changed, fingerprint, here, restamp
 from whichpairs.bench.markdown import About, Figure, goals, table, write_page
 from whichpairs.evaluate.interval import Interval
 
+FILES = {
+    "whichpairs/__init__.py": (
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from whichpairs.bench.speed import measure\n"
+        "def __getattr__(name):\n    return name\n"
+    ),
+    "whichpairs/bench/speed.py": (
+        "import numpy as np\n"
+        "from whichpairs import tools\n"
+        "from whichpairs.design import solve\n"
+        "from whichpairs.cli.show import bar\n"
+        "from whichpairs.streams import Stream\n"
+        "METHODS = {}\n"
+        "METHODS['a'] = solve\n"
+        "def measure():\n"
+        "    from whichpairs.engine import fast\n"
+        "    return solve(fast.kernel(), np.ones(tools.used())), Stream.PICK, bar\n"
+        "def idle():\n    return 0\n"
+        "class Clock:\n    def now(self):\n        return 1\n    def later(self):\n        return 2\n"
+    ),
+    "whichpairs/cli/show.py": "bar = 1\n",
+    "whichpairs/tools.py": "def used():\n    return 1\ndef unused():\n    return 1\n",
+    "whichpairs/streams.py": (
+        "from enum import IntEnum\nclass Stream(IntEnum):\n    PICK = 1\n    FOLDS = 2\n"
+    ),
+    "whichpairs/design/__init__.py": (
+        "from whichpairs.design.solver import solve\nfrom whichpairs.design.other import thing\n"
+    ),
+    "whichpairs/design/solver.py": (
+        '"""Solves."""\n'
+        "from functools import lru_cache\n"
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from whichpairs.design.other import thing\n"
+        "LIMIT = 3\n"
+        '@lru_cache(maxsize=2)\ndef solve(x: int, y: "thing"):\n    """Of x."""\n'
+        "    return half(x) + LIMIT  # itself\n"
+        "def half(x, LONELY=0):\n    return x / 2 + LONELY\n"
+        "LONELY = 4\n"
+        "def lonely():\n    return LONELY\n"
+    ),
+    "whichpairs/design/other.py": "thing = 2\n",
+    "whichpairs/engine/fast.py": (
+        "def kernel():\n    return 'tiles.c', 'whichpairs.engine.named'\n"
+    ),
+    "whichpairs/engine/__init__.py": "",
+    "whichpairs/engine/named.py": "def by_string():\n    return 1\n",
+    "whichpairs/engine/tiles.c": "int x;\n",
+    "recipes/lab.py": "from helper import help_me\nimport numpy\nwhat = help_me\n",
+    "recipes/helper.py": "from whichpairs.design import thing as help_me\n",
+    "recipes/face.py": "from whichpairs import measure as m\n",
+}
+SPEED = ["whichpairs.bench.speed"]
+
 
 @pytest.fixture
-def sources(tmp_path: Path) -> Sources:
+def root(tmp_path: Path) -> Path:
     """A package in small: a bench that measures `design`, which passes `solve` on, and a command."""
-    files = {
-        "whichpairs/__init__.py": "",
-        "whichpairs/bench/speed.py": (
-            "from whichpairs.design import solve\n"
-            "from whichpairs.cli.show import bar\n"
-            "def measure():\n    from whichpairs.engine import fast\n    return solve(fast)\n"
-        ),
-        "whichpairs/cli/show.py": "bar = 1\n",
-        "whichpairs/design/__init__.py": (
-            "from whichpairs.design.solver import solve\nfrom whichpairs.design.other import thing\n"
-        ),
-        "whichpairs/design/solver.py": (
-            '"""Solves."""\n'
-            "from typing import TYPE_CHECKING\n"
-            "if TYPE_CHECKING:\n    from whichpairs.design.other import thing\n"
-            'def solve(x):\n    """Of x."""\n    return x  # itself\n'
-        ),
-        "whichpairs/design/other.py": "thing = 2\n",
-        "whichpairs/engine/fast.py": 'SOURCE = "tiles.c"\n',
-        "whichpairs/engine/__init__.py": "",
-        "whichpairs/engine/tiles.c": "int x;\n",
-        "recipes/lab.py": "from helper import help_me\nimport numpy\n",
-        "recipes/helper.py": "from whichpairs.design import thing as help_me\n",
-    }
-    for name, text in files.items():
+    for name, text in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return Sources(tmp_path / "whichpairs", tmp_path)
+    return tmp_path
 
 
-def test_what_is_behind_a_figure(sources: Sources) -> None:
-    assert set(sources.files(["whichpairs.bench.speed"])) == {
-        "bench/speed.py",
-        "design/solver.py",
-        "engine/fast.py",
-        "engine/tiles.c",
+def _read(root: Path) -> Sources:
+    return Sources(root / "whichpairs", root)
+
+
+def _names(root: Path, *entries: str) -> set[str]:
+    behind = _read(root).behind(entries)
+    every = [*behind.named.items(), *behind.unnamed.items()]
+    return {f"{file}: {name}" if name else file for file, some in every for name in some.values()}
+
+
+def test_what_is_behind_a_figure(root: Path) -> None:
+    solver = {f"design/solver.py: {name}" for name in ("solve", "half", "LIMIT")}
+    engine = {"engine/fast.py: kernel", "engine/named.py: by_string", "engine/tiles.c"}
+    tools, stream = "tools.py: used", {f"streams.py: Stream{name}" for name in ("", ".PICK")}
+    measured = {
+        "bench/speed.py: measure",
+        "bench/speed.py: METHODS",
+        "bench/speed.py: at the top level",
     }
-    assert set(sources.files(["recipes/lab.py"])) == {
-        "recipes/lab.py",
-        "recipes/helper.py",
-        "design/other.py",
-    }
+    own = {*measured, "bench/speed.py: idle", "bench/speed.py: Clock"}
+    assert _names(root, *SPEED) == {*own, *solver, *engine, tools, *stream}
+    some = {*measured, *solver, *engine, tools, *stream}
+    # one name of it; the top-level statement that the module has registers METHODS
+    assert _names(root, "whichpairs.bench.speed:measure") == some
+    assert _names(root, "recipes/lab.py") == {"recipes/lab.py: what", "design/other.py: thing"}
+    (root / "recipes/face.py").write_text("from whichpairs import measure as m\nnow = m\n")
+    assert _names(root, "recipes/face.py") == {"recipes/face.py: now", *some}
 
 
 def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
@@ -69,71 +113,122 @@ def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
     return edit
 
 
+def _move_solver(root: Path) -> None:
+    home = root / "whichpairs/design"
+    (home / "solve").mkdir()
+    (home / "solve/__init__.py").write_text("")
+    (home / "solver.py").rename(home / "solve/frank_wolfe.py")
+    face = home / "__init__.py"
+    face.write_text(face.read_text().replace("design.solver", "design.solve.frank_wolfe"))
+
+
+def _move_tools(root: Path) -> None:
+    """Another room and another name; named through the module, and by a string."""
+    (root / "whichpairs/tools.py").rename(root / "whichpairs/engine/gear.py")
+    (root / "whichpairs/engine/named.py").rename(root / "whichpairs/engine/called.py")
+    (root / "whichpairs/engine/tiles.c").rename(root / "whichpairs/design/tiles.c")
+    (root / "whichpairs/engine/fast.py").rename(root / "whichpairs/design/fast.py")
+    _edit("design/fast.py", "engine.named", "engine.called")(root)
+    for old, new in (
+        ("from whichpairs import tools", "from whichpairs.engine import gear"),
+        ("tools.used", "gear.used"),
+        ("from whichpairs.engine import fast", "from whichpairs.design import fast"),
+    ):
+        _edit("bench/speed.py", old, new)(root)
+
+
+def _split_solver(root: Path) -> None:
+    solver = root / "whichpairs/design/solver.py"
+    text = solver.read_text()
+    at = text.index("def half")
+    solver.with_name("halves.py").write_text("import os\n" + text[at:])
+    solver.write_text("from whichpairs.design.halves import half, lonely\n" + text[:at])
+
+
 @pytest.mark.parametrize(
     ("edit", "ages"),
     [
-        (_edit("design/solver.py", "return x", "return 2 * x"), ["design/solver.py"]),
-        (_edit("engine/tiles.c", "int", "long"), ["engine/tiles.c"]),
+        (_move_solver, []),
+        (_move_tools, []),
+        (_split_solver, []),
         (_edit("cli/show.py", "1", "2"), []),
         (_edit("design/other.py", "2", "3"), []),
+        (_edit("design/solver.py", "LONELY = 4", "LONELY = 5"), []),
+        (_edit("tools.py", "unused():\n    return 1", "unused():\n    return 2"), []),
         (_edit("design/solver.py", "# itself", "# the same"), []),
-        (_edit("design/solver.py", "    return x", "    # aside\n\n    return x"), []),
+        (_edit("design/solver.py", "    return half", "    # aside\n\n    return half"), []),
         (_edit("design/solver.py", "Of x.", "Of any x,\n\n    whatever."), []),
+        (_edit("design/solver.py", "x: int", "x: float"), []),
+        (_edit("streams.py", "FOLDS = 2", "FOLDS = 3"), []),
+        (_edit("streams.py", "FOLDS = 2", "FOLDS = 2\n    NEW = 3"), []),
+        (_edit("bench/speed.py", "def idle():\n    return 0\n", ""), []),
+        (_edit("design/solver.py", "half(x) +", "2 * half(x) +"), ["design/solver.py: solve"]),
+        (_edit("design/solver.py", "x / 2", "x / 3"), ["design/solver.py: half"]),
+        (_edit("design/solver.py", "LIMIT = 3", "LIMIT = 4"), ["design/solver.py: LIMIT"]),
+        (_edit("design/solver.py", "maxsize=2", "maxsize=3"), ["design/solver.py: solve"]),
+        (_edit("bench/speed.py", "return 2", "return 3"), ["bench/speed.py: Clock"]),
+        (_edit("bench/speed.py", "['a'] = solve", "['a'] = idle"), ["bench/speed.py: at the top level"]),
+        (_edit("bench/speed.py", "METHODS['a'] = solve\n", ""), ["bench/speed.py: gone"]),
+        (_edit("bench/speed.py", "import numpy as np", "import scipy as np"), ["bench/speed.py: measure"]),
+        (_edit("bench/speed.py", "PICK", "FOLDS"), ["bench/speed.py: measure", "streams.py: Stream.FOLDS"]),
+        (_edit("streams.py", "PICK = 1", "PICK = 3"), ["streams.py: Stream.PICK"]),
+        (_edit("tools.py", "used():\n    return 1\ndef un", "used():\n    return 2\ndef un"), ["tools.py: used"]),
+        (_edit("tools.py", "def used", "print('registered')\ndef used"), ["tools.py: at the top level"]),
+        (_edit("design/other.py", "thing", "print('x')\nthing"), ["design/other.py: at the top level"]),
+        (_edit("engine/named.py", "return 1", "return 2"), ["engine/named.py: by_string"]),
+        (_edit("engine/tiles.c", "int", "long"), ["engine/tiles.c"]),
         (
-            _edit(
-                "design/solver.py",
-                "from typing",
-                "from whichpairs.design.other import thing\nfrom typing",
-            ),
-            ["design/other.py", "design/solver.py"],
+            _edit("design/solver.py", "    return half", "    from whichpairs.design.other import thing\n    return thing + half"),
+            ["design/other.py: thing", "design/solver.py: solve"],
+        ),
+        (
+            _edit("design/solver.py", "def lonely", "@LONELY.add\ndef lonely"),
+            ["design/solver.py: LONELY", "design/solver.py: lonely"],
         ),
     ],
-    ids=["solver", "C", "command", "unused", "comment", "comment line", "docstring", "new import"],
-)
-def test_what_ages_a_page(sources: Sources, edit: Callable[[Path], None], ages: list[str]) -> None:
-    recorded = json.loads(json.dumps(fingerprint(["whichpairs.bench.speed"], sources)))
-    assert changed(recorded, sources) == []
-    edit(sources.project)
-    assert changed(recorded, sources) == ages
+)  # fmt: skip
+def test_what_ages_a_page(root: Path, edit: Callable[[Path], None], ages: list[str]) -> None:
+    recorded = json.loads(json.dumps(fingerprint(SPEED, _read(root))))
+    assert changed(recorded, _read(root)) == []
+    edit(root)
+    assert changed(recorded, _read(root)) == ages
 
 
-@pytest.mark.parametrize(
-    ("line", "ages"),
-    [
-        ("    NEW = 3\n", []),
-        ("    FOLDS = 9\n", []),
-        ("    PICK = 2\n", ["streams.py"]),
-        ("    NEW = 3\nSALT = 5\n", ["streams.py"]),
-    ],
-)
-def test_only_streams_that_are_drawn_from_count(
-    sources: Sources, line: str, ages: list[str]
-) -> None:
-    streams, solver = sources.package / "streams.py", sources.package / "design/solver.py"
-    head = "from enum import IntEnum\nclass Stream(IntEnum):\n    PICK = 1\n    FOLDS = 2\n"
-    streams.write_text(head)
-    use = "from whichpairs.streams import Stream\nrng = Stream.PICK\n"
-    solver.write_text(use + solver.read_text())
-    made = fingerprint(["whichpairs.bench.speed"], sources)
-    name = line.split()[0]
-    rest = "".join(x for x in head.splitlines(keepends=True) if f" {name} =" not in x)
-    streams.write_text(rest + line)
-    assert changed(made, sources) == ages
+def test_the_same_name_from_another_module(root: Path) -> None:
+    """Both are behind the page before and after; only who calls which has changed."""
+    (root / "whichpairs/engine/other.py").write_text("def used():\n    return 7\n")
+    speed = root / "whichpairs/bench/speed.py"
+    speed.write_text(speed.read_text() + "from whichpairs.engine.other import used\nb = used()\n")
+    recorded = fingerprint(SPEED, _read(root))
+    speed.write_text(speed.read_text().replace("tools.used()", "used()"))
+    assert changed(recorded, _read(root)) == ["bench/speed.py: measure"]
 
 
-def test_a_file_that_is_gone_ages_it(sources: Sources) -> None:
-    recorded = fingerprint(["whichpairs.bench.speed"], sources)
-    (sources.package / "engine" / "fast.py").unlink()
-    assert {"engine/fast.py", "engine/tiles.c"} <= set(changed(recorded, sources))
-    (sources.package / "bench" / "speed.py").unlink()
-    assert changed(recorded, sources) == ["no such module or script: whichpairs.bench.speed"]
+def test_a_module_that_is_gone(root: Path) -> None:
+    recorded = fingerprint(SPEED, _read(root))
+    (root / "whichpairs/bench/speed.py").unlink()
+    assert changed(recorded, _read(root)) == ["no such module or script: whichpairs.bench.speed"]
+    with pytest.raises(LookupError, match="no such name"):
+        _read(root).behind(["whichpairs.tools:hammer"])
 
 
-def test_strings_and_hashes_in_them_are_code() -> None:
-    source = (
-        'def f():\n    "doc # x"\n\n    return "a # b"  # c\n\nx = """\nnot a docstring # d\n"""\n'
-    )
-    assert code_of(source) == 'def f():\n    return "a # b"\nx = """\nnot a docstring # d\n"""'
+def test_a_record_by_file_is_restamped_with_its_own_tree(root: Path, tmp_path: Path) -> None:
+    tree, page = tmp_path / "tree", tmp_path / "page.json"
+    for name in [name for name in FILES if name.startswith("whichpairs/")]:
+        path = tree / "src" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text((root / name).read_text())
+    old = "def changed(recorded):\n    return [] if recorded['files'] == {'a': '1'} else ['a']\n"
+    (tree / "src/whichpairs/bench/fingerprint.py").write_text(old)
+    record = {"begins": SPEED, "files": {"a": "1"}}
+    assert "of old" in changed(record, _read(root))[0]
+    page.write_text(json.dumps({"code": record, "more": 1}))
+    restamp(page, tree)
+    made = json.loads(page.read_text())
+    assert made == {"code": fingerprint(SPEED, _read(root)), "more": 1}
+    page.write_text(json.dumps({"code": record | {"files": {"a": "2"}}}))
+    with pytest.raises(ValueError, match="was not measured in"):
+        restamp(page, tree)
 
 
 def test_the_real_pages_begin_somewhere() -> None:
@@ -141,12 +236,20 @@ def test_the_real_pages_begin_somewhere() -> None:
     from whichpairs.bench import design, gradients, robustness, theory
 
     for module in (design, gradients, robustness, theory):
-        files = Sources().files(module.MEASURES)
+        files = here().behind(module.MEASURES).named
         assert not any(name.startswith(("cli/", "report/")) for name in files)
         assert "design/space.py" in files
-    assert {"design/solver.py", "engine/tiles.c", "bench/greedy.py"} <= set(
-        Sources().files(design.MEASURES)
-    )
+    engine = here().behind(design.MEASURES)
+    assert {"design/solver.py", "bench/greedy.py"} <= set(engine.named)
+    assert "engine/tiles.c" in engine.unnamed
+    robust = here().behind(robustness.MEASURES)
+    assert "bench/grid.toml" in robust.unnamed
+    assert "features/hidden.py" not in robust.named
+
+
+def test_rooms_that_decide_no_figure_are_there() -> None:
+    for name in MUTE:
+        assert (SOURCE / name).is_dir() or (SOURCE / f"{name}.py").is_file(), name
 
 
 def test_a_page_and_its_figures(tmp_path: Path) -> None:
@@ -167,7 +270,7 @@ def test_a_page_and_its_figures(tmp_path: Path) -> None:
     }  # fmt: skip
     assert made["command"] == "make it"
     assert made["more"] == 1
-    assert "design/solver.py" in made["code"]["files"]
+    assert "design/solver.py" in made["code"]["definitions"]
     assert changed(made["code"]) == []
     text = (tmp_path / "it.md").read_text()
     assert "| P1 | 50.00 [30.00, 70.00] | ≥ 40 | reached |" in text

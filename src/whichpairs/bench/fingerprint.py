@@ -1,23 +1,43 @@
-"""What a figure was measured with: a digest of every source file that can change it.
+"""What a figure was measured with: a digest of every definition that can change it.
 
-A page names where its measuring begins (modules, or scripts of a recipe). From there every import
-within whichpairs is followed, also those inside functions; a name that a package only passes on
-(`from whichpairs.design import solve`) leads to the module that defines it. Files of another kind that
-a module names and that stand beside it (`tiles.c`, `grid.toml`) count too, but for Markdown. Not followed are the rooms
-that cannot change a number: the command line, the report and the errors' wording (`MUTE`), and imports
-for type checking alone. A file's digest is that of its code: comments, docstrings and blank lines may
-change; and of the random streams (`streams.py`) those count that one of the files draws from.
+A page names where its measuring begins: modules, scripts of a recipe, or names in one
+(``whichpairs.workflow.features:compute_features``). From all that they define every name is followed to
+the function, class or assignment that it means, in the same module or, by imports, in another; also imports inside
+functions, and names that a package only passes on. Where that cannot be told (a module handed on as
+a whole, or named in a string) all of the module counts. Top-level statements count with any use of their module
+(`bench.definitions`), and so do files of another kind that a definition names and that stand beside it (`tiles.c`,
+`grid.toml`), but for Markdown. Not followed are the rooms that cannot change a number: the command line, the report and the
+errors' wording (`MUTE`), and imports for type checking alone.
+
+A digest is of code, not of its place: to move or split a module ages nothing, nor do comments, docstrings or what
+nobody behind the page uses. A page is older than its code once there is a definition behind it that its record does not
+have, or a statement or file that the record has is gone. (A definition that is gone ages nothing: whoever used it has
+changed.)
+
+    python -m whichpairs.bench.fingerprint restamp docs/results/imdb.json TREE [ENTRY …]
+
+records in a page the definitions of the tree (a checkout) that it was measured in, behind its own entries or other ones.
 """
 
-import ast
 import hashlib
-import io
-import re
-import tokenize
+import json
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from whichpairs.bench.definitions import (
+    BY_MEMBER,
+    PACKAGE,
+    Binding,
+    Definition,
+    Module,
+    Reference,
+    read_module,
+)
 
 SOURCE = Path(__file__).parents[1]
 """The folder of the package."""
@@ -25,18 +45,64 @@ SOURCE = Path(__file__).parents[1]
 MUTE = (
     *("cli", "report", "errors", "wording", "__init__"),
     *("pool/files", "pool/run", "workflow/stage"),
-    *("bench/fingerprint", "bench/markdown", "bench/machine", "bench/picture"),
+    *("bench/fingerprint", "bench/definitions", "bench/markdown", "bench/machine", "bench/picture"),
     *("bench/design_page", "bench/gradients_page", "bench/robustness"),
 )
 """Rooms and modules of the package that decide no figure: they ask, word, draw, write and keep."""
 
-STREAMS, A_STREAM = "streams.py", re.compile(r"\bStream\.([A-Z_]+)\b")
-"""Where random streams get their names, and how they are named elsewhere."""
+OWN, LINKS = 10, 4
+"""Hexadecimal digits: of a definition's own code, and of that of what it names directly."""
+
+
+@dataclass(frozen=True)
+class Behind:
+    """All that is behind a page: name for people by digest, by file.
+
+    Attributes:
+        named: definitions, found by their name; unnamed: statements and files.
+    """
+
+    named: dict[str, dict[str, str]] = field(default_factory=dict)
+    unnamed: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def record(self, begins: list[str]) -> dict[str, Any]:
+        """As a page keeps it."""
+        return {
+            "begins": begins,
+            "definitions": _joined(self.named),
+            "unnamed": _joined(self.unnamed),
+        }
+
+
+def _joined(files: dict[str, dict[str, str]]) -> dict[str, str]:
+    return {file: " ".join(sorted(files[file])) for file in sorted(files)}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A definition and its file."""
+
+    path: Path
+    definition: Definition
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    """What a definition leads to.
+
+    Attributes:
+        own: digest of its code, and of where names from outside the package come from.
+        targets: by name as written; whole: modules of which everything counts.
+    """
+
+    own: str
+    targets: tuple[tuple[str, tuple[_Place, ...]], ...]
+    whole: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the files are.
+    """Where the files are. Each is read once: a new object sees what has changed since.
 
     Args:
         package: folder of the package `whichpairs`; project: folder that recipes are named from.
@@ -44,193 +110,425 @@ class Sources:
 
     package: Path = SOURCE
     project: Path = field(default=SOURCE.parents[1])
+    _modules: dict[Path, Module] = field(default_factory=dict, repr=False, compare=False)
+    _resolved: dict[Definition, _Resolved] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[tuple[str, ...], Behind] = field(default_factory=dict, repr=False, compare=False)
 
-    def files(self, entries: Iterable[str]) -> dict[str, str]:
-        """Every file behind `entries` and its digest, by name.
+    def behind(self, entries: Iterable[str]) -> Behind:
+        """Everything behind `entries`.
 
         Args:
-            entries: modules (``whichpairs.bench.theory``) or scripts (``recipes/imdb/lab.py``).
+            entries: modules (``whichpairs.bench.theory``), scripts (``recipes/imdb/lab.py``), or
+                names in one (``whichpairs.bench.methods:gap``).
+
+        Raises:
+            LookupError: there is no such module, script or name.
         """
-        queue = [self._entry(one) for one in entries]
-        found: dict[Path, str] = {}
-        while queue:
-            path = queue.pop()
-            if path in found or self._mute(path):
-                continue
-            found[path] = digest(path)
-            queue += self._behind(path)
-        streams = self.package / STREAMS
-        if streams in found:
-            found[streams] = _streams_digest(streams, found)
-        return {self._name(path): found[path] for path in sorted(found)}
+        key = tuple(entries)
+        if key not in self._found:
+            walk = _Walk(self)
+            for entry in key:
+                walk.begin(entry)
+            self._found[key] = walk.go()
+        return self._found[key]
 
-    def _entry(self, entry: str) -> Path:
-        path = self.project / entry if entry.endswith(".py") else self._module(entry)
-        if path is None or not path.exists():
-            raise FileNotFoundError(f"no such module or script: {entry}")
-        return path
+    def module(self, path: Path) -> Module:
+        """What a file defines."""
+        if path not in self._modules:
+            self._modules[path] = read_module(path, self._parents(path))
+        return self._modules[path]
 
-    def _name(self, path: Path) -> str:
+    def find(self, importer: Path, name: str) -> Path | None:
+        """The file of a module of the package, or of a script beside another."""
+        first, *rest = name.split(".")
+        if first == "whichpairs":
+            path = self.package.joinpath(*rest)
+            if (path / "__init__.py").is_file():
+                return path / "__init__.py"
+        else:
+            if importer.is_relative_to(self.package) or rest:
+                return None
+            path = importer.parent / first
+        return path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
+
+    def name(self, path: Path) -> str:
+        """A file's name for people."""
         inside = path.is_relative_to(self.package)
         return path.relative_to(self.package if inside else self.project).as_posix()
 
-    def _mute(self, path: Path) -> bool:
+    def mute(self, path: Path) -> bool:
+        """Whether a file can change no number."""
         if not path.is_relative_to(self.package):
             return False
         inside = path.relative_to(self.package).with_suffix("")
         return inside.as_posix() in MUTE or inside.parts[0] in MUTE
 
-    def _module(self, name: str) -> Path | None:
-        first, *rest = name.split(".")
-        if first != "whichpairs":
-            return None
-        path = self.package.joinpath(*rest)
-        if path.is_dir():
-            return path / "__init__.py"
-        return path.with_suffix(".py") if path.with_suffix(".py").exists() else None
+    def _parents(self, path: Path) -> tuple[str, ...]:
+        if not path.is_relative_to(self.package):
+            return ()
+        return ("whichpairs", *path.relative_to(self.package).parent.parts)
 
-    def _behind(self, path: Path) -> Iterator[Path]:
-        if path.suffix != ".py":
-            return
-        code = _read(path, path.stat().st_mtime_ns)
-        for module, name in code.imports:
-            yield from self._defines(path, module, name)
-        for text in code.files:
-            if (path.parent / text).is_file() and not text.endswith(".md"):
-                yield path.parent / text
+    def around(self, path: Path) -> Iterator[Path]:
+        """The packages that run before a module does."""
+        parts = self._parents(path)[1:]
+        for depth in range(1, len(parts) + 1):
+            package = self.package.joinpath(*parts[:depth]) / "__init__.py"
+            if package.is_file():
+                yield package
 
-    def _defines(self, importer: Path, module: str, name: str) -> Iterator[Path]:
-        """The file that an import leads to, if it is one of ours."""
-        home = self._module(module)
-        if home is None:
-            sibling = importer.parent / f"{module}.py"
-            if not importer.is_relative_to(self.package) and sibling.exists():
-                yield sibling
-            return
-        inner = self._module(f"{module}.{name}") if name else None
-        if inner is not None:
-            yield inner
-        elif home.name != "__init__.py":
-            yield home
+    def resolve(self, place: _Place) -> _Resolved:
+        """What a definition leads to, and the digest of its own code."""
+        found = self._resolved.get(place.definition)
+        if found is None:
+            found = self._resolved[place.definition] = self._resolve(place)
+        return found
+
+    def _resolve(self, place: _Place) -> _Resolved:
+        read = place.definition.read
+        outside: set[str] = set()
+        targets: dict[str, list[_Place]] = {}
+        whole: list[Path] = []
+        tokens: dict[Reference, str] = {}
+        for one in read.references:
+            token, places, modules, origins = self._lead(place.path, one)
+            tokens[one] = token
+            outside.update(f"{one.chain[0]} is {origin}" for origin in origins)
+            targets.setdefault(token, []).extend(places)
+            whole += modules
+        code = [
+            one if isinstance(one, str) else tokens.get(one, ".".join(one.chain))
+            for one in read.code
+        ]
+        own = _digest("\x1f".join([*code, "", *sorted(outside)]).encode())[:OWN]
+        return _Resolved(
+            own,
+            tuple((token, tuple(dict.fromkeys(some))) for token, some in sorted(targets.items())),
+            tuple(dict.fromkeys(whole)),
+        )
+
+    def _lead(self, path: Path, one: Reference) -> tuple[str, list[_Place], list[Path], list[str]]:
+        """Of a name: how it is written without its module, definitions, whole modules, origins outside."""
+        written = ".".join(one.chain)
+        if not one.bindings:
+            places = self._defined(path, one.chain)
+            imports = self.module(path).imports.get(one.chain[0], [])
+            if places or not imports:
+                return written, places, [], []
         else:
-            passed_on = _read(home, home.stat().st_mtime_ns).passed_on
-            if name in passed_on:
-                yield from self._defines(home, *passed_on[name])
+            places, imports = [], list(one.bindings)
+        whole: list[Path] = []
+        origins: list[str] = []
+        for module, name in imports:
+            chain = (*((name,) if name else ()), *one.chain[1:])
+            home, rest = self._split(path, module, chain)
+            if home is None:
+                origins.append(f"{module}.{name}")
+                continue
+            if not rest:
+                whole.append(home)
+                written = "a module"
+                continue
+            if len(rest) < len(one.chain):
+                written = ".".join(rest)
+            more, modules = self.look(home, rest)
+            places += more
+            whole += modules
+        return written, places, whole, origins
+
+    def _split(
+        self, path: Path, module: str, chain: tuple[str, ...]
+    ) -> tuple[Path | None, tuple[str, ...]]:
+        """The innermost module that a dotted name leads to, and the names that are left."""
+        home = self.find(path, module)
+        while home is not None and chain:
+            inner = self.find(path, f"{module}.{chain[0]}")
+            here, itself = self.module(home), (module, chain[0])
+            if inner is None or chain[0] in here.defined:
+                break
+            if itself not in here.imports.get(chain[0], [itself]):
+                break  # a name of the face goes before a room of the same name
+            home, module, chain = inner, f"{module}.{chain[0]}", chain[1:]
+        return home, chain
+
+    def look(self, home: Path, chain: tuple[str, ...]) -> tuple[list[_Place], list[Path]]:
+        """Where a name of a module is defined; the whole module where that cannot be told."""
+        places = self._defined(home, chain)
+        if places:
+            return places, []
+        module = self.module(home)
+        passed_on = module.imports.get(chain[0]) or (
+            module.for_types.get(chain[0]) if module.lazy else None
+        )
+        whole: list[Path] = []
+        for source, name in passed_on or []:
+            inner, rest = self._split(home, source, (*((name,) if name else ()), *chain[1:]))
+            if inner is None:
+                continue  # from outside
+            if not rest:
+                whole.append(inner)
             else:
-                yield home
+                more, modules = self.look(inner, rest)
+                places += more
+                whole += modules
+        if passed_on is None:
+            whole.append(home)
+        return places, whole
+
+    def _defined(self, home: Path, chain: tuple[str, ...]) -> list[_Place]:
+        defined = self.module(home).defined
+        found = list(defined.get(chain[0], []))
+        if found and chain[0] == BY_MEMBER and found[0].leaving:
+            member = ".".join(chain[:2])
+            if len(chain) > 1 and member in defined:
+                found += defined[member]
+            else:
+                found += [one for name in defined if "." in name for one in defined[name]]
+        return [_Place(home, one) for one in found]
 
 
-@dataclass(frozen=True)
-class _Code:
-    """What a module imports, (module, name); whence its own names come; short strings in it."""
+class _Walk:
+    """From where a page begins to all that is behind it."""
 
-    imports: tuple[tuple[str, str], ...]
-    passed_on: Mapping[str, tuple[str, str]]
-    files: tuple[str, ...]
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self.queue: list[_Place] = []
+        self.seen: dict[_Place, None] = {}
+        self.used: set[Path] = set()
+        self.all_of: set[Path] = set()
+        self.files: dict[Path, None] = {}
+
+    def begin(self, entry: str) -> None:
+        """Add an entry, whole or one name of it."""
+        home, _, name = entry.partition(":")
+        sources = self.sources
+        path = (
+            sources.project / home if home.endswith(".py") else sources.find(sources.package, home)
+        )
+        if path is None or not path.is_file():
+            raise LookupError(f"no such module or script: {home}")
+        if not name:
+            self._use(path)
+            for one in sources.module(path).everything:
+                self._add(_Place(path, one))
+            return
+        places, whole = sources.look(path, tuple(name.split(".")))
+        if not places:
+            raise LookupError(f"no such name: {entry}")
+        for place in places:
+            self._add(place)
+        for module in whole:
+            self._whole(module)
+
+    def go(self) -> Behind:
+        """Follow everything."""
+        while self.queue:
+            place = self.queue.pop()
+            resolved = self.sources.resolve(place)
+            for _, targets in resolved.targets:
+                for target in targets:
+                    self._add(target)
+            for path in resolved.whole:
+                self._whole(path)
+            read = place.definition.read
+            for binding in read.imports:
+                self._run(place.path, binding)
+            for star in read.stars:
+                self._star(place.path, star)
+            for text in read.texts:
+                self._text(place.path, text)
+        return self._behind()
+
+    def _add(self, place: _Place, *, loud: bool = False) -> None:
+        if place in self.seen or (self.sources.mute(place.path) and not loud):
+            return
+        self.seen[place] = None
+        self.queue.append(place)
+        self._use(place.path)
+
+    def _use(self, path: Path) -> None:
+        """A module is imported: its statements count, and so do those of all that it imports."""
+        waiting = [path]
+        while waiting:
+            path = waiting.pop()
+            if path in self.used or self.sources.mute(path):
+                continue
+            self.used.add(path)
+            module = self.sources.module(path)
+            for one in module.statements:
+                self._add(_Place(path, one))
+            for star in module.stars:
+                self._star(path, star)
+            waiting += self.sources.around(path)
+            for bindings in module.imports.values():
+                for binding in bindings:
+                    waiting += self._imported(path, binding)
+
+    def _run(self, path: Path, binding: Binding) -> None:
+        for module in self._imported(path, binding):
+            self._use(module)
+
+    def _imported(self, path: Path, binding: Binding) -> Iterator[Path]:
+        module, name = binding
+        for dotted in (module, f"{module}.{name}"):
+            found = self.sources.find(path, dotted)
+            if found is not None:
+                yield found
+
+    def _star(self, path: Path, module: str) -> None:
+        found = self.sources.find(path, module)
+        if found is not None:
+            self._whole(found)
+
+    def _whole(self, path: Path) -> None:
+        """Everything that a module defines or passes on."""
+        if path in self.all_of:
+            return
+        self.all_of.add(path)
+        module = self.sources.module(path)
+        for one in module.everything:
+            self._add(_Place(path, one), loud=True)
+        for name in module.imports:
+            if not name.startswith(" "):
+                places, whole = self.sources.look(path, (name,))
+                for place in places:
+                    self._add(place)
+                for inner in whole:
+                    if not self.sources.mute(inner):
+                        self._whole(inner)
+
+    def _text(self, path: Path, text: str) -> None:
+        """A string may name a module, or a file beside."""
+        if PACKAGE.fullmatch(text):
+            home, _, _ = text.partition(":")
+            module = self.sources.find(path, home)
+            if module is not None and not self.sources.mute(module):
+                self._use(module)
+                self._whole(module)
+            return
+        if "/" in text or "\0" in text or len(text) >= 60 or text.endswith(".md"):
+            return
+        file = path.parent / text
+        if file.is_file() and file.suffix == ".py":
+            self._whole(file)
+        elif file.is_file():
+            self.files[file] = None
+
+    def _behind(self) -> Behind:
+        behind, sources = Behind(), self.sources
+        loose = {one for path in self.used for one in sources.module(path).statements}
+        for place in self.seen:
+            into = behind.unnamed if place.definition in loose else behind.named
+            own, links = sources.resolve(place).own, self._links(place)
+            into.setdefault(sources.name(place.path), {})[own + links] = place.definition.name
+        for file in self.files:
+            digest = _digest(file.read_bytes())[:OWN]
+            behind.unnamed.setdefault(sources.name(file), {})[digest] = ""
+        return behind
+
+    def _links(self, place: _Place) -> str:
+        """Digest of the code of what a definition names directly."""
+        sources = self.sources
+        resolved = sources.resolve(place)
+        named = [*resolved.targets]
+        for path in resolved.whole:
+            named.append(("", tuple(_Place(path, one) for one in sources.module(path).everything)))
+        lines = []
+        for token, targets in named:
+            loud = {sources.resolve(one).own for one in targets if not sources.mute(one.path)}
+            if loud:
+                lines.append((token, sorted(loud)))
+        return _digest(repr(lines).encode())[:LINKS]
 
 
-@lru_cache(maxsize=4096)
-def _read(path: Path, changed: int) -> _Code:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    only_types = {id(inner) for node in ast.walk(tree) if _for_types(node) for inner in _body(node)}
-    imports, passed_on, files = [], {}, []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                passed_on[alias.asname or alias.name] = (node.module, alias.name)
-                if id(node) not in only_types:
-                    imports.append((node.module, alias.name))
-        elif isinstance(node, ast.Import) and id(node) not in only_types:
-            imports += [(alias.name, "") for alias in node.names]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            text = node.value
-            if 2 < len(text) < 60 and "." in text[1:] and "/" not in text and "\0" not in text:
-                files.append(text)
-    return _Code(tuple(imports), passed_on, tuple(files))
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def _for_types(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.If)
-        and isinstance(node.test, ast.Name)
-        and node.test.id == "TYPE_CHECKING"
-    )
+@cache
+def here() -> Sources:
+    """The sources that run, as they were at the first question."""
+    return Sources()
 
 
-def _body(node: ast.AST) -> Iterator[ast.AST]:
-    assert isinstance(node, ast.If)
-    for statement in node.body:
-        yield from ast.walk(statement)
-
-
-def digest(path: Path) -> str:
-    """The first 12 hexadecimal digits of SHA-256 of a file's code (of all bytes, of another kind)."""
-    return _digest(path.read_bytes(), path.suffix == ".py")
-
-
-@lru_cache(maxsize=4096)
-def _digest(content: bytes, python: bool) -> str:
-    """By content, for many pages have the same files behind them."""
-    if python:
-        content = code_of(content.decode()).encode()
-    return hashlib.sha256(content).hexdigest()[:12]
-
-
-def _streams_digest(streams: Path, files: Iterable[Path]) -> str:
-    """Of the code of `streams`, without the members of `Stream` that none of the files names."""
-    used = set()
-    for path in files:
-        if path.suffix == ".py" and path != streams:
-            used |= set(A_STREAM.findall(path.read_text(encoding="utf-8")))
-    lines = code_of(streams.read_text(encoding="utf-8")).splitlines()
-    member = re.compile(r"    ([A-Z_]+) = \d+")
-    kept = [line for line in lines if not (m := member.fullmatch(line)) or m[1] in used]
-    return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:12]
-
-
-def code_of(source: str) -> str:
-    """Python source without comments, docstrings, blank lines and spaces at line ends."""
-    lines = source.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            for first in node.body:
-                if (
-                    isinstance(first, ast.Expr)
-                    and isinstance(first.value, ast.Constant)
-                    and isinstance(first.value.value, str)
-                ):
-                    assert first.end_lineno is not None
-                    lines[first.lineno - 1 : first.end_lineno] = [""] * (
-                        first.end_lineno - first.lineno + 1
-                    )
-    return "\n".join(line.rstrip() for line in lines if line.strip())
-
-
-def fingerprint(
-    entries: Iterable[str], sources: Sources | None = None
-) -> dict[str, list[str] | dict[str, str]]:
-    """For a page's JSON: where its measuring begins, and the digest of every file behind it."""
+def fingerprint(entries: Iterable[str], sources: Sources | None = None) -> dict[str, Any]:
+    """For a page's JSON: where its measuring begins, and the digest of every definition behind it."""
     begins = list(entries)
-    return {"begins": begins, "files": (sources or Sources()).files(begins)}
+    return (sources or here()).behind(begins).record(begins)
 
 
 def short(entries: Iterable[str]) -> str:
-    """One digest of all the files behind `entries`, e.g. as part of a cache's key."""
-    files = Sources().files(entries)
-    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]
+    """One digest of all that is behind `entries`, e.g. as part of a cache's key."""
+    behind = here().behind(entries)
+    every = {d for files in (behind.named, behind.unnamed) for file in files.values() for d in file}
+    return _digest(" ".join(sorted(every)).encode())[:12]
 
 
-def changed(recorded: Mapping[str, object], sources: Sources | None = None) -> list[str]:
-    """The files that are not what a recorded `fingerprint` says: changed, new or gone."""
-    begins, old = recorded["begins"], recorded["files"]
-    assert isinstance(begins, list)
-    assert isinstance(old, Mapping)
+def changed(recorded: Mapping[str, Any], sources: Sources | None = None) -> list[str]:
+    """The definitions behind a page that a recorded `fingerprint` does not have, and what is gone of the rest."""
+    if "definitions" not in recorded:
+        return ["its record is by file, of old: restamp it (whichpairs.bench.fingerprint)"]
     try:
-        new = (sources or Sources()).files(begins)
-    except FileNotFoundError as gone:
-        return [str(gone)]
-    return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+        behind = (sources or here()).behind(recorded["begins"])
+    except LookupError as gone:
+        return [str(gone.args[0])]
+    named, unnamed = _split_up(recorded["definitions"]), _split_up(recorded["unnamed"])
+    known = set(named) | set(unnamed)
+    own = {digest[:OWN] for digest in known}
+    new = {
+        digest: f"{file}: {name}" if name else file
+        for files in (behind.named, behind.unnamed)
+        for file, some in files.items()
+        for digest, name in some.items()
+        if digest not in known
+    }
+    # Whoever names what has changed has other links; it has changed itself only where its own code has.
+    deep = {text for digest, text in new.items() if digest[:OWN] not in own}
+    left = {digest[:OWN] for some in behind.unnamed.values() for digest in some}
+    lost = {f"{file}: gone" for digest, file in unnamed.items() if digest[:OWN] not in left}
+    return sorted(deep | (lost if not deep else set())) or sorted(new.values())
+
+
+def _split_up(files: Mapping[str, str]) -> dict[str, str]:
+    return {digest: file for file, digests in files.items() for digest in digests.split()}
+
+
+_ASK = (
+    "import json, sys; from whichpairs.bench.fingerprint import changed; "
+    "print('\\n'.join(changed(json.load(sys.stdin))))"
+)
+
+
+def restamp(page: Path, tree: Path, entries: Iterable[str] = ()) -> None:
+    """Record in a page the definitions of the tree that it was measured in.
+
+    Args:
+        page: a page's JSON.
+        tree: the checkout; its own code must say that the record is of it.
+        entries: where the measuring begins; the record's own when there are none.
+
+    Raises:
+        ValueError: the page was not measured with this tree.
+    """
+    from whichpairs.pool.files import to_json, write_whole
+
+    made = json.loads(page.read_text(encoding="utf-8"))
+    asked = subprocess.run(
+        [sys.executable, "-c", _ASK],
+        input=json.dumps(made["code"]),
+        env={"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    differing = asked.stdout.split("\n")[:-1]
+    if any(differing):
+        raise ValueError(f"{page.name} was not measured in {tree}: {', '.join(differing[:5])}")
+    sources = Sources(tree / "src" / "whichpairs", tree)
+    made["code"] = fingerprint(list(entries) or made["code"]["begins"], sources)
+    write_whole(page, to_json(made))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 4 or sys.argv[1] != "restamp":
+        sys.exit("usage: python -m whichpairs.bench.fingerprint restamp PAGE.json TREE [ENTRY …]")
+    restamp(Path(sys.argv[2]), Path(sys.argv[3]).resolve(), sys.argv[4:])

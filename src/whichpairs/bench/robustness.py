@@ -30,9 +30,12 @@ MEASURES = (
     "whichpairs.bench.runner",
     "whichpairs.bench.figures",
     "whichpairs.bench.planner",
-    "whichpairs.workflow.features",
+    "whichpairs.bench.grid:load_grid",
+    "whichpairs.workflow.features:_text",
+    "whichpairs.features.store:write_features",
 )
-"""Where the measuring of this page begins."""
+"""Where the measuring of this page begins: the grid, its runs, and the features of the real pool. How that
+pool is read is left out: what it came to, as arrays, is in every row's key (`Cell.content`)."""
 
 
 def write_results(
