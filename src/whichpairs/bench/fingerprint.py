@@ -106,10 +106,12 @@ class Sources:
 
     Args:
         package: folder of the package `whichpairs`; project: folder that recipes are named from.
+        muted: rooms and modules that decide no figure.
     """
 
     package: Path = SOURCE
     project: Path = field(default=SOURCE.parents[1])
+    muted: tuple[str, ...] = MUTE
     _modules: dict[Path, Module] = field(default_factory=dict, repr=False, compare=False)
     _resolved: dict[Definition, _Resolved] = field(default_factory=dict, repr=False, compare=False)
     _found: dict[tuple[str, ...], Behind] = field(default_factory=dict, repr=False, compare=False)
@@ -161,7 +163,7 @@ class Sources:
         if not path.is_relative_to(self.package):
             return False
         inside = path.relative_to(self.package).with_suffix("")
-        return inside.as_posix() in MUTE or inside.parts[0] in MUTE
+        return inside.as_posix() in self.muted or inside.parts[0] in self.muted
 
     def _parents(self, path: Path) -> tuple[str, ...]:
         if not path.is_relative_to(self.package):
@@ -493,8 +495,8 @@ def _split_up(files: Mapping[str, str]) -> dict[str, str]:
 
 
 _ASK = (
-    "import json, sys; from whichpairs.bench.fingerprint import changed; "
-    "print('\\n'.join(changed(json.load(sys.stdin))))"
+    "import json, sys; from whichpairs.bench.fingerprint import MUTE, changed; "
+    "print(json.dumps([changed(json.load(sys.stdin)), MUTE]))"
 )
 
 
@@ -520,10 +522,10 @@ def restamp(page: Path, tree: Path, entries: Iterable[str] = ()) -> None:
         text=True,
         check=True,
     )
-    differing = asked.stdout.split("\n")[:-1]
-    if any(differing):
+    differing, muted = json.loads(asked.stdout)
+    if differing:
         raise ValueError(f"{page.name} was not measured in {tree}: {', '.join(differing[:5])}")
-    sources = Sources(tree / "src" / "whichpairs", tree)
+    sources = Sources(tree / "src" / "whichpairs", tree, tuple(muted))
     made["code"] = fingerprint(list(entries) or made["code"]["begins"], sources)
     write_whole(page, to_json(made))
 
