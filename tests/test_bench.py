@@ -35,7 +35,7 @@ from whichpairs.design.baselines import random_pairs
 from whichpairs.design.signal import signal
 from whichpairs.errors import UserError
 from whichpairs.evaluate.pool_policy import PoolObjective
-from whichpairs.pool.run import DEFAULT_BETA
+from whichpairs.run.folder import DEFAULT_BETA
 from whichpairs.workflow.adaptive import SIGNAL_SAMPLES, Evidence
 from whichpairs.workflow.select import CRITERIA
 

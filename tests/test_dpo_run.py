@@ -22,11 +22,11 @@ from cli import fails, ok, write_jsonl
 from test_dpo import PREFERENCES, SETTINGS, margins
 from whichpairs import UserError, train_policy
 from whichpairs.lm.model import load
+from whichpairs.run.once import Outcome
 from whichpairs.train.callbacks import WHOLE, last_checkpoint
 from whichpairs.train.dpo import set_aside, train_dpo
 from whichpairs.types import Label, Preference
 from whichpairs.workflow.preferences import preferences
-from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.train import _inputs, _scratch
 from whichpairs.workflow.workspace import workspace
 

@@ -21,10 +21,10 @@ from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs import LoopSettings, UserError, loop
 from whichpairs.cli import main
 from whichpairs.evaluate.interval import Interval, interval
+from whichpairs.run.once import Outcome
 from whichpairs.workflow import labeller as asking
 from whichpairs.workflow import rounds, standing
 from whichpairs.workflow.schedule import next_total, plan_rounds
-from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")

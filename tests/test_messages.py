@@ -13,8 +13,8 @@ from whichpairs.cli import main
 from whichpairs.errors import UserError, plainly
 from whichpairs.evaluate.linear_reward import LinearTextReward
 from whichpairs.label.stores.sqlite import SqliteStore
-from whichpairs.pool.files import read_array
 from whichpairs.pool.read import Columns
+from whichpairs.run.files import read_array
 from whichpairs.wording import counted, counted_of, listed
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.features import FeatureSettings, compute_features

@@ -16,7 +16,6 @@ import pytest
 from whichpairs.cli import main
 from whichpairs.errors import UserError
 from whichpairs.pool.read import Columns
-from whichpairs.pool.run import Record, create_run, open_run
 from whichpairs.report.applied import applied
 from whichpairs.report.commands import commands
 from whichpairs.report.compose import compose
@@ -28,6 +27,7 @@ from whichpairs.report.quality import _calibration, _fit_lead, _held_out
 from whichpairs.report.run_report import report
 from whichpairs.report.verdict import gain, verdict
 from whichpairs.report.words import common_start, excerpt, nearly, percent, signed, visible
+from whichpairs.run.folder import Record, create_run, open_run
 from whichpairs.server.judge import RUBRIC
 from whichpairs.wording import number
 from whichpairs.workflow.collect import import_pool

@@ -304,7 +304,7 @@ ZYGOTE = """
 import functools, gc, hashlib, json, os, shutil, signal, sqlite3, sys
 from pathlib import Path
 from whichpairs.cli import main
-from whichpairs.pool.run import versions
+from whichpairs.run.folder import versions
 from whichpairs.workflow import collect, features, fit, label, select
 
 

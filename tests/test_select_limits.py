@@ -22,10 +22,10 @@ from whichpairs.cli.select import note
 from whichpairs.design import PassReport
 from whichpairs.design.solver import Checkpoint
 from whichpairs.engine.tiles_kernel import has_tiles
-from whichpairs.pool import files
 from whichpairs.pool.pool import pair_id
 from whichpairs.report.outlook import Beginning
 from whichpairs.report.run_report import report
+from whichpairs.run import files
 from whichpairs.workflow.batch import batch_message
 from whichpairs.workflow.labeller import _missing
 from whichpairs.workflow.resume import Resume

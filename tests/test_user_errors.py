@@ -575,7 +575,7 @@ def test_a_read_only_run(made: Path, run: Path, tmp_path: Path) -> None:
 
 def test_a_second_process_is_told_which_is_the_first(run: Path, tmp_path: Path, capsys) -> None:
     code = (
-        "import sys; from pathlib import Path; from whichpairs.pool.run import locked\n"
+        "import sys; from pathlib import Path; from whichpairs.run.folder import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     before = tree(tmp_path)

@@ -14,7 +14,7 @@ from openai_server import OpenAIServer
 from whichpairs.errors import UserError
 from whichpairs.evaluate.winrate import win_rate
 from whichpairs.lm.optional import quiet
-from whichpairs.pool.run import create_run, open_run
+from whichpairs.run.folder import create_run, open_run
 from whichpairs.server.judge import Verdict
 
 

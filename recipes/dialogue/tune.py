@@ -27,7 +27,7 @@ from whichpairs import compute_features
 from whichpairs.design import PairSpace, prior
 from whichpairs.design.baselines import random_pairs
 from whichpairs.evaluate.reward import load_reward
-from whichpairs.pool.run import versions
+from whichpairs.run.folder import versions
 from whichpairs.train.fit import fit
 from whichpairs.workflow.workspace import workspace
 

@@ -31,7 +31,7 @@ from whichpairs.bench.markdown import About, Figure, write_page
 from whichpairs.evaluate.crossed import crossed_interval
 from whichpairs.evaluate.interval import Interval
 from whichpairs.lm.optional import quiet
-from whichpairs.pool.files import to_json, write_whole
+from whichpairs.run.files import to_json, write_whole
 
 HOLDOUT, TEXTS = 0.5, 3
 SIZES = {

@@ -35,7 +35,7 @@ from whichpairs import (
 )
 from whichpairs.bench.fingerprint import short
 from whichpairs.cli.progress import Bars
-from whichpairs.pool.files import to_json, write_whole
+from whichpairs.run.files import to_json, write_whole
 from whichpairs.types import SILENT, Progress
 
 HERE = Path(__file__).parent

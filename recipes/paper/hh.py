@@ -18,7 +18,7 @@ from kept import Cell, Job, Say, work_folder
 from runs import METHODS, copy_run, one_thread, paper_features, pick, short_name
 
 from whichpairs import import_pool, label_from_drawer, train_policy
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 from whichpairs.workflow.workspace import workspace
 
 DIALOGUE = Path(__file__).parents[1] / "dialogue"

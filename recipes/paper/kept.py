@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.bench.fingerprint import short
-from whichpairs.pool.files import to_json, write_whole
+from whichpairs.run.files import to_json, write_whole
 
 Cell = dict[str, Any]
 Say = Callable[[str], None]

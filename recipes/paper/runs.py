@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs import FeatureSettings, LimitSettings, SelectSettings, compute_features, select
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 from whichpairs.workflow.workspace import workspace
 
 METHODS = ("the first", "random", "paper", "gap")

@@ -26,7 +26,7 @@ from runs import (
 
 from whichpairs import GenerateSettings, generate_pool, label_simulated, score_pool, train_policy
 from whichpairs.lm.folder import identity
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 from whichpairs.workflow.workspace import workspace
 
 MEASURES = ("recipes/paper/selection.py",)

@@ -12,10 +12,10 @@ from whichpairs.bench.robustness import in_words, plain_ratio, write_results
 from whichpairs.bench.runner import run_grid
 from whichpairs.errors import UserError
 from whichpairs.pool.read import Columns
+from whichpairs.run.once import Outcome
 from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.features import FeatureSettings, compute_features
-from whichpairs.workflow.stage import Outcome
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ from whichpairs.bench.fingerprint import short
 from whichpairs.bench.greedy import accelerated_greedy, lazy_greedy, naive_greedy
 from whichpairs.bench.machine import machine
 from whichpairs.bench.markdown import About, write_page
-from whichpairs.pool.files import write_whole
-from whichpairs.pool.run import versions
+from whichpairs.run.files import write_whole
+from whichpairs.run.folder import versions
 
 MEASURES = ("whichpairs.bench.design_measure", "whichpairs.bench.design_pools")
 """Where the measuring of this page begins."""

@@ -44,7 +44,7 @@ SOURCE = Path(__file__).parents[1]
 
 MUTE = (
     *("cli", "report", "errors", "wording", "__init__"),
-    *("pool/files", "pool/run", "workflow/stage"),
+    *("run/files", "run/folder", "run/once"),
     *("bench/fingerprint", "bench/definitions", "bench/markdown", "bench/machine", "bench/picture"),
     *("bench/design_page", "bench/gradients_page", "bench/robustness"),
 )
@@ -511,7 +511,7 @@ def restamp(page: Path, tree: Path, entries: Iterable[str] = ()) -> None:
     Raises:
         ValueError: the page was not measured with this tree.
     """
-    from whichpairs.pool.files import to_json, write_whole
+    from whichpairs.run.files import to_json, write_whole
 
     made = json.loads(page.read_text(encoding="utf-8"))
     asked = subprocess.run(

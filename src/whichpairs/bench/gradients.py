@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whichpairs.bench.markdown import About, write_page
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 
 if TYPE_CHECKING:
     from whichpairs.features.layers import Layer

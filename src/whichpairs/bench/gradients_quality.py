@@ -16,7 +16,7 @@ from scipy.special import expit, log_expit
 from whichpairs.design import PairSpace, prior
 from whichpairs.design.baselines import random_pairs
 from whichpairs.evaluate.reward import load_reward
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 from whichpairs.streams import Stream, stream
 from whichpairs.train.fit import fit
 from whichpairs.workflow.collect import import_pool

@@ -20,8 +20,8 @@ from typing import Any
 from whichpairs.bench.fingerprint import fingerprint
 from whichpairs.bench.machine import machine
 from whichpairs.evaluate.interval import Interval
-from whichpairs.pool.files import to_json, write_whole
-from whichpairs.pool.run import versions
+from whichpairs.run.files import to_json, write_whole
+from whichpairs.run.folder import versions
 
 
 @dataclass(frozen=True)

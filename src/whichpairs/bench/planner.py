@@ -26,7 +26,7 @@ from whichpairs.bench.runner import one_thread
 from whichpairs.bench.world import World
 from whichpairs.design import PairWeights, gap_criterion, information, policy_information
 from whichpairs.design.foresight import Outlook
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 from whichpairs.train.fit import fit_theta
 from whichpairs.train.forecast import Forecast, Known
 from whichpairs.workflow.adaptive import Evidence, View, look, next_batch

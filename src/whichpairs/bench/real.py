@@ -12,7 +12,7 @@ from whichpairs.bench.world import World
 from whichpairs.design import PairSpace
 from whichpairs.errors import UserError
 from whichpairs.label.simulate import check_temperature
-from whichpairs.pool.run import open_run
+from whichpairs.run.folder import open_run
 from whichpairs.workflow.workspace import Workspace
 
 

@@ -25,7 +25,7 @@ from whichpairs.bench.desk import run
 from whichpairs.bench.fingerprint import short
 from whichpairs.bench.grid import Cell, Grid
 from whichpairs.bench.registry import METHODS, PAIRED, PRINCIPAL, begins
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 from whichpairs.types import SILENT, Progress
 
 FLUSH_SECONDS = 20.0

@@ -16,7 +16,7 @@ import numpy as np
 from whichpairs.bench.world import World
 from whichpairs.design import FrankWolfe, PairSpace, PassReport, Problem, solve
 from whichpairs.design.baselines import random_pairs
-from whichpairs.pool.run import versions
+from whichpairs.run.folder import versions
 from whichpairs.train.fit import fit
 from whichpairs.workflow.adaptive import Evidence, look, next_batch
 

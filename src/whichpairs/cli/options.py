@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.stage import Outcome
+    from whichpairs.run.once import Outcome
 
 RunOption = Annotated[Path, typer.Option("--run", help="The run folder.", show_default=False)]
 BetaOption = Annotated[

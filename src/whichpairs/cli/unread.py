@@ -14,7 +14,7 @@ from whichpairs.errors import UserError
 from whichpairs.wording import listed
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.stage import Outcome
+    from whichpairs.run.once import Outcome
 
 HOW = ("device", "batch_size", "save_every", "log_to", "server", *SERVER_OPTIONS)
 """Options that say how a result is computed, and not which: of no use where it is there already."""

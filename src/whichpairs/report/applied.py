@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from whichpairs.pool.run import Record
+from whichpairs.run.folder import Record
 
 _DRAWN = ("samples", "max_new_tokens", "seed")
 """Of an evaluation, only where a model writes completions."""

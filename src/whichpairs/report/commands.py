@@ -7,9 +7,9 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
-from whichpairs.pool.run import Record
 from whichpairs.report.applied import applied
 from whichpairs.report.facts import KINDS
+from whichpairs.run.folder import Record
 from whichpairs.workflow.drawer import KIND as DRAWER
 from whichpairs.workflow.workspace import IMPORTED, Workspace
 

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from whichpairs.pool.run import Record, open_run, versions
+from whichpairs.run.folder import Record, open_run, versions
 from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import Workspace
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from whichpairs.pool.run import Record
 from whichpairs.report import panels
 from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.verdict import NO_EVIDENCE, judge
 from whichpairs.report.words import data, how_many, say
+from whichpairs.run.folder import Record
 
 
 def gained(facts: Facts) -> Section:

@@ -5,12 +5,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from whichpairs.pool.run import Record
 from whichpairs.report.applied import applied
 from whichpairs.report.commands import commands
 from whichpairs.report.facts import KINDS, Facts
 from whichpairs.report.parts import Section, Table
 from whichpairs.report.words import data, say
+from whichpairs.run.folder import Record
 
 
 def made(facts: Facts) -> Section:

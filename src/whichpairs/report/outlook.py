@@ -14,7 +14,7 @@ from whichpairs.design import FrankWolfe, Problem, information, solve
 from whichpairs.design.baselines import random_pairs
 from whichpairs.design.scores import exact_scores
 from whichpairs.errors import UserError
-from whichpairs.pool.run import Record
+from whichpairs.run.folder import Record
 from whichpairs.streams import Stream, stream
 from whichpairs.workflow.batch_result import labels_of
 from whichpairs.workflow.select import Desk, SelectSettings

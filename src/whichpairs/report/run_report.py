@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from whichpairs.errors import UserError
-from whichpairs.pool.files import write_whole
-from whichpairs.workflow.stage import Outcome
+from whichpairs.run.files import write_whole
+from whichpairs.run.once import Outcome
 
 
 def report(run: str | Path, out: Path | None = None, *, beta: float | None = None) -> Outcome:

@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from whichpairs.lm.encode import Encoded
 from whichpairs.lm.logprobs import completion_logprobs
-from whichpairs.pool.files import to_json, write_whole
+from whichpairs.run.files import to_json, write_whole
 from whichpairs.train.scope import arithmetic
 from whichpairs.train.trainer import Rows
 from whichpairs.types import Progress

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 from whichpairs.types import Example, Message, Preference
 
 

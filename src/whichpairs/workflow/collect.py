@@ -12,10 +12,11 @@ from whichpairs.pool.drawer import DRAWER, others
 from whichpairs.pool.policy import MAX_BAD, by_reason
 from whichpairs.pool.pool import Pool, hold_out, no_scores, save_pool
 from whichpairs.pool.read import Columns, PoolTables, read_pool
-from whichpairs.pool.run import Record, Run, create_run, locked
 from whichpairs.pool.source import show
 from whichpairs.pool.tables import EMPTY_ONE, EMPTY_SIDE, SAME_TEXTS
 from whichpairs.pool.values import renamed
+from whichpairs.run.folder import Record, Run, create_run, locked
+from whichpairs.run.once import Outcome, settle
 from whichpairs.wording import counted, counted_of, plural
 from whichpairs.workflow.hidden import (
     ALL_LABELLED,
@@ -25,7 +26,6 @@ from whichpairs.workflow.hidden import (
     drawer_words,
     unlabelled_pairs,
 )
-from whichpairs.workflow.stage import Outcome, settle
 from whichpairs.workflow.workspace import Workspace
 
 LEFT_OUT = "left_out.jsonl"

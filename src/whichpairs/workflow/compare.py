@@ -8,8 +8,8 @@ import numpy as np
 
 from whichpairs.errors import UserError
 from whichpairs.evaluate.interval import Interval, interval
-from whichpairs.pool.files import read_array
-from whichpairs.pool.run import open_run
+from whichpairs.run.files import read_array
+from whichpairs.run.folder import open_run
 from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
 

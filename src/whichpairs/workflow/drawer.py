@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whichpairs.errors import UserError
-from whichpairs.pool.run import Record, Run
+from whichpairs.run.folder import Record, Run
 from whichpairs.types import Label
 from whichpairs.workflow.workspace import Workspace
 

@@ -15,7 +15,8 @@ from whichpairs.evaluate.pool_policy import policy_values
 from whichpairs.evaluate.verdict import verdict
 from whichpairs.label.simulate import check_temperature
 from whichpairs.lm.precision import check_precision
-from whichpairs.pool.files import read_array
+from whichpairs.run.files import read_array
+from whichpairs.run.once import Outcome, find
 from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted
 from whichpairs.workflow.policies import (
@@ -26,7 +27,6 @@ from whichpairs.workflow.policies import (
     reference_path,
     reference_print,
 )
-from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace, workspace
 
 

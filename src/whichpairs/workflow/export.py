@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whichpairs.errors import UserError
+from whichpairs.run.once import Outcome
 from whichpairs.train.export import export_trl
 from whichpairs.types import Preference
 from whichpairs.wording import counted, counted_of, plural
 from whichpairs.workflow.drawer import from_drawer
 from whichpairs.workflow.preferences import Votes, joined, preferences, votes_for
-from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.workspace import Workspace, workspace
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from threadpoolctl import threadpool_limits
 
 from whichpairs.errors import UserError
 from whichpairs.features.store import WINDOW, centred
-from whichpairs.pool.files import read_array, to_json, write_whole
 from whichpairs.pool.pool import Pool, load_pool
+from whichpairs.run.files import read_array, to_json, write_whole
 from whichpairs.streams import Stream, stream
 from whichpairs.types import SILENT, Example, Progress
 from whichpairs.wording import counted

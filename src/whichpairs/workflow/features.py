@@ -12,6 +12,7 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.features.store import NAME, write_features
 from whichpairs.lm.precision import check_precision
+from whichpairs.run.once import Outcome, plain_name, settle
 from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted, percent
 from whichpairs.workflow.extract import (
@@ -24,7 +25,6 @@ from whichpairs.workflow.extract import (
     extract,
     fit_axes,
 )
-from whichpairs.workflow.stage import Outcome, plain_name, settle
 from whichpairs.workflow.workspace import Workspace, workspace
 
 METHODS = ("text", "gradient", "hidden", "file", "embed", "join")

@@ -10,10 +10,10 @@ from scipy.special import expit, log_expit
 from whichpairs.design import Belief, PairSpace, prior
 from whichpairs.design.information import PRIOR_MARGIN_SPREAD
 from whichpairs.errors import UserError
+from whichpairs.run.once import Outcome, find
 from whichpairs.train.calibrate import Calibration, as_array, calibrate, left_out_log_loss
 from whichpairs.train.fit import Fit, fit, posterior, quality
 from whichpairs.wording import counted
-from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Votes, Workspace, workspace
 
 

@@ -13,16 +13,16 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.files import to_json, write_whole
 from whichpairs.pool.likeness import near_duplicates
 from whichpairs.pool.pool import hold_out
 from whichpairs.pool.read import PoolTables, pool_from_samples, read_prompts
-from whichpairs.pool.run import Record, Run, create_run, locked
+from whichpairs.run.files import to_json, write_whole
+from whichpairs.run.folder import Record, Run, create_run, locked
+from whichpairs.run.once import Outcome, differences
 from whichpairs.streams import derived_seed
 from whichpairs.types import SILENT, Message, Progress
 from whichpairs.wording import counted, counted_of, listed, plural
 from whichpairs.workflow.collect import add_pool
-from whichpairs.workflow.stage import Outcome, differences
 
 if TYPE_CHECKING:
     from whichpairs.generate.backend import Sample

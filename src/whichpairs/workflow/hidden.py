@@ -8,10 +8,10 @@ import polars as pl
 from whichpairs.errors import UserError
 from whichpairs.pool.drawer import DRAWER, all_pairs, others
 from whichpairs.pool.read import PoolTables
-from whichpairs.pool.run import Run
 from whichpairs.pool.source import show
+from whichpairs.run.folder import Run
+from whichpairs.run.once import Outcome, find
 from whichpairs.workflow.drawer import KIND, answers_in
-from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace
 
 

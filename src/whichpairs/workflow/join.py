@@ -22,7 +22,7 @@ import polars as pl
 
 from whichpairs.errors import UserError
 from whichpairs.features.columns import LEAST, Column, categories, numbers
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 from whichpairs.workflow.extract import AXES, npy, on_axes, sample_prompts
 from whichpairs.workflow.fidelity import Sample
 from whichpairs.workflow.workspace import Workspace

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whichpairs.evaluate.interval import Interval
+from whichpairs.run.once import Outcome, find
 from whichpairs.types import Progress
 from whichpairs.wording import counted
 from whichpairs.workflow.policies import (
@@ -22,7 +23,6 @@ from whichpairs.workflow.policies import (
     reference_path,
     reference_print,
 )
-from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whichpairs.pool.files import to_json, write_whole
+from whichpairs.run.files import to_json, write_whole
 from whichpairs.workflow.workspace import Workspace
 
 FILE = "loop.json"

@@ -10,6 +10,7 @@ from whichpairs.design import FrankWolfe, PairSpace
 from whichpairs.design.foresight import Outlook
 from whichpairs.design.limits import check_budget
 from whichpairs.errors import UserError
+from whichpairs.run.once import Outcome
 from whichpairs.streams import Stream, stream
 from whichpairs.train.forecast import Reach
 from whichpairs.wording import counted
@@ -18,7 +19,6 @@ from whichpairs.workflow.choose import adaptive_rng
 from whichpairs.workflow.drawer import drawer_of, no_candidates
 from whichpairs.workflow.paper import draw_of, solved
 from whichpairs.workflow.select import Desk, SelectSettings
-from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.standing import LEAST_CONTROLS, few_controls
 from whichpairs.workflow.workspace import Workspace, workspace
 

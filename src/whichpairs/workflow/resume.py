@@ -16,7 +16,7 @@ import numpy as np
 
 from whichpairs.design.solver import Checkpoint, PassReport
 from whichpairs.errors import UserError
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 
 _ARRAYS = ("keys", "counts", "shares", "batch", "factor", "tops")
 _NUMBERS = ("longest", "bound", "room")

@@ -15,6 +15,7 @@ import numpy as np
 
 from whichpairs.errors import UserError
 from whichpairs.label.simulate import check_temperature
+from whichpairs.run.once import Outcome
 from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted, counted_of
 from whichpairs.workflow.drawer import check_drawer, label_command
@@ -24,7 +25,6 @@ from whichpairs.workflow.labeller import ask, command_words
 from whichpairs.workflow.loop_record import LoopRecord, command, forget, picking_of
 from whichpairs.workflow.schedule import CONTROLS_SHARE, next_total, plan_rounds, share_of
 from whichpairs.workflow.select import SelectSettings, select
-from whichpairs.workflow.stage import Outcome
 from whichpairs.workflow.standing import (
     Standing,
     claim,

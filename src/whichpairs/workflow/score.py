@@ -8,8 +8,8 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.evaluate.reward import load_reward
 from whichpairs.lm.folder import fingerprint
+from whichpairs.run.once import Outcome, plain_name, settle
 from whichpairs.types import SILENT, Progress
-from whichpairs.workflow.stage import Outcome, plain_name, settle
 from whichpairs.workflow.workspace import Workspace, workspace
 
 CHUNK = 2048

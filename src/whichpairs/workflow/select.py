@@ -28,7 +28,8 @@ from whichpairs.design.information import PRIOR_MARGIN_SPREAD
 from whichpairs.design.limits import Limits, check
 from whichpairs.engine.kernels import KERNELS
 from whichpairs.errors import UserError
-from whichpairs.pool.run import versions
+from whichpairs.run.folder import versions
+from whichpairs.run.once import Outcome, find, said
 from whichpairs.streams import Stream, stream
 from whichpairs.train.fit import fit
 from whichpairs.train.forecast import Forecast, Known
@@ -43,7 +44,6 @@ from whichpairs.workflow.named_pairs import NamedPairs
 from whichpairs.workflow.paper import check_ridge, reference_print
 from whichpairs.workflow.resume import Resume, digest
 from whichpairs.workflow.schedule import CONTROLS_SHARE, share_of
-from whichpairs.workflow.stage import Outcome, find, said
 from whichpairs.workflow.target import OPTIMALITIES, Target, check_named
 from whichpairs.workflow.workspace import Workspace, workspace
 

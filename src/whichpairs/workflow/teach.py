@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.files import read_array
 from whichpairs.pool.pool import MESSAGE, Pool, pair_id
+from whichpairs.run.files import read_array
 from whichpairs.train.teach import Lesson, TeachSettings, teach
 from whichpairs.types import Preference
 from whichpairs.wording import number

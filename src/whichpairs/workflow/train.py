@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whichpairs.errors import MissingExtraError, UserError
+from whichpairs.run.once import Outcome, find
 from whichpairs.types import SILENT, Preference, Progress
 from whichpairs.wording import counted
 from whichpairs.workflow.preferences import preferences
-from whichpairs.workflow.stage import Outcome, find
 from whichpairs.workflow.workspace import Workspace, workspace
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from whichpairs.errors import UserError, plainly
 from whichpairs.features.store import open_features
 from whichpairs.label.stores.base import LabelStore
 from whichpairs.label.stores.place import open_store
-from whichpairs.pool.files import read_array
-from whichpairs.pool.run import Record, Run, locked, open_run
+from whichpairs.run.files import read_array
+from whichpairs.run.folder import Record, Run, locked, open_run
 from whichpairs.types import Choice, Label
 from whichpairs.wording import counted
 

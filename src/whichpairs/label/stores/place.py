@@ -7,7 +7,7 @@ from pathlib import Path
 from whichpairs.errors import UserError, plainly
 from whichpairs.label.stores.base import LabelStore
 from whichpairs.label.stores.sqlite import SqliteStore
-from whichpairs.pool.files import to_json, write_whole
+from whichpairs.run.files import to_json, write_whole
 
 FILE, POINTER = "labels.sqlite", "labels.json"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.errors import UserError
-from whichpairs.pool.run import Record, Run
+from whichpairs.run.folder import Record, Run
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.errors import UserError, plainly
-from whichpairs.pool.files import (
+from whichpairs.run.files import (
     recover,
     to_json,
     user_facing_os_errors,

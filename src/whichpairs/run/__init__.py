@@ -1,0 +1,1 @@
+"""The run folder: where a run's work lies, written whole, locked, and done once."""
