@@ -48,12 +48,12 @@ REFUSED = [
     (
         3,
         {"must": pairs((0, 1), (0, 2)), "per_prompt": 1},
-        "fit at most 1 labels a prompt; they take 2",
+        "fit at most 1 label a prompt; they take 2",
     ),
     (
         3,
         {"must": pairs((0, 1), (0, 2)), "per_completion": 1},
-        "at most 1 labels a completion; they take 2",
+        "at most 1 label a completion; they take 2",
     ),
     (4, {"groups": groups(least=(-0.1, 0.0))}, "0 ≤ least ≤ most ≤ 1; group 'poems' has -0.1 to 1"),
     (4, {"groups": groups(most=(1.0, 1.1))}, "0 ≤ least ≤ most ≤ 1; group 'code' has 0 to 1.1"),
