@@ -16,6 +16,7 @@ from whichpairs.pool.read import Columns
 from whichpairs.report.commands import commands
 from whichpairs.report.facts import gather
 from whichpairs.report.verdict import _picked
+from whichpairs.workflow.batch import batch_message
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.drawer import drawer_of
 from whichpairs.workflow.features import FeatureSettings, compute_features
@@ -23,6 +24,7 @@ from whichpairs.workflow.label import label_from_drawer
 from whichpairs.workflow.rounds import LoopSettings
 from whichpairs.workflow.select import Desk, SelectSettings, select
 from whichpairs.workflow.standing import read_standing
+from whichpairs.workflow.teach import said
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -283,3 +285,53 @@ def test_a_run_without(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "has none (it was read as completions)" in told
     both = fails(capsys, "label", "--run", run, "--from-drawer", "--simulate", "x")
     assert "got --simulate and --from-drawer" in both
+
+
+def test_a_probability_alone_says_which_is_preferred(tmp_path: Path, capsys) -> None:
+    some = [{"prompt": f"{k}?", "a": "x", "b": "y", "probability": p} for k, p in enumerate((0.9, 0.2, 0.5))]  # fmt: skip
+    source, run = write_jsonl(tmp_path / "p.jsonl", some), tmp_path / "run"
+    pair = ("--pair-columns", "a,b", "--labels", "hidden")
+    message = fails(
+        capsys, "import", write_jsonl(tmp_path / "q.jsonl", some[1:2]), "--run", run, *pair
+    )
+    assert message.endswith("where probability alone does, with --label-column probability\n")
+    ok(capsys, "import", source, "--run", run, *pair, "--label-column", "probability")
+    text = dict(pl.read_parquet(run / "pool/completions.parquet", columns=["completion_id", "completion"]).iter_rows())  # fmt: skip
+    found = [
+        (choice, p) if text[a] == "x" else ({"a": "b", "b": "a"}.get(choice, choice), 1.0 - p)
+        for _, a, _, choice, _, p in read_drawer(run / "pool" / DRAWER).iter_rows()
+    ]
+    assert found == [("a", pytest.approx(0.9)), ("b", pytest.approx(0.2)), ("tie", 0.5)]
+
+
+def test_repeats_beyond_what_the_drawer_has(tmp_path: Path, capsys) -> None:
+    run = a_run(tmp_path / "once", rows())
+    asked = ("select", "--run", run, "--criterion", "d-optimal", "--controls", "0")
+    said = fails(capsys, *asked, "--budget", "6", "--repeats", "2")
+    assert said.endswith("got 2, and none has more than 1. leave it out\n")
+    assert not (run / "batches").exists()
+    other = [row | {"annotator": "Bea"} for row in rows()[:3]]  # three pairs have two answers
+    run = a_run(tmp_path / "twice", rows() + other, holdout=0.0)
+    asked = ("select", "--run", run, "--criterion", "gap", "--budget", "64", "--repeats", "2")
+    found = ok(capsys, *asked)
+    assert (found["labels"], found["not_in_drawer"]) == (64, 64 - 35)
+    assert "29 labels" in batch_message(found)
+    assert ok(capsys, "label", "--run", run, "--from-drawer")["new"] == 35
+
+
+def test_what_is_taught_may_lie_in_the_drawer_and_is_said() -> None:
+    lesson = {"pairs": 5, "chosen_by": "random", "confidence": 0.7, "scale": 1, "label_weight": 1}
+    lesson |= {"fit": "001", "pairs_left_out": 0}
+    assert "drawer" not in said(lesson)
+    assert "; 4 of them have an answer in the drawer, which" in said(lesson | {"in_drawer": 4})
+
+
+def test_a_batch_that_the_forecast_sees_no_gain_in_says_so(tmp_path: Path, capsys) -> None:
+    run = a_run(tmp_path, rows())
+    found = ok(capsys, "select", "--run", run, "--budget", "4", "--controls", "0")
+    worse = found | {"predicted_gap": 0.3, "predicted_gap_before": 0.2}
+    assert "predicted gap 0.3 (0.2 without it: the forecast sees nothing gained" in batch_message(
+        worse
+    )
+    better = found | {"predicted_gap": 0.2, "predicted_gap_before": 0.3}
+    assert "predicted gap 0.2 (0.3 without it);" in batch_message(better)

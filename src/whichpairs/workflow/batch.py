@@ -128,7 +128,9 @@ def batch_message(r: dict[str, Any]) -> str:
     """How the pairs were picked, what they should reach, and what random would need for it."""
     text = f"{counted_of(r['picked'], r['candidate_pairs'], 'candidate pair')} picked by {r['criterion']}"
     text += _controls(r) + _how(r) + _spent(r)
-    text += f"; predicted gap {r['predicted_gap']:.4g} ({r['predicted_gap_before']:.4g} without it)"
+    gap, before = r["predicted_gap"], r["predicted_gap_before"]
+    text += f"; predicted gap {gap:.4g} ({before:.4g} without it"
+    text += ": the forecast sees nothing gained by so few labels)" if gap >= before else ")"
     needs = r["labels_random_would_need"]
     learns = r["criterion"] != "random" and r["random_picked"] != labels_of(r)
     if learns:
@@ -153,6 +155,8 @@ def batch_message(r: dict[str, Any]) -> str:
             f"; the margins of {percent(beyond)} of these labels are so large that "
             "what they teach by the criterion may be off by more than 9 %"
         )
+    if r.get("not_in_drawer"):
+        text += f"; the drawer has no answer to {counted(r['not_in_drawer'], 'label')} of these: bring it by label --from"
     if r.get("interrupted"):
         text += f"; stopped by you after pass {r['passes']}"
     return f"{text}.\n{r['batch_file']}"

@@ -6,7 +6,7 @@ picked, for no other pair is a candidate: nobody could answer it. `take` is what
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,6 +128,34 @@ def unanswerable(space: Workspace) -> np.ndarray:
     some = PairSpace(nothing, pool.starts, there < sizes * (sizes - 1) // 2)
     every = some.keys(some.unrank(np.arange(some.all_pairs)))
     return some.from_keys(np.setdiff1d(every, keys))
+
+
+def _answers_a_pair(space: Workspace) -> Counter[str]:
+    """How many answers the drawer has to every pair."""
+    return Counter(
+        key for _, frame in answers_in(space.run, ["pair_id"]) for key in frame["pair_id"]
+    )
+
+
+def check_repeats(space: Workspace, repeats: int) -> None:
+    """Raise a `UserError` where a pair may be asked more often than the drawer can answer any."""
+    if repeats == 1 or drawer_of(space) is None:
+        return
+    most = max(_answers_a_pair(space).values(), default=0)
+    if repeats > most:
+        raise UserError(
+            "--repeats must be at most the answers that the drawer has to a pair",
+            f"got {repeats}, and none has more than {most}",
+            "leave it out" if most == 1 else f"pass --repeats {most}",
+        )
+
+
+def not_in_drawer(space: Workspace, asked: Mapping[str, int]) -> int:
+    """How many of the labels asked of these pairs the drawer has no answer to."""
+    if drawer_of(space) is None:
+        return 0
+    there = _answers_a_pair(space)
+    return sum(max(times - there[key], 0) for key, times in asked.items())
 
 
 def no_candidates(space: Workspace, what: str) -> UserError:

@@ -39,7 +39,7 @@ from whichpairs.workflow.batch import batch_message, batch_rows, finite
 from whichpairs.workflow.chance import chance
 from whichpairs.workflow.choose import choose
 from whichpairs.workflow.constraints import LimitSettings, Spent
-from whichpairs.workflow.drawer import no_candidates
+from whichpairs.workflow.drawer import check_repeats, no_candidates, not_in_drawer
 from whichpairs.workflow.named_pairs import NamedPairs
 from whichpairs.workflow.paper import check_ridge, reference_print
 from whichpairs.workflow.resume import Resume, digest
@@ -334,6 +334,7 @@ class Desk:
         s, limits, resume = self.settings, self.limits, self._resume()
         if self.pairs.candidates == 0:
             raise no_candidates(self.space, "a batch")
+        check_repeats(self.space, s.limits.repeats)
         check(self.pairs, s.budget, limits)
         s.limits.check_affordable(self.pairs, s.budget, limits)
         self._check_controls()
@@ -442,6 +443,9 @@ class Desk:
         result = {**result, "batch": name, "batch_file": str(path)}
         pool = self.space.pool
         rows = batch_rows(pool, np.concatenate([picked, controls]), seed=self.seed)
+        missing = not_in_drawer(self.space, {row["pair_id"]: row.get("labels", 1) for row in rows})
+        if missing:
+            result["not_in_drawer"] = missing
 
         def make(folder: Path) -> dict[str, Any]:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -13,6 +13,7 @@ from whichpairs.run.files import read_array
 from whichpairs.train.teach import Lesson, TeachSettings, teach
 from whichpairs.types import Preference
 from whichpairs.wording import number
+from whichpairs.workflow.drawer import answers_in
 from whichpairs.workflow.workspace import Workspace
 
 
@@ -23,12 +24,14 @@ class Teaching:
     Attributes:
         lesson: rows and probabilities; settings: how they were made; fit: whose they are.
         teacher: 16 hex digits over the fit's belief and its features.
+        in_drawer: taught pairs to which the run's drawer has an answer, which is not looked at.
     """
 
     lesson: Lesson
     settings: TeachSettings
     fit: str
     teacher: str
+    in_drawer: int = 0
 
     @property
     def written(self) -> dict[str, Any]:
@@ -42,6 +45,8 @@ class Teaching:
         s = self.settings
         made = {"pairs": count, "chosen_by": s.pairs, "confidence": self.lesson.confidence}
         made |= {"scale": s.scale, "label_weight": s.label_weight, "fit": self.fit}
+        if self.in_drawer:
+            made["in_drawer"] = min(self.in_drawer, count)
         return {**made, "pairs_left_out": s.count - count}
 
 
@@ -76,7 +81,10 @@ def teaching(space: Workspace, settings: TeachSettings, seed: int) -> Teaching:
     for file in ("belief.npy", "theta.npy"):
         path = space.run.root / "fits" / fit / file
         digest.update(read_array(path).tobytes() if path.is_file() else b"")
-    return Teaching(lesson, settings, fit, digest.hexdigest()[:16])
+    kept_back = {key for _, frame in answers_in(space.run, ["pair_id"]) for key in frame["pair_id"]}
+    ids = (pair_id(pool.ids[a], pool.ids[b]) for a, b in lesson.pairs.tolist()) if kept_back else ()
+    hidden = sum(name in kept_back for name in ids)
+    return Teaching(lesson, settings, fit, digest.hexdigest()[:16], hidden)
 
 
 def _teacher(space: Workspace, name: str | None) -> str:
@@ -141,6 +149,9 @@ def said(taught: dict[str, Any]) -> str:
     text += f", its logits × {number(scale)}" if scale != 1 else ""
     weight, left = taught["label_weight"], taught["pairs_left_out"]
     text += f"; a label weighs {number(weight)} of them)" if weight != 1 else ")"
+    hidden = taught.get("in_drawer", 0)
+    if hidden:
+        text += f"; {hidden} of them have an answer in the drawer, which was not looked at: once picked, they count as labels"
     if left:
         text += f"; {left} more were left out, for their prompts are set aside or their tokens are the same"
     return text
