@@ -580,3 +580,21 @@ def test_an_export_of_single_answers_says_nothing_of_repeats(
     assert (votes, ids) == (joined, joined_ids)
     assert found["repeated_pairs"] == 0
     assert {key for one in ids for key in one} == {"pair_id", "probability"}
+
+
+# --- choices by name ------------------------------------------------------------------------------
+
+
+def test_a_choice_may_be_a_completion_s_id_or_text(run: Path, tmp_path: Path, capsys) -> None:
+    rows = batch(run)[:4]
+    said = [rows[0]["id_b"], rows[1]["completion_a"] + " ", rows[2]["id_a"], "b"]
+    keys = [f" {row['pair_id']}\t" for row in rows]
+    answers = [{"pair_id": k, "choice": c} for k, c in zip(keys, said, strict=True)]
+    answers[2] |= {"id_a": rows[2]["id_b"], "id_b": rows[2]["id_a"]}  # this row's B
+    label_from_file(run, write_jsonl(tmp_path / "a.jsonl", answers))
+    won = [label.id_a if label.choice == "a" else label.id_b for label in stored(run)]
+    assert won == [rows[0]["id_b"], rows[1]["id_a"], rows[2]["id_a"], rows[3]["id_b"]]
+    other = {"pair_id": rows[0]["pair_id"], "choice": rows[1]["id_a"]}
+    assert "must say which" in fails(
+        capsys, "label", "--run", run, "--from", write_jsonl(tmp_path / "b.jsonl", [other])
+    )

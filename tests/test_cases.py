@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Case:
         refused: what the one line of a refusal holds.
     """
 
-    rows: Any
+    rows: Any  # bytes are written as they are
     options: tuple[str, ...] = ()
     pairs: list[tuple[str, str, str]] | None = None
     texts: list[str] | None = None
@@ -384,6 +385,108 @@ READ: dict[str, Case] = {
         pairs=ONE,
         suffix="tsv",
     ),
+    "an index that pandas wrote": Case(
+        ",prompt,completion\n0,A?,x\n1,A?,y\n", texts=["x", "y"], suffix="csv"
+    ),
+    "texts that look like missing values": Case(
+        "prompt,completion\nA?,NA\nA?,null\nA?,nan\nA?,007\n",
+        texts=["NA", "null", "nan", "007"],
+        suffix="csv",
+    ),
+    "bytes that are texts, of an older writer of Parquet": Case(
+        pl.DataFrame({"prompt": [b"A\xc3\xa9?"] * 2, "completion": [b"x", b"y"]}),
+        texts=["x", "y"],
+        prompts=["Aé?"],
+        suffix="parquet",
+    ),
+    "messages as structs of Parquet": Case(
+        pl.DataFrame({"prompt": [FISH] * 2, "completion": [COD, EEL]}),
+        texts=["Cod.", "Eel."],
+        prompts=["Name a fish."],
+        suffix="parquet",
+    ),
+    "categories of Parquet": Case(
+        pl.DataFrame(
+            {"prompt": ["A?", "B?"], "a": list("xy"), "b": list("zw"), "won": list("ab")}
+        ).with_columns(pl.col("won", "prompt").cast(pl.Categorical)),
+        ("--pair-columns", "a,b", "--label-column", "won"),
+        pairs=[("A?", "x", "z"), ("B?", "w", "y")],
+        suffix="parquet",
+    ),
+    # numbers
+    "scores that are texts": Case(
+        [
+            {"prompt": "A?", "completion": x, "s": s}
+            for x, s in zip("xyz", ("5", " 1e3", "-2."), strict=True)
+        ],
+        ("--score-column", "s"),
+        texts=["x", "y", "z"],
+    ),
+    "scores of duplicates": Case(
+        [
+            {"prompt": "A?", "completion": x, "s": s, "m": s}
+            for x, s in zip("xxy", (1, 3, 1), strict=True)
+        ],
+        ("--score-column", "s"),
+        texts=["x", "y"],
+        says=("weight; their scores are averaged; other columns are the first's",),
+    ),
+    "probabilities of a pair": Case(
+        [{"prompt": "A?", "a": "x", "b": "y", "probability": p} for p in (0.9, 0.2, 0.5, 1, 0)],
+        ("--pair-columns", "a,b", "--label-column", "probability"),
+        pairs=[
+            *[("A?", "x", "y"), ("A?", "y", "x"), ("A?", "x", "y"), ("A?", "y", "x")],
+            ("=A?", "x", "y"),
+        ],
+        says=("2 first, 2 second, 1 tie",),
+    ),
+    # what is said
+    "a prompt beside dialogues that begin otherwise": Case(
+        [*chats(prompt="Name a bird."), *chats(prompt=" Name a  fish."), *chats(prompt=None)],
+        pairs=ONE * 3,
+        says=("Attention: in 1 row the column 'prompt' is another text", "(first: line 1 of"),
+    ),
+    "the prompt of a dialogue of several turns": Case(
+        chats(
+            prompt="Name a fish.",
+            chosen=[user("Hi"), bot("Yes?"), FISH, COD],
+            rejected=[user("Hi"), bot("Yes?"), FISH, EEL],
+        ),
+        silent=("Attention",),
+    ),
+    "ids of completions as those of prompts": Case(
+        [{"id": i, "prompt": "A?", "completion": x} for i, x in enumerate("xy")],
+        ("--prompt-id-column", "id"),
+        texts=["x", "y"],
+        says=("there is no pair to pick; --prompt-id-column tells apart even prompts of one text",),
+    ),
+    "columns that the pool has itself": Case(
+        [{"prompt": "A?", "completion": x, "assistant_message": 1} for x in "xy"],
+        says=("for the pool has an assistant_message of its own",),
+    ),
+    "a Kaggle row without an answer": Case(
+        [
+            {
+                "prompt": '["A?"]',
+                "response_a": a,
+                "response_b": '["y"]',
+                "winner_model_a": 0,
+                "winner_model_b": 1,
+                "winner_tie": 0,
+            }
+            for a in ('["x"]', "[null]")
+        ],
+        pairs=[("A?", "y", "x")],
+        says=("1 pair with an empty side left out",),
+    ),
+    "a line whose object names a key twice, of 200": Case(
+        "\n".join(
+            ['{"prompt": "A?", "prompt": "B?", "completion": "x"}']
+            + [json.dumps({"prompt": "A?", "completion": f"x{i}"}) for i in range(199)]
+        ),
+        prompts=["A?"],
+        says=("name each key once (first: line 1 of", "holds 'prompt' twice"),
+    ),
     # published shapes
     "UltraFeedback": Case(
         [
@@ -521,7 +624,9 @@ def run_import(case: Case, folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def written(case: Case, folder: Path) -> Path:
     path = folder / f"pool.{case.suffix}"
-    if isinstance(case.rows, pl.DataFrame):
+    if isinstance(case.rows, bytes):
+        path.write_bytes(case.rows)
+    elif isinstance(case.rows, pl.DataFrame):
         case.rows.write_parquet(path)
     elif isinstance(case.rows, str):
         path.write_text(case.rows, encoding="utf-8", newline="")
@@ -568,8 +673,70 @@ MIXED = [
     {"prompt": "A?", "chosen": "x", "rejected": [bot("y")]},
     {"prompt": "B?", "chosen": "x", "rejected": [bot("y")]},
 ]
+NO_TIE = [{"prompt": "A?", "a": "x", "b": "y", "won": v} for v in ("yes", "no", "x")]
 IMAGE = [{"type": "image_url", "image_url": {"url": "x"}}]
+WON = ("--pair-columns", "a,b", "--label-column", "won")
 REFUSED: dict[str, Case] = {
+    "a map of some values": Case(
+        NO_TIE, (*WON, "--label-map", "yes=a"), refused=("--label-map yes=a,no=b,x=tie",)
+    ),
+    "a map of values that are not there": Case(
+        NO_TIE,
+        (*WON, "--label-map", "YES!=a"),
+        refused=("none is 'yes!', which --label-map names", "e.g. --label-map yes=a,no=b,x=tie"),
+    ),
+    "chances under another name": Case(
+        [{"prompt": "A?", "a": "x", "b": "y", "won": p} for p in (0.9, 0.2)],
+        WON,
+        refused=("may be probabilities", "Call the column probability"),
+    ),
+    "a Parquet file cut short": Case(
+        "PAR1 and no end", suffix="parquet", refused=("is cut short, damaged", "fetch it again")
+    ),
+    "zeros": Case("\0" * 100, refused=("it holds zeros: it is no text",)),
+    "an object without keys": Case("{}", suffix="json", refused=("; it has none. ",)),
+    "an encoding of another script in which Windows has no letter": Case(
+        b'{"prompt": "\x9dh\xd7\xd6", "completion": "x"}', refused=("encoding of another script",)
+    ),
+    "dates": Case(
+        pl.DataFrame({"prompt": ["A?"] * 2, "completion": [date(2020, 1, 2)] * 2}),
+        suffix="parquet",
+        refused=("'completion' is 2020-01-02 in row 1",),
+    ),
+    "bytes that are no texts": Case(
+        pl.DataFrame({"prompt": ["A?"], "completion": [b"\xff\xfe"]}),
+        suffix="parquet",
+        refused=("'completion' is 2 bytes that are no text",),
+    ),
+    "objects in place of a label": Case(
+        [{"prompt": "A?", "a": "x", "b": "y", "won": {"w": True}}],
+        WON,
+        refused=("'won' is {\"w\": true} in line 1",),
+    ),
+    "every score missing": Case(
+        [{"prompt": "A?", "completion": x, "s": None} for x in "xy"],
+        ("--score-column", "s"),
+        refused=("(and so is every other of 2 rows). mend them, or name another column",),
+    ),
+    "a comment before the header": Case(
+        "# made by us\nprompt,completion\nA?,x\n",
+        suffix="csv",
+        refused=("must have 1 field, as", "take out the lines before the header"),
+    ),
+    "a quoted field that never ends": Case(
+        'prompt,completion\nA?,"x\n', suffix="csv", refused=("a quoted field never ends",)
+    ),
+    "a name that is not alike": Case(
+        [{"question": "A?", "answer": "x"}],
+        refused=("must have the column 'completion'", "--completion-column NAME"),
+    ),
+    "a name in other case": Case(
+        [{"Prompt": "A?", "Completion": "x"}], refused=("Did you mean 'Completion'?",)
+    ),
+    "objects of objects": Case(
+        [{"prompt": "A?", "completions": [{"values": {"x": 1}}]}],
+        refused=("have the keys 'values'", "write rows of a prompt and a completion"),
+    ),
     "one column as both of a pair": Case(
         [{"prompt": "A?", "a": "x", "b": "y"}],
         ("--pair-columns", "a,a"),
@@ -697,6 +864,16 @@ def test_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert not (tmp_path / "run").exists()
 
 
+def test_two_columns_of_one_name_in_parquet(tmp_path: Path, capsys) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = [arrow.array([x]) for x in ("A?", "x", "y")]
+    names = ["prompt", "completion", "completion"]
+    path = tmp_path / "pool.parquet"
+    parquet.write_table(arrow.Table.from_arrays(columns, names=names), path)
+    message = fails(capsys, "import", path, "--run", tmp_path / "run")
+    assert "different names; 'completion' is there twice in" in message
+
+
 # --- what the messages say to do, done ------------------------------------------------------------
 
 
@@ -726,7 +903,7 @@ def test_the_share_that_a_refusal_names_is_enough(name: str, tmp_path: Path, cap
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not on this machine")
 def test_the_jq_lines_flatten(tmp_path: Path, capsys) -> None:
     path = tmp_path / "pool.jsonl"
-    texts = [{"said": "x"}, {"said": "y"}]
+    texts = [{"n": 1, "said": "x"}, {"n": 2, "said": "y"}]
     for content in ({"rows": [{"prompt": "A?", "completions": texts}]},):
         source = tmp_path / "raw.json"
         source.write_text(json.dumps(content, indent=1))
@@ -741,6 +918,21 @@ def test_the_jq_lines_flatten(tmp_path: Path, capsys) -> None:
         main(["import", str(source), "--run", str(tmp_path / "run")])
     assert pool(tmp_path / "run")[1]["completion"].to_list() == ["x", "y"]
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["a map of some values", "a map of values that are not there"])
+def test_the_map_that_a_refusal_names_is_whole(name: str, tmp_path: Path, capsys) -> None:
+    message = fails(
+        capsys,
+        "import",
+        written(REFUSED[name], tmp_path),
+        "--run",
+        tmp_path / "run",
+        *REFUSED[name].options,
+    )
+    given = message.rpartition("--label-map ")[2].strip()
+    again = Case(NO_TIE, (*WON, "--label-map", given))
+    assert "1 first, 1 second, 1 tie" in run_import(again, tmp_path, capsys)
 
 
 def test_all_that_was_left_out_is_listed(tmp_path: Path, capsys) -> None:
@@ -771,6 +963,20 @@ def test_another_import_says_what_differs(tmp_path: Path, capsys) -> None:
 # --- the shared cases -----------------------------------------------------------------------------
 
 COLOUR = "conversation_a,conversation_b"
+WINNER = ("--pair-columns", "a,b", "--label-column", "winner")
+ASKED = "a label column must say which of the two is preferred in one way"
+ENCODINGS: dict[str, tuple[tuple[str, ...], dict[str, int], str]] = {
+    "label-encodings/p.csv": (WINNER, {"labels": 3, "ties": 1}, ""),
+    **{
+        f"label-encodings/p{number}.jsonl": (WINNER, {"labels": labels, "ties": ties}, "")
+        for number, labels, ties in (
+            *((0, 2, 2), (1, 2, 0), (2, 2, 0), (3, 1, 1), (6, 2, 0)),
+            *((7, 2, 0), (8, 3, 1), (10, 2, 0), (11, 1, 1)),
+        )
+    },
+    **{f"label-encodings/p{number}.jsonl": (WINNER, {}, ASKED) for number in (4, 5, 12)},
+    "label-encodings/p9.jsonl": (WINNER, {}, "'winner' is empty in 1 row, which is all"),
+}
 SHARED: dict[str, tuple[tuple[str, ...], dict[str, int], str]] = {
     "arena/p.jsonl": (
         ("--pair-columns", COLOUR, "--label-column", "winner"),
@@ -797,6 +1003,24 @@ SHARED: dict[str, tuple[tuple[str, ...], dict[str, int], str]] = {
     ),
     "ids/nan.parquet": (("--prompt-id-column", "id"), {"prompts": 2, "rows_left_out": 1}, ""),
     "ids/fl.parquet": (("--prompt-id-column", "id"), {"completions": 3}, ""),
+    "ids/same.jsonl": (("--prompt-id-column", "id"), {"prompts": 2, "completions": 3}, ""),
+    "ids/sameid.jsonl": (("--prompt-id-column", "id"), {}, "must name one prompt"),
+    "ids/p.parquet": (("--prompt-id-column", "id"), {"prompts": 2}, ""),
+    "ids/u.parquet": (("--prompt-id-column", "id"), {"prompts": 2}, ""),
+    "arena/p2.jsonl": (
+        ("--pair-columns", COLOUR, "--label-column", "winner"),
+        {},
+        "--label-map '1=a,0=b' where 1 means that the first (conversation_a) won",
+    ),
+    "labels-0-1/choice.jsonl": (
+        ("--pair-columns", "s0,s1", "--label-column", "choice"),
+        {},
+        "--label-map '0=a,1=b' where it is an index",
+    ),
+    "labels-0-1/shp.jsonl": ((), {"labels": 2}, ""),
+    "unicode/utf16_fixed.jsonl": ((), {}, "no value begins at column 1"),
+    "label-files/pool.jsonl": ((), {"prompts": 4, "completions": 12}, ""),
+    **ENCODINGS,
     "ids/mix.jsonl": (("--prompt-id-column", "id"), {"prompts": 1, "completions": 3}, ""),
     "ids/mix2.jsonl": (("--prompt-id-column", "id"), {}, "must name one prompt"),
     "ids/p.jsonl": (("--prompt-id-column", "id"), {"prompts": 2, "completions": 3}, ""),

@@ -212,7 +212,7 @@ def test_a_row_that_is_broken_is_set_apart() -> None:
     assert [o.number for o in source.odd] == [2, 3, 4]
     assert "line 2 of p.jsonl holds the byte 0xff" in source.odd[0].received
     assert "line 3 of p.jsonl: no value begins" in source.odd[1].received
-    assert "line 4 of p.jsonl is ['a']" in source.odd[2].received
+    assert 'line 4 of p.jsonl is ["a"]' in source.odd[2].received
     table = load_bytes("a,b\né,1\né,2,3\n".encode() + b"\xff,4\n1\n2,5,,\n", "p.csv")
     assert table.values("b") == ["1", "5"]
     assert [o.number for o in table.odd] == [3, 4, 5]

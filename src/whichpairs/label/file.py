@@ -15,7 +15,7 @@ from typing import Any
 
 from whichpairs.errors import UserError
 from whichpairs.label.studio import flat_tasks, is_label_studio
-from whichpairs.pool.conventions import Answers, understand_answers
+from whichpairs.pool.conventions import Answers, means_something, understand_answers
 from whichpairs.pool.source import Source, show
 from whichpairs.pool.sources import load_file
 from whichpairs.types import Choice, Label
@@ -194,7 +194,7 @@ def _choices(reading: _Reading, chances: list[float | None], given: str | None) 
     said = source.values("choice") if "choice" in source.columns else [None] * len(chances)
     for row, value in enumerate(said):
         ok = _nothing(value) or isinstance(value, str | int | float | Decimal)
-        plain.append(value if ok else None)
+        plain.append((_named(reading, row, value) or value) if ok else None)
         if not ok:
             reading.bad(source.numbers[row], 'choice must be "a", "b" or "tie"', show(value))
     if all(map(_nothing, plain)):
@@ -208,25 +208,72 @@ def _choices(reading: _Reading, chances: list[float | None], given: str | None) 
     return Answers(choices, found.meaning, found.unused)
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """The pair of a row, and its completions as the row shows them.
+
+    Attributes:
+        key, batch, id_a, id_b: as asked; shown: ids of the row's A and B.
+        turned: whether the texts that it shows are the batch's B and A; None: neither order.
+    """
+
+    key: str
+    batch: str
+    id_a: str
+    id_b: str
+    shown: tuple[Any, Any]
+    turned: bool | None
+
+
+def _cell(reading: _Reading, row: int, name: str) -> Any:
+    source = reading.source
+    value = source.values(name)[row] if name in source.columns else None
+    return None if _nothing(value) else value
+
+
+def _shown(reading: _Reading, row: int) -> _Shown | None:
+    """What a row is about; None where it names no pair that was asked."""
+    asked, key = reading.asked, _cell(reading, row, "pair_id")
+    key = key.strip() if isinstance(key, str) else None
+    if key is None or key not in asked.pairs:
+        return None
+    batch, id_a, id_b = asked.pairs[key]
+    first, second = (_cell(reading, row, name) for name in ("id_a", "id_b"))
+    shown = (id_a if first is None else first, id_b if second is None else second)
+    turned = _swapped(asked, id_a, id_b, [_cell(reading, row, side) for side in SIDES])
+    if first is None and second is None and turned:
+        shown = (id_b, id_a)
+    return _Shown(key, batch, id_a, id_b, shown, turned)
+
+
+def _named(reading: _Reading, row: int, value: Any) -> Choice | None:
+    """The side that a choice names by its completion's id or whole text."""
+    if not isinstance(value, str) or means_something(value, SIDES):
+        return None
+    about = _shown(reading, row)
+    if about is None or set(about.shown) != {about.id_a, about.id_b}:
+        return None
+    said, text = " ".join(value.split()), reading.asked.text
+    for one, other in (about.shown, about.shown[::-1]):
+        texts = [" ".join(text(name).split()) for name in (one, other)]
+        if said == one or (said == texts[0] and said != texts[1]):
+            return "a" if one == about.shown[0] else "b"
+    return None
+
+
 def _read(reading: _Reading, row: int, choice: Choice, p: float | None) -> None:
     """One row's label, or what is wrong with it."""
-    source, asked = reading.source, reading.asked
+    source, about = reading.source, _shown(reading, row)
     number = source.numbers[row]
 
     def cell(name: str) -> Any:
-        value = source.values(name)[row] if name in source.columns else None
-        return None if _nothing(value) else value
+        return _cell(reading, row, name)
 
-    key = cell("pair_id")
-    if not isinstance(key, str) or key not in asked.pairs:
-        reading.bad(number, UNASKED, show(key))
+    if about is None:
+        reading.bad(number, UNASKED, show(cell("pair_id")))
         return
-    batch, id_a, id_b = asked.pairs[key]
-    first, second = cell("id_a"), cell("id_b")
-    shown = (id_a if first is None else first, id_b if second is None else second)
-    turned = _swapped(asked, id_a, id_b, [cell(side) for side in SIDES])
-    if first is None and second is None and turned:
-        shown = (id_b, id_a)
+    key, batch, id_a, id_b = about.key, about.batch, about.id_a, about.id_b
+    shown, turned = about.shown, about.turned
     who = _name(cell("annotator"), reading.annotator, source.untyped)
     if shown not in ((id_a, id_b), (id_b, id_a)):
         got = f"{show(shown[0])} and {show(shown[1])}"

@@ -40,6 +40,8 @@ NAME_END = re.compile(
 IN_ORDER = {("a", "b"), ("left", "right"), ("first", "second"), ("1", "2"), ("0", "1")}
 MAP_ITEM = re.compile(r"\s*([^,\s].*?)\s*=\s*(a|b|tie|skip)\s*(?:,|$)")
 SIGNS = ("positive", "negative")
+CHANCE = "probability"
+"""A column of this name says how likely the first is the preferred one, as in files of answers."""
 SHOWN = 6
 
 
@@ -112,7 +114,7 @@ def understand_answers(
 
     Words may be a/b, left/right, first/second, model_a/model_b and their like, the names of the two
     columns, tie, both_bad, "tie (bothbad)"; numbers 1 (first), 2 (second), 0 (tie), and 1.5 (a tie
-    of 1 and 2). Numbers that are texts are numbers. Where the names of the columns end in b and a,
+    of 1 and 2); in a column called ``probability``, how likely the first is the preferred one. Numbers that are texts are numbers. Where the names of the columns end in b and a,
     in this order, so do the words: A is the second.
 
     Args:
@@ -140,6 +142,8 @@ def understand_answers(
         )
     wanted = {} if given is None else label_map(given)
     meaning = _meanings(list(written), names, wanted)
+    if column == CHANCE and given is None and all(map(_is_chance, written)):
+        meaning = {key: _likelier(float(key)) for key in written}
     unknown = [key for key in written if key not in meaning]
     if unknown:
         count = Counter(keys)
@@ -148,10 +152,19 @@ def understand_answers(
             + (f" and {count[k] - 1} more)" if count[k] > 1 else ")")
             for k in unknown[:SHOWN]
         ]
-        raise _ask(column, [written[k] for k in unknown], shown, set(meaning.values()), names)
+        idle = [k for k in wanted if k not in written and k not in SIGNS]
+        raise _ask(
+            column, [written[k] for k in unknown], shown, set(meaning.values()), names, given, idle
+        )
     choices = [None if key is None else meaning[key] for key in keys]
     unused = tuple(k for k in wanted if k not in written and k not in SIGNS)
     return Answers(choices, {text: meaning[key] for key, text in written.items()}, unused)
+
+
+def means_something(value: str, names: tuple[str, str]) -> bool:
+    """Whether a value is a word of a convention, or a number."""
+    key = _key(value)
+    return key is None or bool(NUMBER.fullmatch(key)) or key in _meanings([key], names, {})
 
 
 def _key(value: Any) -> str | None:
@@ -170,6 +183,14 @@ def _key(value: Any) -> str | None:
     if isinstance(value, float | Decimal):
         return None if math.isnan(value) else _number_key(float(value))
     return show(value)
+
+
+def _is_chance(key: str) -> bool:
+    return bool(NUMBER.fullmatch(key)) and 0.0 <= float(key) <= 1.0
+
+
+def _likelier(chance: float) -> Choice:
+    return "a" if chance > 0.5 else "b" if chance < 0.5 else "tie"
 
 
 def _number_key(number: float) -> str:
@@ -254,14 +275,19 @@ def _ask(
     shown: list[str],
     known: set[Choice | None],
     names: tuple[str, str],
+    given: str | None,
+    idle: list[str],
 ) -> UserError:
-    """The question to the user, with a map that works."""
+    """The question to the user, with a map that works; what was given already stands in it, but for
+    the values that do not occur."""
     rule = "a label column must say which of the two is preferred in one way"
     got = f"{show(column)} has {', '.join(shown)}"
     got += f" and {counted(len(unknown) - SHOWN, 'other value')}" if len(unknown) > SHOWN else ""
+    if idle:
+        got += f"; none is {' or '.join(map(show, idle[:SHOWN]))}, which --label-map names"
     one = f"the first ({names[0]})"
     numeric = [float(text) for text in unknown if NUMBER.fullmatch(text)]
-    if len(numeric) == len(unknown) and set(numeric) <= {0.0, 0.5, 1.0}:
+    if given is None and len(numeric) == len(unknown) and set(numeric) <= {0.0, 0.5, 1.0}:
         half = ",0.5=tie" if 0.5 in numeric else ""
         return UserError(
             rule,
@@ -269,7 +295,7 @@ def _ask(
             f"Say which: --label-map '1=a,0=b{half}' where 1 means that {one} won (as in SHP), "
             f"--label-map '0=a,1=b{half}' where it is an index",
         )
-    if len(numeric) == len(unknown) and min(numeric) < 0:
+    if given is None and len(numeric) == len(unknown) and min(numeric) < 0:
         return UserError(
             rule,
             f"{got}, whose sign may mean either",
@@ -277,11 +303,22 @@ def _ask(
             "is better, --label-map 'positive=b,negative=a,0=tie' where it means the second (as in "
             "HelpSteer2)",
         )
+    if len(numeric) == len(unknown) and min(numeric) >= 0.0 and max(numeric) <= 1.0:
+        return UserError(
+            rule,
+            f"{got}, which may be probabilities",
+            f"Call the column {CHANCE} where they say how likely {one} is the preferred one; else "
+            "make one of a, b and tie of it",
+        )
     if len(unknown) > SHOWN:
         return UserError(rule, got, "name another --label-column, or make one of a, b and tie")
     free = [to for to in ("a", "b", "tie") if to not in known]
     targets = (free + ["skip"] * len(unknown))[: len(unknown)]
-    example = ",".join(f"{text}={to}" for text, to in zip(unknown, targets, strict=True))
+    before = {} if given is None else {k: v for k, v in label_map(given).items() if k not in idle}
+    example = ",".join(
+        [f"{text}={to or 'skip'}" for text, to in before.items()]
+        + [f"{text}={to}" for text, to in zip(unknown, targets, strict=True)]
+    )
     return UserError(
         rule,
         got,

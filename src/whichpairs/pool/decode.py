@@ -187,7 +187,7 @@ def _decode(data: bytes, encoding: str, name: str) -> str:
             f"{got}, and zeros: it is no text",
             "write the rows as JSONL, CSV or Parquet",
         )
-    if not _western(data):
+    if not _western(data) or (_has_c1(data) and not _fits(data, "cp1252")):
         raise UserError(
             f"{name} must be UTF-8 text",
             got,
@@ -211,7 +211,11 @@ def _western(data: bytes) -> bool:
 
 def _windows(data: bytes) -> bool:
     """Whether it holds what is a character in cp1252 and a control character in Latin-1."""
-    return len(data.translate(None, C1)) < len(data) and _fits(data, "cp1252")
+    return _has_c1(data) and _fits(data, "cp1252")
+
+
+def _has_c1(data: bytes) -> bool:
+    return len(data.translate(None, C1)) < len(data)
 
 
 def _fits(data: bytes, encoding: str) -> bool:

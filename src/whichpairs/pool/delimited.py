@@ -2,15 +2,23 @@
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 
 from whichpairs.errors import UserError
 from whichpairs.pool.decode import STRAY
 from whichpairs.pool.source import OddRow, Source, show
+from whichpairs.wording import counted
 
 LONGEST_FIELD = 2**31 - 1
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE = 50
+OTHER = re.compile(r"^'(.|\\t)'")
+AMISS = {
+    "unexpected end of data": "a quoted field never ends",
+    "',' expected after '\"'": "more follows the end of a quoted field",
+}
+"""What Python's CSV reader says, in words."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,11 @@ def read_delimited(text: str, name: str, usual: str = ",") -> Source:
             odd.append(
                 OddRow(
                     line,
-                    f"every CSV row must have {width} fields, as the header",
+                    f"every CSV row must have {counted(width, 'field')}, as the header",
                     f"line {line} of {name} has {len(cells)}",
-                    "quote fields that hold the delimiter",
+                    "take out the lines before the header"
+                    if width == 1 and header[0].startswith("#")
+                    else "quote fields that hold the delimiter",
                 )
             )
         elif broken and (stray := STRAY.search("".join(cells))):
@@ -146,5 +156,7 @@ def _read(text: str, delimiter: str, quoting: int) -> _Table:
                 lines.append(before + 1)
             before = reader.line_num
     except csv.Error as error:
-        raise _BrokenError(before + 1, str(error)) from None
+        raise _BrokenError(
+            before + 1, AMISS.get(OTHER.sub("','", str(error)), "it cannot be read")
+        ) from None
     return _Table(rows, lines)

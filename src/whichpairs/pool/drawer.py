@@ -32,7 +32,10 @@ MOST_OTHERS = 20_000_000
 
 def read_beside(rows: Rows, columns: Columns) -> set[str]:
     """The columns beside a pair that say more of its answer, as in a file of answers."""
-    return {ANNOTATOR, PROBABILITY} & set(rows.source.columns) - meant(columns)
+    found = {ANNOTATOR, PROBABILITY} & set(rows.source.columns) - meant(columns)
+    return found | (
+        {PROBABILITY} if columns.label == PROBABILITY and not columns.label_map else set()
+    )
 
 
 def drawer_faults(rows: Rows, columns: Columns) -> dict[int, UserError]:
@@ -55,7 +58,8 @@ def drawer_faults(rows: Rows, columns: Columns) -> dict[int, UserError]:
             found[row] = UserError(
                 rule,
                 f"{got}, and the {_SIDE[choice]} is preferred",
-                "name the column that says which is, with --label-column NAME",
+                f"name the column that says which is, with --label-column NAME; where {PROBABILITY} "
+                f"alone does, with --label-column {PROBABILITY}",
             )
     return found
 

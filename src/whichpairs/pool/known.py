@@ -119,10 +119,12 @@ def _marked(marks: tuple[Any, ...], names: tuple[str, ...]) -> str | None:
 
 
 def _dialogue(asked: Any, answered: Any) -> Any:
-    """The turns of both sides one after the other; what is not of equal length stays odd."""
+    """The turns of both sides one after the other, a missing answer as an empty one; what is not of
+    equal length stays odd."""
     lists = isinstance(asked, list) and isinstance(answered, list)
-    if not lists or len(asked) != len(answered) or None in answered:
+    if not lists or len(asked) != len(answered):
         return None
+    answered = ["" if one is None else one for one in answered]
     return [
         message
         for question, answer in zip(asked, answered, strict=True)

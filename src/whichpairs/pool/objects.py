@@ -29,6 +29,20 @@ AMISS = {
 ROWS = frozenset({"rows", "examples", "instances", "records", "items"})
 SPLITS = frozenset({"train", "test", "validation", "dev"})
 AN_OBJECT = "every row must be a JSON object"
+ONCE = "a JSON object must name each key once"
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, of which a reader of JSON would keep the last of two values without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _NotJsonError(ONCE, f"{show(twice)} twice", remedy=f"keep one value of {show(twice)}")
+    return found
+
+
+_READER = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def read_objects(text: str, name: str) -> Source:
@@ -91,7 +105,7 @@ def _cut(text: str) -> bool:
 def _remedy(text: str, name: str) -> str:
     if text.lstrip()[:1] in "[{":
         return "write it again, e.g. one JSON object a line"
-    return "give it the suffix .csv if it is a table with a delimiter"
+    return "write one JSON object a line; a table with a delimiter needs the suffix .csv"
 
 
 class _NotJsonError(Exception):
@@ -106,7 +120,7 @@ def _parse(text: str) -> Any:
         byte = ord(stray[0]) - 0xDC00
         raise _NotJsonError("the text must be UTF-8", f"the byte 0x{byte:02x}, which is no UTF-8")
     try:
-        value = json.loads(text)
+        value = _READER.decode(text)
         if "\\u" in text:  # an escape can smuggle in half a surrogate pair, which no file can hold
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
@@ -137,7 +151,7 @@ def _several(text: str) -> Iterator[tuple[Any, int]]:
     Raises:
         _NotJsonError: one is none; `at` says where.
     """
-    decoder, at, more = json.JSONDecoder(), 0, False
+    decoder, at, more = _READER, 0, False
     while True:
         while at < len(text) and (text[at].isspace() or text[at] == MARK):
             at += 1
@@ -208,7 +222,7 @@ def _stream(text: str, name: str) -> Source:
             rows.append(value)
             numbers.append(line)
     except _NotJsonError as error:
-        raise UserError(WELL_FORMED, f"{name}: {error.reason}") from None
+        raise UserError(error.rule, f"{name}: {error.reason}", error.remedy) from None
     return _listed(rows, numbers, name, "line")
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from whichpairs.errors import UserError
-from whichpairs.pool.source import OddRow
+from whichpairs.pool.source import ROW_OUT, OddRow
 from whichpairs.wording import counted, counted_of
 
 MAX_BAD = 0.01
@@ -42,7 +42,10 @@ def check_odd(
     if len(bad) == rows:
         alike = rows > 1 and len({one.rule for one in bad}) == 1
         note = f" (and so is every other of {counted(rows, 'row')})" if alike else ""
-        raise UserError(first.rule, first.received + note, first.remedy)
+        remedy = first.remedy
+        if alike and remedy.endswith(ROW_OUT):
+            remedy = "mend them, or name another column"
+        raise UserError(first.rule, first.received + note, remedy)
     cure = f"pass --max-bad {share:g} to leave {'it' if len(bad) == 1 else 'them'} out"
     if len(bad) == 1:
         remedy = f"{first.remedy}; or {cure}" if first.remedy else cure

@@ -84,6 +84,8 @@ class Rows:
         answers: the label column, where there is one.
         empty: rows and places of list entries without a text, which are left out.
         odd: rows left out, and why, in the order in which they were found.
+        unlike: rows whose prompt column holds another text than the dialogue beside it begins with,
+            which counts.
     """
 
     source: Source
@@ -100,6 +102,7 @@ class Rows:
     answers: Answers | None = None
     empty: list[tuple[int, int]] = field(default_factory=list)
     odd: list[OddRow] = field(default_factory=list)
+    unlike: list[int] = field(default_factory=list)
 
     def where(self, entry: int) -> str:
         """Where an entry stands, e.g. ``row 3 of pool.json, completion 2``."""
@@ -302,6 +305,8 @@ def _pairs(source: Source, columns: Columns) -> Rows:
             continue
         rows.prompts.append(prompt)
         found[row] = replies
+        if _unlike(prompts[row], prompt, sides):
+            rows.unlike.append(row)
     rows.answers = _answers(source, columns, list(found))
     choices = rows.answers.choices if rows.answers else ["a"] * len(found)
     for (row, replies), choice in zip(found.items(), choices, strict=True):
@@ -375,6 +380,16 @@ def _split_chat(
         final_turn(t, start, n, where) for t, n in zip((one, other), columns.pair, strict=True)
     ]
     return prompt_from(start) if start else prompt_of(prompt, column, where), replies
+
+
+def _unlike(said: Any, prompt: Prompt, sides: tuple[Any, Any]) -> bool:
+    """Whether a text beside dialogues is another than what they begin with: none of its turns, nor all."""
+    if not isinstance(said, str) or blank(said) or not all(map(is_messages, sides)):
+        return False
+    turns = (prompt.text,) if prompt.messages is None else prompt.for_model
+    texts = [turn if isinstance(turn, str) else str(turn["content"]) for turn in turns]
+    known = {" ".join(text.split()) for text in (*texts, prompt.text)}
+    return " ".join(said.split()) not in known
 
 
 def _dialogue(sides: tuple[str, str], source: Source, columns: Columns, where: str) -> str:

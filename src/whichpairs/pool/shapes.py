@@ -285,11 +285,13 @@ def _objects(source: Source, columns: Columns) -> Step:
     )
     text = next((key for key in TEXTS if key in keys), None)
     if text is None:
+        said = [key for key in keys if isinstance(example[0].get(key), str)]
         raise UserError(
             "the completions of a prompt must be a list of texts, or of objects with a text",
             f"those of {show(name)} have the keys {', '.join(map(show, keys))}",
-            f"flatten them, e.g. with: jq -c '.{name} |= map(.{keys[0] if keys else 'text'})' "
-            "FILE > pool.jsonl",
+            f"flatten them, e.g. with: jq -c '.{name} |= map(.{said[0]})' FILE > pool.jsonl"
+            if said
+            else "write rows of a prompt and a completion, or of prompt, chosen and rejected",
         )
     new: dict[str, list[Any] | pl.Series] = dict(source.columns)
     others = [key for key in TEXTS if key in keys]

@@ -1,5 +1,6 @@
 """Rows as read from a file, before anything is known of what they mean."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -11,6 +12,13 @@ from whichpairs.errors import UserError, one_line
 
 TAKEN = ("prompt", "completion", "chosen", "rejected")
 """Columns that mean what they say, and so are not meant by another name."""
+
+
+ALIKE = 0.75
+"""How alike two names are where one may be meant by the other; less, and a wrong column is advised."""
+
+ROW_OUT = "leave that row out"
+"""The end of a remedy that helps where some rows are odd, and not where all are."""
 
 
 @dataclass(frozen=True)
@@ -83,20 +91,26 @@ def no_column(source: Source, column: str, remedy: str = "") -> UserError:
     """The error for a column that is not there; `remedy` where no other has a name like it."""
     names = list(source.columns)
     free = [name for name in names if name not in TAKEN]
-    close = get_close_matches(column, free, n=1, cutoff=0.5)
+    folded = {name.strip(" '\"").casefold(): name for name in free}
+    same = get_close_matches(column.casefold(), folded, n=1, cutoff=ALIKE)
+    close = [folded[name] for name in same]
     listed = ", ".join(map(show, names[:20])) + (", …" if len(names) > 20 else "")
     return UserError(
         f"{source.name} must have the column {show(column)}",
-        f"its columns are {listed}",
+        f"its columns are {listed}" if names else "it has none",
         f"Did you mean {show(close[0])}?" if close else remedy or "name the column that holds it",
     )
 
 
 def show(value: object) -> str:
     """A value for an error message: on one line, quoted, cut at 60 characters."""
-    if value is None:
-        return "null"
-    return one_line(repr(value[:80] if isinstance(value, str) else value), 60)
+    if isinstance(value, str):
+        return one_line(repr(value[:80]), 60)
+    if isinstance(value, (bytes, bytearray)):
+        return f"{len(value)} bytes that are no text"
+    if value is None or isinstance(value, (bool, list, dict)):  # as JSON has them
+        return one_line(json.dumps(value, ensure_ascii=False, default=str), 60)
+    return one_line(str(value), 60)
 
 
 def check_rows(source: Source) -> Source:

@@ -6,12 +6,13 @@ means; `rows` does.
 """
 
 import io
+import re
 from pathlib import Path
 
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.decode import STRAY, read_bytes, to_text, unpack
+from whichpairs.pool.decode import SNIFF, STRAY, read_bytes, to_text, unpack
 from whichpairs.pool.delimited import read_delimited
 from whichpairs.pool.objects import read_objects
 from whichpairs.pool.source import Source, check_rows, from_frame, no_column, show
@@ -59,6 +60,12 @@ def load_bytes(data: bytes, name: str) -> Source:
     if data.startswith((b"PAR1", b"ARROW1")):
         return check_rows(_parquet(io.BytesIO(data), name, data.startswith(b"ARROW1")))
     text = to_text(data, name)
+    if text[:SNIFF].count("\0") > SNIFF // 20 or text.startswith("\0"):
+        raise UserError(
+            f"{name} must be a file of rows",
+            "it holds zeros: it is no text",
+            "write the rows as JSONL, CSV or Parquet",
+        )
     suffix = _suffix(name)
     start = text.lstrip()[:1]
     if suffix in TABLES and not _lines_of_json(text):
@@ -117,10 +124,27 @@ def _parquet(data: Path | io.BytesIO, name: str, arrow: bool = False) -> Source:
             pl.read_ipc(data) if arrow else pl.read_parquet(data, glob=False)  # type: ignore[arg-type]
         )
     except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).partition("\n")[0]
+        kind, reason = "Arrow" if arrow else "Parquet", str(error)
+        twice = re.search(r"name '(.*)' has more than one occurrence", reason)
+        if twice:
+            raise UserError(
+                f"{kind} columns must have different names",
+                f"{show(twice[1])} is there twice in {name}",
+                "give one of them another name",
+            ) from None
         raise UserError(
-            f"{'Arrow' if arrow else 'Parquet'} files must be whole",
-            f"{name}: {reason}",
-            "write it again",
+            f"{kind} files must be whole",
+            f"{name} is cut short, damaged, or no such file",
+            "write or fetch it again",
         ) from None
-    return from_frame(frame, name)
+    return from_frame(frame.with_columns(map(_as_texts, frame.get_columns())), name)
+
+
+def _as_texts(column: pl.Series) -> pl.Series:
+    """Bytes that are UTF-8 are texts: older writers of Parquet do not say so."""
+    if column.dtype != pl.Binary:
+        return column
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        return column

@@ -63,6 +63,7 @@ class PoolTables:
         answers: how the label column was read, where there is one.
         drawer: every answer as `drawer.kept_back` has it, where they are to be kept back.
         alike: the first prompt that equals an earlier one but for blanks or Unicode's normal form.
+        unlike: where the first row stands whose prompt column is another text than its dialogues' own.
     """
 
     prompts: pl.DataFrame
@@ -80,6 +81,7 @@ class PoolTables:
     joins: bool = True
     drawer: pl.DataFrame | None = None
     alike: str | None = None
+    unlike: str | None = None
 
 
 def build_tables(rows: Rows, columns: Columns, *, by_id: bool = False) -> PoolTables:
@@ -132,6 +134,7 @@ def build_tables(rows: Rows, columns: Columns, *, by_id: bool = False) -> PoolTa
         "ties": len(ties),
         "group_conflicts": conflicts,
         "alike_prompts": len(alike),
+        "unlike_prompts": len(rows.unlike),
         "moved": int(np.count_nonzero(order != np.arange(len(order)))),
     }
     return PoolTables(
@@ -145,6 +148,7 @@ def build_tables(rows: Rows, columns: Columns, *, by_id: bool = False) -> PoolTa
         left_out=_left_out(rows, same),
         differ=differing(rows, columns, of_prompt),
         alike=alike[0] if alike else None,
+        unlike=rows.source.at(rows.unlike[0]) if rows.unlike else None,
     )
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.pool.conventions import NUMBER
 from whichpairs.pool.pool import MESSAGE
 from whichpairs.pool.rows import Columns, Rows
-from whichpairs.pool.source import Source, show
+from whichpairs.pool.source import ROW_OUT, Source, show
 from whichpairs.pool.unread import meant
 from whichpairs.wording import counted
 
@@ -99,7 +100,7 @@ def _number_faults(rows: Rows, column: str, rule: str, found: dict[int, UserErro
             found[row] = UserError(
                 rule,
                 f"{show(column)} is {show(value)} in {rows.where(entry)}",
-                "mend it, or leave that row out",
+                f"mend it, or {ROW_OUT}",
             )
 
 
@@ -134,11 +135,13 @@ def _numbers(rows: Rows, column: str) -> np.ndarray:
 
 
 def as_number(value: Any, source: Source) -> float:
-    """The number, or NaN where it is none."""
+    """The number, or NaN where it is none; a text that is a number is one (as ``"Rating": "5"``)."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
         return math.nan
     if isinstance(value, str):
-        if not source.untyped or "_" in value:
+        if not source.untyped and not NUMBER.fullmatch(value.strip().lower()):
+            return math.nan
+        if "_" in value:
             return math.nan
         if source.decimal_comma and value.count(",") == 1 and "." not in value:
             value = value.replace(",", ".")

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.drawer import DRAWER, others
+from whichpairs.pool.drawer import DRAWER, PROBABILITY, others
 from whichpairs.pool.policy import MAX_BAD, by_reason
 from whichpairs.pool.pool import Pool, hold_out, no_scores, save_pool
 from whichpairs.pool.read import Columns, PoolTables, read_pool
@@ -155,6 +155,7 @@ def _reading(tables: PoolTables) -> dict[str, Any]:
         "unread_columns": list(tables.unread),
         "differ": tables.differ,
         "alike_first": tables.alike,
+        "unlike_first": tables.unlike,
         "differ_joins": tables.joins,
     }
 
@@ -186,6 +187,10 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
         said.append(drawer_words(r["drawer"], run.root))
     if "label_column" in r:
         said.append(f"The label column: {r['label_column']}.")
+        if record.settings["columns"]["label"] == PROBABILITY and "drawer" not in r:
+            said.append(
+                "Of a probability only the likelier side is kept (all of it: --labels hidden)."
+            )
     if r["read_as"]:
         said.append(f"Read {'; '.join(r['read_as'])}.")
     said += _not_there(r, run.root / "pool" / LEFT_OUT)
@@ -197,9 +202,17 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
             f"and {plural(r['alike_prompts'], 'is a prompt of its own', 'are prompts of their own')} "
             f"(first: {show(r['alike_first'])})."
         )
+    if r.get("unlike_prompts"):
+        many = counted(r["unlike_prompts"], "row")
+        said.append(
+            f"Attention: in {many} the column {show(r['prompt_column'])} is another text than what the "
+            f"dialogues begin with, which counts (first: {r['unlike_first']})."
+        )
     if r["shape"] != "pair" and r["duplicates_merged"]:
         weights = record.settings["columns"]["weight"]
         how = "their weights add up" if weights else "their count is π_ref's weight"
+        how += "; their scores are averaged" if record.settings["columns"]["scores"] else ""
+        how += "; other columns are the first's" if r["unread_columns"] else ""
         said.append(f"{counted(r['duplicates_merged'], 'duplicate')} merged ({how}).")
     why = "to put each prompt's together"
     if "drawer" in r:
@@ -226,6 +239,11 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
     ):
         if r[key]:
             said.append(f"{counted(r[key], one, many)}.")
+    if r["single_completion_prompts"] == r["prompts"]:
+        cure = ""
+        if record.settings["columns"]["prompt_id"] is not None:
+            cure = "; --prompt-id-column tells apart even prompts of one text"
+        said.append(f"No prompt has two completions, so there is no pair to pick{cure}.")
     return Outcome(" ".join(said), r, before, run.root / "pool")
 
 
@@ -263,7 +281,7 @@ def _columns(r: dict[str, Any]) -> list[str]:
             else f"Columns kept beside the completions, not read as part of the prompt: {names}."
         )
     said += [
-        f"{show(name)} is kept as {show(kept)}, for the pool has a {name} of its own."
+        f"{show(name)} is kept as {show(kept)}, for the pool has {'an' if name[0] in 'aeiou' else 'a'} {name} of its own."
         for name, kept in r["renamed_columns"].items()
     ]
     if r["differ"]:
