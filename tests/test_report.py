@@ -345,6 +345,36 @@ def test_a_gain_is_as_sure_as_its_interval(whole_run, low, high, said):
     assert ("rose by" in sentence) == (low == 0.1)
 
 
+def test_the_head_tells_predictions_and_who_was_taught(whole_run):
+    """A saving is a prediction, and the first screen says that a gain is not the labels' alone."""
+    facts = gather(whole_run, None)
+    name, record = facts.batches[0]
+    saving = {**record.result, "labels_random_would_need": 200}
+    one = replace(facts, batches=[(name, replace(record, result=saving))])
+    assert (
+        "80 pairs picked, predicted to do the work of 200 random"
+        in verdict(one).headline.striptags()
+    )
+    taught = {"fit": "001", "pairs": 3200}
+    policy = Record("train", {}, {}, {"labels": 80, "taught": taught})
+    evaluation = facts.evaluations[0][1]
+    judged = replace(
+        evaluation,
+        settings={**evaluation.settings, "score": None, "reward": "folder"},
+        result={**evaluation.result, "gain": {"mean": 0.2, "low": 0.1, "high": 0.3}},
+    )
+    facts = replace(facts, policies=[("001", policy)], evaluations=[("001", judged)])
+    head = verdict(facts)
+    said = {word: str(sentence.striptags()) for word, sentence in head.sentences}
+    assert said["Policy"].startswith("Policy 001: DPO on 80 labels, and on 3")
+    assert "that nobody was asked about, taught by fit 001" in said["Policy"]
+    assert "of policy 001, taught by fit 001 rose by 0.2" in said["Gain"]
+    assert "policy 001, taught by fit 001" in str(head.tiles[-1].words)
+    plain = replace(policy, result={"labels": 80, "taught": None})
+    sentences = dict(verdict(replace(facts, policies=[("001", plain)])).sentences)
+    assert str(sentences["Policy"].striptags()) == "Policy 001: DPO on 80 labels."
+
+
 @pytest.mark.slow
 def test_labels_after_the_evaluated_fit_are_told(pool_file, tmp_path):
     run = picked(pool_file, tmp_path / "run")

@@ -46,12 +46,14 @@ def verdict(facts: Facts) -> Verdict:
             ("Against random", _random(facts)),
             ("Solver’s certificate", _certificates(facts)),
         ]
+    if facts.policies:
+        sentences.append(("Policy", _trained(facts)))
     sentences.append(("Gain", gain(facts)))
     return Verdict(_headline(facts), _tiles(facts), sentences, _warnings(facts))
 
 
 def _headline(facts: Facts) -> Markup:
-    """The verdict in one line: a gain where one was measured, else what the picks are worth."""
+    """The verdict in one line: what was picked, and what that is predicted to be worth."""
     if facts.pool is None:
         return Markup("There is no pool yet")
     if not facts.batches:
@@ -67,7 +69,7 @@ def _headline(facts: Facts) -> Markup:
         "these": data(labels_of(r), "count"),
     }
     if len(facts.batches) == 1:
-        return say("{n} {pairs} picked to do the work of {needs} random ones", **values)
+        return say("{n} {pairs} picked, predicted to do the work of {needs} random ones", **values)
     return say(
         "{n} {pairs} picked; the latest {these} are predicted to do the work of {needs} random ones",
         **values,
@@ -121,7 +123,7 @@ def _gain_tile(facts: Facts) -> Tile:
     if facts.judged is None:
         return Tile(Markup("unknown"), Markup("gain: not evaluated"), known=False)
     value = facts.judged[1].result["gain"]
-    words = Markup("in J over the reference, on held-out prompts")
+    words = say("in J over the reference, on held-out prompts: {who}", who=_of_whom(facts))
     shown = value["low"] is not None and (value["low"] > 0 or value["high"] < 0)
     if shown:
         return Tile(data(value["mean"], "signed"), words)
@@ -221,6 +223,34 @@ def _needs(name: str, r: dict[str, Any]) -> Markup:
     return say(sentence, name=name, n=how_many(labels_of(r), "label"), needs=needs)
 
 
+def _trained(facts: Facts) -> Markup:
+    """Of what the latest policy was made: labels, and what a fit taught it."""
+    name, record = facts.policies[-1]
+    taught = record.result.get("taught")
+    made = say(
+        "Policy {name}: DPO on {labels}",
+        name=name,
+        labels=how_many(record.result["labels"], "label"),
+    )
+    if not taught:
+        return say("{made}.", made=made)
+    return say(
+        "{made}, and on {pairs} that nobody was asked about, taught by fit {fit}: what it gained is not "
+        "the labels’ alone.",
+        made=made,
+        pairs=how_many(taught["pairs"], "pair"),
+        fit=taught["fit"],
+    )
+
+
+def _of_whom(facts: Facts) -> str:
+    """What the latest evaluation judged, in words."""
+    assert facts.judged is not None
+    record = facts.judged[1]
+    name = record.result["policy"]
+    return f"fit {name}" if record.settings.get("score") is not None else facts.policy(name)
+
+
 def gain(facts: Facts) -> Markup:
     """What evaluation says was gained; “unknown” and why, without one."""
     if facts.judged is None:
@@ -234,16 +264,17 @@ def gain(facts: Facts) -> Markup:
     values |= {
         "prompts": how_many(r["held_out_prompts"], "held-out prompt"),
         "judge": judge(record.settings),
+        "who": _of_whom(facts),
     }
     values["by"] = data(abs(value["mean"]))
     if value["low"] is None:
         return say("Unknown: {prompts} gives no interval.", **values)
     if value["low"] <= 0 <= value["high"]:
-        start = "None shown: the change in J is {mean}, and its 95 % interval, {low} to {high}, "
+        start = "None shown: the change in J by {who} is {mean}, and its 95 % interval, {low} to {high}, "
         return say(start + "holds 0 ({prompts}, by {judge}).", **values)
     verb = "rose" if value["low"] > 0 else "FELL"
     return say(
-        "J = E r − β KL {verb} by {by} over the reference policy (95 % interval {low} to {high}, "
+        "J = E r − β KL of {who} {verb} by {by} over the reference policy (95 % interval {low} to {high}, "
         "{prompts}, by {judge}). What random pairs would have gained was not "
         "measured here.",
         verb=verb,
