@@ -3,6 +3,7 @@ import pytest
 
 from pools import all_pairs, make_space, ragged_space
 from whichpairs.design import (
+    Belief,
     PairSpace,
     PairWeights,
     gap_criterion,
@@ -94,3 +95,13 @@ def test_unit_anchor_of_random_pairs(m: int, d: int, beta: float, n: int) -> Non
     m_random = n * beta**2 / 4 * random_second_moment(space)
     predicted = beta / 2 * gap_criterion(policy_information(space)).value(m_random)
     assert predicted == pytest.approx(d * (m - 1) / (m * beta * n), rel=1e-9)
+
+
+def test_of_policies_that_are_sure_it_is_semidefinite_too() -> None:
+    """At β = 10⁻⁴ a margin of 1.5 logits is 15 000 in log π: each policy is a point, up to rounding."""
+    rng = np.random.default_rng(0)
+    for beta in (1e-2, 1e-4, 1e-6):
+        for _ in range(20):
+            space = PairSpace(rng.standard_normal((40, 4)), np.arange(0, 41, 4))
+            belief = Belief(np.zeros(4), prior(space, beta))
+            gap_criterion(belief.policy_information(space)).value(np.eye(4))

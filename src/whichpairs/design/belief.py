@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from scipy.linalg import solve_triangular
 from scipy.special import expit
 
-from whichpairs.design.criterion import Matrix, lower_factor
+from whichpairs.design.criterion import ROUNDING, Matrix, lower_factor
 from whichpairs.design.information import policy_information
 from whichpairs.design.rows import squared_lengths
 from whichpairs.design.space import PairSpace
@@ -129,4 +129,16 @@ class Belief:
         seed: int = 0,
     ) -> Matrix:
         """Ī = E I(θ), by `samples` draws of θ."""
-        return policy_information(space, reference, self.samples(samples, seed))
+        return _covariance(policy_information(space, reference, self.samples(samples, seed)))
+
+
+def _covariance(found: Matrix) -> Matrix:
+    """The nearest matrix that a covariance can be. Where policies are all but sure of one completion (a
+    small β, large rewards) it is found as the difference of two sums that are all but equal."""
+    even = (found + found.T) / 2.0
+    size = float(np.abs(even).max())
+    values, vectors = np.linalg.eigh(even)
+    if values[0] >= -ROUNDING * size:
+        return found if np.abs(found - even).max() <= ROUNDING * size else even
+    half = vectors * np.sqrt(np.maximum(values, 0.0))
+    return np.asarray(half @ half.T)
