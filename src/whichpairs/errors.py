@@ -7,6 +7,9 @@ import json
 import re
 from typing import Any
 
+_LIMIT_OF_ONE = re.compile(r"\b((?:at most|at least) 1 (?:label|pair|prompt|completion))s\b")
+"""A limit that is a number of the user's, where that is one."""
+
 
 class WhichpairsError(Exception):
     """The root of all errors that whichpairs raises on purpose."""
@@ -24,7 +27,7 @@ class UserError(WhichpairsError):
     def __init__(self, rule: str, received: str, remedy: str = "") -> None:
         self.rule, self.received, self.remedy = rule, received, remedy
         parts = [f"{rule}; {received}"] + ([remedy] if remedy else [])
-        super().__init__(one_line(". ".join(parts)))
+        super().__init__(one_line(_LIMIT_OF_ONE.sub(r"\1", ". ".join(parts))))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Errors cross process borders whole."""

@@ -196,13 +196,13 @@ def _check_must(space: PairSpace, budget: Budget, limits: Limits) -> None:
     _check_taken("the budget", spent, budget)
     if limits.per_prompt is not None:
         _check_taken(
-            at_most(limits.per_prompt, "prompt"),
+            f"at most {limits.per_prompt} labels a prompt",
             float(np.bincount(prompt).max()),
             limits.per_prompt,
         )
     if limits.per_completion is not None:
         _check_taken(
-            at_most(limits.per_completion, "completion"),
+            f"at most {limits.per_completion} labels a completion",
             float(np.bincount(must.ravel()).max()),
             limits.per_completion,
         )
@@ -278,23 +278,18 @@ def _check_room(what: str, capacity: int, budget: Budget) -> None:
         )
 
 
-def at_most(labels: int, of: str) -> str:
-    """A limit in words."""
-    return f"at most {labels} label{'' if labels == 1 else 's'} a {of}"
-
-
 def _rooms(space: PairSpace, limits: Limits) -> list[tuple[str, np.ndarray]]:
     """Labels that each prompt can take, limit after limit."""
     m = space.sizes
     owner = np.searchsorted(space.starts, space.excluded // max(space.rows, 1), side="right") - 1
     gone = np.bincount(owner, minlength=len(m))[: len(m)]
     room = limits.repeats * np.maximum(m * (m - 1) // 2 - gone, 0)
-    steps = [(at_most(limits.repeats, "pair"), room)]
+    steps = [(f"at most {limits.repeats} labels a pair", room)]
     if limits.per_prompt is not None:
         room = np.minimum(room, limits.per_prompt)
-        steps.append((at_most(limits.per_prompt, "prompt"), room))
+        steps.append((f"at most {limits.per_prompt} labels a prompt", room))
     if limits.per_completion is not None:
         each = np.minimum(limits.per_completion, limits.repeats * np.maximum(m - 1, 0))
         room = np.minimum(room, m * each // 2)
-        steps.append((at_most(limits.per_completion, "completion"), room))
+        steps.append((f"at most {limits.per_completion} labels a completion", room))
     return steps

@@ -3,7 +3,6 @@
 import numpy as np
 
 from whichpairs.design.candidates import Candidates
-from whichpairs.design.limits import at_most
 from whichpairs.design.problem import Problem
 from whichpairs.design.rounding import Ledger, roundings
 from whichpairs.errors import UserError
@@ -22,8 +21,11 @@ def out_of_reach(p: Problem, c: Candidates, scores: np.ndarray, counts: np.ndarr
     """No batch obeys all limits: say which one is in the way."""
     found = roundings(c, counts, scores, p.budget, p.limits)[0]
     ledger = Ledger.of(c, found, p.budget, p.limits)
-    limits = {"prompt": p.limits.per_prompt, "completion": p.limits.per_completion}
-    given = ", ".join(at_most(most, of) for of, most in limits.items() if most)
+    limits = {
+        "labels a prompt": p.limits.per_prompt,
+        "labels a completion": p.limits.per_completion,
+    }
+    given = ", ".join(f"at most {most} {name}" for name, most in limits.items() if most)
     return UserError(
         f"{ledger.missing() or 'the cheapest pair'} must be within reach"
         + (f" with {given}" if given else ""),
