@@ -10,9 +10,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from whichpairs.endpoint.client import Client, ServerSettings
 from whichpairs.errors import UserError
-from whichpairs.server.client import Client, ServerSettings
-from whichpairs.server.judge import Question, ask_for, judge, position_bias
+from whichpairs.label.judge import Question, ask_for, judge, position_bias
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "dialogue"
 DATA = RECIPE.parents[2] / "shared" / "data" / "hh_harmless_test.parquet"

@@ -21,6 +21,7 @@ import tiny_models
 from cli import fails, ok, tree, write_jsonl
 from openai_server import OpenAIServer, contents
 from whichpairs.cli import main
+from whichpairs.endpoint.journal import Journal
 from whichpairs.errors import UserError
 from whichpairs.generate.backend import Sampling, cut_at
 from whichpairs.generate.transformers import sample
@@ -28,7 +29,6 @@ from whichpairs.lm.encode import decode, encode_prompt
 from whichpairs.lm.model import load
 from whichpairs.lm.sampler import draw
 from whichpairs.pool.likeness import near_duplicates
-from whichpairs.server.journal import Journal
 
 KILLS = int(os.environ.get("WHICHPAIRS_KILLS", "2"))
 """How often the jobs of the resume tests are killed; 20 is what we measure by hand."""

@@ -13,9 +13,9 @@ import pytest
 
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from openai_server import OpenAIServer, contents, reward
-from whichpairs.server.client import Client, ServerSettings
-from whichpairs.server.journal import Journal
-from whichpairs.server.judge import (
+from whichpairs.endpoint.client import Client, ServerSettings
+from whichpairs.endpoint.journal import Journal
+from whichpairs.label.judge import (
     PositionBias,
     Question,
     Verdict,

@@ -15,6 +15,7 @@ import pytest
 
 from whichpairs.cli import main
 from whichpairs.errors import UserError
+from whichpairs.label.judge import RUBRIC
 from whichpairs.pool.read import Columns
 from whichpairs.report.applied import applied
 from whichpairs.report.commands import commands
@@ -28,7 +29,6 @@ from whichpairs.report.run_report import report
 from whichpairs.report.verdict import gain, verdict
 from whichpairs.report.words import common_start, excerpt, nearly, percent, signed, visible
 from whichpairs.run.folder import Record, create_run, open_run
-from whichpairs.server.judge import RUBRIC
 from whichpairs.wording import number
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run

@@ -14,11 +14,11 @@ import pytest
 import openai_server
 import tiny_models
 from openai_server import OpenAIServer, contents
+from whichpairs.endpoint.client import Client, Request, ServerSettings
+from whichpairs.endpoint.journal import Journal
 from whichpairs.errors import UserError
 from whichpairs.lm.encode import Encoded, encode_prompt
 from whichpairs.lm.logprobs import completion_logprobs
-from whichpairs.server.client import Client, Request, ServerSettings
-from whichpairs.server.journal import Journal
 
 CHAT = ({"role": "user", "content": "The film"},)
 DRAW = {"n": 3, "max_tokens": 8, "seed": 5, "logprobs": True}

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from cli import ok, write_jsonl
+from whichpairs.label.judge import Question, ask_for
 from whichpairs.pool.pool import load_pool
 from whichpairs.pool.read import read_pool
-from whichpairs.server.judge import Question, ask_for
 
 
 def user(text: str) -> dict[str, Any]:

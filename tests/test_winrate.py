@@ -13,9 +13,9 @@ from cli import fails, ok, tree, write_jsonl
 from openai_server import OpenAIServer
 from whichpairs.errors import UserError
 from whichpairs.evaluate.winrate import win_rate
+from whichpairs.label.judge import Verdict
 from whichpairs.lm.optional import quiet
 from whichpairs.run.folder import create_run, open_run
-from whichpairs.server.judge import Verdict
 
 
 def test_by_hand() -> None:

@@ -3,7 +3,7 @@
     .venv/bin/python recipes/dialogue/judge_server.py --port 8123
     whichpairs label --run RUN --judge http://127.0.0.1:8123/v1 --judge-model small-judge-0
 
-It reads the question that `whichpairs.server.judge` asks (the two answers between numbered marks) and replies with one
+It reads the question that `whichpairs.label.judge` asks (the two answers between numbered marks) and replies with one
 line of JSON. Its opinion of a question is
 
     margin = [score(A) − score(B)] / TEMPERATURE + noise + FAVOUR
@@ -73,7 +73,7 @@ class SmallJudge:
 
 
 def read_question(text: str) -> tuple[str, str, str]:
-    """Prompt, first and second answer of what `whichpairs.server.judge` asks.
+    """Prompt, first and second answer of what `whichpairs.label.judge` asks.
 
     Raises:
         ValueError: it is no such question.

@@ -13,8 +13,7 @@ from whichpairs import EvaluateSettings, evaluate_run
 from whichpairs.evaluate.reward import load_reward
 from whichpairs.evaluate.winrate import WORTH
 from whichpairs.pool.pool import Pool
-from whichpairs.server.judge import Verdict
-from whichpairs.types import Example
+from whichpairs.types import Example, Verdict
 from whichpairs.workflow.workspace import workspace
 
 if TYPE_CHECKING:

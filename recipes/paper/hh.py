@@ -176,11 +176,11 @@ def reference(plan: Plan) -> Cell:
 
 def wins(plan: Plan, policy: Path) -> list[list[float]]:
     """By temperature and held-out prompt: 1 where the policy's reply beats the annotators' chosen one, ½ a tie."""
+    from whichpairs.endpoint.client import Client, ServerSettings
     from whichpairs.evaluate.winrate import WORTH
     from whichpairs.generate.transformers import Sampling, sample
+    from whichpairs.label.judge import Question, judge
     from whichpairs.lm.model import load
-    from whichpairs.server.client import Client, ServerSettings
-    from whichpairs.server.judge import Question, judge
 
     rows = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines()]
     held = [row for row in rows if row["use"] == "experiment"][: plan.held_out]

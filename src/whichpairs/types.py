@@ -73,6 +73,21 @@ class Label:
     strength: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge said of two completions `a` and `b`, asked in both orders.
+
+    Attributes:
+        choice: what both orders agree on; ``"tie"`` where they do not, or one was not readable.
+        forward: the answer when `a` was shown first; backward: when `b` was; None where it could
+            not be read.
+    """
+
+    choice: Choice
+    forward: Choice | None
+    backward: Choice | None
+
+
 class Progress(Protocol):
     """What long work tells its caller: `advance` units done of `total`, with a short note."""
 

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 
 from whichpairs.errors import UserError
 from whichpairs.evaluate.interval import Interval, bounded_interval
-from whichpairs.server.judge import Verdict
+from whichpairs.types import Verdict
 
 WORTH = {"a": 1.0, "b": 0.0, "tie": 0.5}
 

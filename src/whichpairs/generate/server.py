@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from whichpairs.endpoint.client import Client, ServerSettings
+from whichpairs.endpoint.journal import Journal
+from whichpairs.endpoint.request import Answer, Request, derived_seed
 from whichpairs.generate.backend import Prompt, Sample, Sampling, cut_at
-from whichpairs.server.client import Client, ServerSettings
-from whichpairs.server.journal import Journal
-from whichpairs.server.request import Answer, Request, derived_seed
 from whichpairs.types import Progress
 
 _ENDED = ("stop", "eos_token", "stop_sequence")

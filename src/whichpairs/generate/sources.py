@@ -23,11 +23,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from whichpairs.endpoint.client import ServerSettings
+from whichpairs.endpoint.journal import Journal
 from whichpairs.errors import UserError, plainly
 from whichpairs.generate.backend import Backend, Sampling
 from whichpairs.lm.precision import check_precision
-from whichpairs.server.client import ServerSettings
-from whichpairs.server.journal import Journal
 
 BACKENDS = ("transformers", "server", "vllm")
 OWN = {

@@ -8,9 +8,9 @@ run by us: it needs a GPU and a torch of its own. A vLLM server is the way that 
 from collections.abc import Sequence
 from typing import Any
 
+from whichpairs.endpoint.request import derived_seed
 from whichpairs.errors import MissingExtraError
 from whichpairs.generate.backend import Prompt, Sample, Sampling, cut_at
-from whichpairs.server.request import derived_seed
 from whichpairs.types import Progress
 
 

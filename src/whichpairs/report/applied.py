@@ -28,7 +28,7 @@ def applied(kind: str, record: Record) -> dict[str, Any]:
     elif kind == "features" and settings.get("method") == "file":
         idle = ("seed",)
     elif kind == "judgements":
-        from whichpairs.server.judge import RUBRIC
+        from whichpairs.label.judge import RUBRIC
 
         idle = ("rubric",) if settings.get("rubric") == RUBRIC else ()
     elif kind == "pool" and "columns" in settings:

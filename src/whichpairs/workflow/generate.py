@@ -285,7 +285,7 @@ def _sample_all(
     run: Run, sources: "list[Source]", prompts: list[Prompt], s: GenerateSettings, bar: Progress
 ) -> None:
     """Draw what earlier calls have not drawn, one source after the other."""
-    from whichpairs.server.journal import Journal
+    from whichpairs.endpoint.journal import Journal
 
     done = _drawn(run)
     bar.start("completions", len(prompts) * sum(source.sampling.n for source in sources))

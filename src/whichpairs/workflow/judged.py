@@ -26,9 +26,9 @@ from whichpairs.workflow.policies import (
 from whichpairs.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
+    from whichpairs.endpoint.client import ServerSettings
     from whichpairs.evaluate.winrate import WinRate
-    from whichpairs.server.client import ServerSettings
-    from whichpairs.server.judge import Verdict
+    from whichpairs.types import Verdict
     from whichpairs.workflow.evaluate import EvaluateSettings
 
 
@@ -42,7 +42,7 @@ def judge_policy(space: Workspace, settings: "EvaluateSettings", progress: Progr
     Raises:
         UserError: no policy, or the server cannot be reached or says no.
     """
-    from whichpairs.server.judge import RUBRIC
+    from whichpairs.label.judge import RUBRIC
 
     server = _server(settings)
     names = [policy_name(space, "policies", settings.policy)]
@@ -71,7 +71,7 @@ def judge_policy(space: Workspace, settings: "EvaluateSettings", progress: Progr
 
 
 def _server(settings: "EvaluateSettings") -> "ServerSettings":
-    from whichpairs.server.client import ServerSettings
+    from whichpairs.endpoint.client import ServerSettings
 
     names = ("key_variable", "requests_at_once", "requests_per_minute", "retries", "timeout")
     how = {name: getattr(settings, name) for name in names}
@@ -115,9 +115,9 @@ def _ask(
     texts: list[list[str]],
     progress: Progress,
 ) -> "list[Verdict | None]":
-    from whichpairs.server.client import Client
-    from whichpairs.server.journal import Journal
-    from whichpairs.server.judge import Question, judge
+    from whichpairs.endpoint.client import Client
+    from whichpairs.endpoint.journal import Journal
+    from whichpairs.label.judge import Question, judge
 
     pairs = list(zip(owner.tolist(), *texts, strict=True))
     places = [place for place, (_, a, b) in enumerate(pairs) if a != b]
@@ -144,7 +144,7 @@ def _write(
     verdicts: "list[Verdict | None]",
 ) -> Outcome:
     from whichpairs.evaluate.winrate import win_rate
-    from whichpairs.server.judge import position_bias
+    from whichpairs.label.judge import position_bias
 
     number = space.run.next_number("judgements")
     rate = win_rate(verdicts, owner)

@@ -19,7 +19,7 @@ from whichpairs.workflow.drawer import KIND, check_drawer, drawer_of, take
 from whichpairs.workflow.workspace import Workspace, workspace
 
 if TYPE_CHECKING:
-    from whichpairs.server.judge import Verdict
+    from whichpairs.types import Verdict
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class JudgeSettings:
 
     Args:
         server: its base URL; model: its name there.
-        rubric: what it is asked to look at; None: `server.judge.RUBRIC`.
+        rubric: what it is asked to look at; None: `label.judge.RUBRIC`.
         key_variable, requests_at_once, requests_per_minute, retries, timeout: see
             `ServerSettings`.
     """
@@ -157,9 +157,9 @@ def label_judged(
         UserError: the server cannot be reached or says no, or this judge answered before by
             another rubric.
     """
-    from whichpairs.server.client import Client, ServerSettings
-    from whichpairs.server.journal import Journal
-    from whichpairs.server.judge import RUBRIC, Question, judge
+    from whichpairs.endpoint.client import Client, ServerSettings
+    from whichpairs.endpoint.journal import Journal
+    from whichpairs.label.judge import RUBRIC, Question, judge
 
     known = {k: v for k, v in vars(settings).items() if k not in ("server", "rubric")}
     asked_of = ServerSettings(settings.server, **known)
@@ -191,7 +191,7 @@ def _judged(
     source: dict[str, Any],
 ) -> Outcome:
     """Store what was read of the verdicts, and say how the order mattered."""
-    from whichpairs.server.judge import position_bias
+    from whichpairs.label.judge import position_bias
 
     who = f"judge:{source['model']}"
     labels = [

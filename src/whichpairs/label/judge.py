@@ -37,10 +37,10 @@ from dataclasses import dataclass
 from scipy.stats import binomtest
 
 from whichpairs.chat import transcript
-from whichpairs.server.client import Client
-from whichpairs.server.journal import Journal
-from whichpairs.server.request import Request
-from whichpairs.types import SILENT, Choice, Message, Progress
+from whichpairs.endpoint.client import Client
+from whichpairs.endpoint.journal import Journal
+from whichpairs.endpoint.request import Request
+from whichpairs.types import SILENT, Choice, Message, Progress, Verdict
 from whichpairs.wording import counted
 
 RUBRIC = (
@@ -75,21 +75,6 @@ class Question:
     prompt: str | tuple[Message, ...]
     a: str
     b: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the judge said of a question, in terms of the question's `a` and `b`.
-
-    Attributes:
-        choice: what both orders agree on; ``"tie"`` where they do not, or one was not readable.
-        forward: the answer when `a` was shown first; backward: when `b` was; None where it could
-            not be read.
-    """
-
-    choice: Choice
-    forward: Choice | None
-    backward: Choice | None
 
 
 @dataclass(frozen=True, slots=True)

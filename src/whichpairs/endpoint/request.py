@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from whichpairs.endpoint.refusal import scrub
 from whichpairs.errors import UserError, one_line
-from whichpairs.server.refusal import scrub
 from whichpairs.types import Message
 
 Api = Literal["chat", "completions"]

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+from whichpairs.endpoint.journal import Journal
+from whichpairs.endpoint.rate_limit import Pace
+from whichpairs.endpoint.refusal import explain, unlike
+from whichpairs.endpoint.request import Answer, Request, read_answers, read_journalled
+from whichpairs.endpoint.workers import as_they_come
 from whichpairs.errors import MissingExtraError, UserError
-from whichpairs.server.crew import as_they_come
-from whichpairs.server.journal import Journal
-from whichpairs.server.pace import Pace
-from whichpairs.server.refusal import explain, unlike
-from whichpairs.server.request import Answer, Request, read_answers, read_journalled
 from whichpairs.types import SILENT, Progress
 
 __all__ = ["Answer", "Client", "Request", "ServerSettings"]

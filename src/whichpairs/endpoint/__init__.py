@@ -1,0 +1,1 @@
+"""The client of any OpenAI-compatible server: requests, replies kept, refusals said."""
