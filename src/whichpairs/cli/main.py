@@ -24,6 +24,7 @@ from whichpairs.cli import (
     report,
     score,
     select,
+    serve,
     status,
     train,
 )
@@ -44,6 +45,7 @@ STAGES = {
     "plan": plan,
     "select": select,
     "label": label,
+    "serve": serve,
     "fit": fit,
     "loop": loop,
     "export": export,

@@ -83,3 +83,24 @@ def _whole(name: str) -> str:
     """A simulated annotator, or nobody in particular, without the number of its turn."""
     numbered = name.startswith("simulated:") or NOBODY.fullmatch(name)
     return name.partition("#")[0] if numbered else name
+
+
+def alpha(labels: Sequence[Label]) -> float | None:
+    """Krippendorff's α over left, right and tie of all who answered a pair (1 agree always, 0 chance).
+
+    1 − D_o / D_e, nominal, with pairs of fewer than two answers left out (Krippendorff 2004, ch. 11); None
+    for fewer than `LEAST_SHARED` pairs with two, or where all say the same.
+    """
+    answers = defaultdict[str, list[str]](list)
+    for x in labels:
+        won = winner(x)
+        place = "tie" if won is None else str(sorted((x.id_a, x.id_b)).index(won))
+        answers[x.pair_id].append(place)
+    units = [Counter(said) for said in answers.values() if len(said) > 1]
+    total: Counter[str] = sum(units, Counter())
+    n = total.total()
+    chance = n**2 - sum(count**2 for count in total.values())
+    if len(units) < LEAST_SHARED or chance == 0:
+        return None
+    apart = sum((u.total() ** 2 - sum(c**2 for c in u.values())) / (u.total() - 1) for u in units)
+    return 1.0 - (n - 1) * apart / chance

@@ -1,0 +1,1 @@
+"""The labelling page: people answer pairs in a browser, an owner watches."""
