@@ -16,6 +16,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; tests of thr
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from serving import chromium, postgres  # noqa: F401  (fixtures)
+
 install_import_hook("whichpairs.design", "shapes.checked")
 
 

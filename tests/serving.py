@@ -1,108 +1,29 @@
-"""A run with picked pairs, its labelling page in a process of its own, and a real browser on it."""
+"""What tests of stores and pages need that is not everywhere: a PostgreSQL server, a real browser."""
 
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
-from whichpairs.workflow.collect import import_pool
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a database that is empty at first."""
+    from whichpairs.bench.labels import postgres as server
 
-
-def picked_run(folder: Path, prompts: list[Any], sides: list[tuple[str, str]]) -> Path:
-    """A run whose one batch asks about the two completions of every prompt, in that order."""
-    rows = [
-        {"prompt": prompt, "completion": text}
-        for prompt, both in zip(prompts, sides, strict=True)
-        for text in both
-    ]
-    source = folder / "pool.jsonl"
-    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    run = folder / "run"
-    import_pool(source, run)
-    from whichpairs.pool.pool import pair_id
-    from whichpairs.pool.run import open_run
-    from whichpairs.workflow.workspace import Workspace
-
-    ids = Workspace(open_run(run)).pool.ids
-    picked = [
-        {"pair_id": pair_id(a, b), "id_a": a, "id_b": b, "labels": 1}
-        for a, b in zip(ids[::2], ids[1::2], strict=True)
-    ]
-
-    def make(batch: Path) -> dict[str, Any]:
-        lines = "".join(json.dumps(row) + "\n" for row in picked)
-        (batch / "pairs.jsonl").write_text(lines, encoding="utf-8")
-        return {"picked": len(picked)}
-
-    open_run(run).commit(("batches", "001"), "select", {}, {}, make)
-    return run
+    if missing := server.missing():
+        pytest.skip(f"no PostgreSQL server here: {', '.join(missing)} not found")
+    with server.server() as url:
+        yield url
 
 
-@dataclass
-class Served:
-    """A server that runs."""
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A real browser, driven by playwright."""
+    from whichpairs.bench.labels.site import CHROMIUM, browser
 
-    process: "subprocess.Popen[str]"
-    owner: str
-    people: dict[str, str]
-
-    @property
-    def base(self) -> str:
-        """The address, without an end slash."""
-        return self.owner.partition("/join/")[0]
-
-    def kill(self) -> None:
-        """As a crash does."""
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-def start(run: Path, *options: str) -> Served:
-    """`whichpairs serve`, once it has printed its links."""
-    command = [sys.executable, "-m", "whichpairs.cli", "serve", "--run", str(run), "--json"]
-    command += [] if "--port" in options else ["--port", "0"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    said = process.stdout.readline()
-    assert said, "the server did not start"
-    doors = json.loads(said)
-    return Served(process, doors["owner"], doors["people"])
-
-
-@contextmanager
-def served(run: Path, *options: str) -> Iterator[Served]:
-    """`start`, and an end."""
-    one = start(run, *options)
-    try:
+    if CHROMIUM is None or find_spec("playwright") is None:
+        pytest.skip("no Chromium here, or no playwright")
+    with browser() as one:
         yield one
-    finally:
-        one.process.send_signal(signal.SIGINT)
-        try:
-            one.process.wait(10)
-        except subprocess.TimeoutExpired:
-            one.kill()
-
-
-@contextmanager
-def browser() -> Iterator[Any]:
-    """Chromium, driven by playwright."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: neither chromium nor chromium-browser found")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        one = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        try:
-            yield one
-        finally:
-            one.close()

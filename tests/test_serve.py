@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from cli import fails
-from serving import picked_run
+from whichpairs.bench.labels.site import picked_run
 from whichpairs.label.agreement import alpha
 from whichpairs.label.stores.sqlite import SqliteStore
 from whichpairs.label.web.app import NOT_YOURS, ROUTES, STATIC, application

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect
 
-from postgres_server import postgres  # noqa: F401  (a fixture)
 from whichpairs.errors import UserError
 from whichpairs.label.stores.base import LabelStore, Reply, Task
 from whichpairs.label.stores.place import move_to, open_store

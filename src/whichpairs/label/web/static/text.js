@@ -67,37 +67,31 @@ export function block(text, tree, marks) {
   return box;
 }
 
-// Which words are in one text only: Myers' greedy difference (1986) over words; null where there are too many.
-export function differences(a, b, most = 800) {
+// Which words are in one text only: Myers' greedy difference (1986) over words; null where too many differ.
+export function differences(a, b, most = 3000) {
   const words = (text) => text.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) ?? [];
   const one = words(a), other = words(b), n = one.length, m = other.length;
-  if (n + m > 40000) return null;
-  const trail = [];
-  let far = new Map([[1, 0]]);
+  const trail = [], zero = most + 1, far = new Int32Array(2 * most + 3);
+  const goesDown = (reach, at, k, d) => k === -d || (k !== d && reach[at + k - 1] < reach[at + k + 1]);
   for (let d = 0; d <= Math.min(n + m, most); d++) {
-    const next = new Map(far);
+    trail.push(far.slice(zero - d - 1, zero + d + 2)); // before this step; diagonal k stands at d + 1 + k
     for (let k = -d; k <= d; k += 2) {
-      let x = k === -d || (k !== d && (far.get(k - 1) ?? -1) < (far.get(k + 1) ?? -1)) ? far.get(k + 1) : far.get(k - 1) + 1;
-      let y = x - k;
-      while (x < n && y < m && one[x] === other[y]) { x++; y++; }
-      next.set(k, x);
-      if (x >= n && y >= m) { trail.push(far); return walked(one, other, trail, d); }
+      let x = goesDown(far, zero, k, d) ? far[zero + k + 1] : far[zero + k - 1] + 1;
+      while (x < n && x - k < m && one[x] === other[x - k]) x++;
+      far[zero + k] = x;
+      if (x >= n && x - k >= m) return walked(one, other, trail, goesDown);
     }
-    trail.push(far);
-    far = next;
   }
   return null;
 }
 
-function walked(one, other, trail, steps) {
+function walked(one, other, trail, goesDown) {
   const inA = new Array(one.length).fill(false), inB = new Array(other.length).fill(false);
-  let x = one.length, y = other.length;
-  for (let d = steps; d > 0; d--) {
-    const far = trail[d], k = x - y;
-    const up = k === -d || (k !== d && (far.get(k - 1) ?? -1) < (far.get(k + 1) ?? -1));
-    const before = up ? k + 1 : k - 1, px = far.get(before), py = px - before;
-    if (up) inB[py] = true; else inA[px] = true;
-    x = px; y = py;
+  let k = one.length - other.length;
+  for (let d = trail.length - 1; d > 0; d--) {
+    const down = goesDown(trail[d], d + 1, k, d), before = down ? k + 1 : k - 1, x = trail[d][d + 1 + before];
+    if (down) inB[x - before] = true; else inA[x] = true;
+    k = before;
   }
   const grouped = (words, marks) => {
     const parts = [];

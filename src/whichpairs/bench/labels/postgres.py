@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on a socket in a temporary folder."""
+"""A PostgreSQL server of our own, on a socket in a temporary folder: for the bench and the tests."""
 
 import os
 import shutil
@@ -7,23 +7,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import pytest
 
-
-def _as_nobody() -> dict[str, object]:
+def _as_nobody() -> dict[str, Any]:
     """PostgreSQL refuses to run as root."""
     return {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a database that is empty at first."""
-    missing = [name for name in ("initdb", "pg_ctl", "postgres") if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"no PostgreSQL server here: {', '.join(missing)} not found")
-    with server() as url:
-        yield url
+def missing() -> list[str]:
+    """Programs of PostgreSQL's that are not here."""
+    return [name for name in ("initdb", "pg_ctl", "postgres") if shutil.which(name) is None]
 
 
 @contextmanager
@@ -32,7 +26,7 @@ def server() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="whichpairs-pg-", dir="/tmp"))  # sockets want short paths
     who = _as_nobody()
     if who:
-        shutil.chown(home, *who.values())  # type: ignore[arg-type]
+        shutil.chown(home, who["user"], who["group"])
     data = home / "data"
 
     def run(*command: str) -> None:
