@@ -20,7 +20,7 @@ from whichpairs.label.web.figures import person
 from whichpairs.label.web.guard import MOST_BODY, Address, Pace
 from whichpairs.label.web.keys import Keys, read_secret
 from whichpairs.label.web.project import Project, Quiz, QuizPair, ServeSettings, Texts
-from whichpairs.pool.run import open_run
+from whichpairs.run.folder import open_run
 from whichpairs.types import Label
 from whichpairs.workflow.serve import open_project, picked
 from whichpairs.workflow.workspace import Workspace

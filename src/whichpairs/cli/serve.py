@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Let people label the picked pairs in a browser; prints their links and serves until stopped."""
     from whichpairs.label.web.project import ServeSettings, read_guidelines, read_quiz
-    from whichpairs.pool.run import open_run
+    from whichpairs.run.folder import open_run
     from whichpairs.workflow.serve import serve
 
     open_run(run, beta)

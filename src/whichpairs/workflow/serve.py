@@ -18,7 +18,7 @@ from whichpairs.label.stores.base import Task
 from whichpairs.label.stores.place import move_to, open_store
 from whichpairs.label.web.project import Project, ServeSettings, Texts, Turns
 from whichpairs.pool.pool import Pool
-from whichpairs.pool.run import open_run
+from whichpairs.run.folder import open_run
 from whichpairs.workflow.workspace import Workspace, workspace
 
 SECRET = "serve.json"

@@ -46,13 +46,17 @@ class Watch:
 
     def on(self, page: Any) -> "Watch":
         """Begin to watch."""
-        page.on("dialog", lambda one: (self.ran.append(one.message), one.dismiss()))
+        page.on("dialog", self._dialog)
         page.on("popup", lambda one: self.ran.append("a window"))
         page.on("framenavigated", lambda one: self._at(one.url))
         page.on("request", lambda one: self._at(one.url))
         page.on("pageerror", lambda one: self.said.append(str(one)))
         page.on("console", lambda one: self.said.append(one.text) if one.type == "error" else None)
         return self
+
+    def _dialog(self, one: Any) -> None:
+        self.ran.append(one.message)
+        one.dismiss()
 
     def _at(self, url: str) -> None:
         if not url.startswith((self.base, "about:blank")):

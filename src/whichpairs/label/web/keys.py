@@ -17,7 +17,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from whichpairs.errors import UserError
 from whichpairs.label.stores.base import LabelStore
-from whichpairs.pool.files import write_whole
+from whichpairs.run.files import write_whole
 
 SESSION_DAYS = 30
 Role = Literal["owner", "annotator"]
