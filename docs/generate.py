@@ -2,8 +2,8 @@
 checks that docs and code agree.
 
 With --check nothing is written, and the exit code says whether the docs are up to date: the
-commands page, the names of commands that the README mentions, its figures, what is cited (`citations`),
-and that its Python example runs. Pages in docs/results that are older than the code they measure are named (`whichpairs.bench.fingerprint`):
+commands page, the commands and options that README and guide name, the README's figures, what is cited
+(`citations`), and that the guide's Python example runs. Pages in docs/results that are older than the code they measure are named (`whichpairs.bench.fingerprint`):
 a warning, and a failure where the README shows their figures without saying so.
 """
 
@@ -22,6 +22,7 @@ from whichpairs.cli.main import STAGES, app
 
 ROOT = Path(__file__).parents[1]
 PAGE, README, RESULTS = ROOT / "docs" / "commands.md", ROOT / "README.md", ROOT / "docs" / "results"
+GUIDE = ROOT / "docs" / "guide.md"
 
 
 def commands_page() -> str:
@@ -61,20 +62,21 @@ def problems(old: dict[str, str]) -> list[str]:
     found = []
     if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != commands_page():
         found.append("docs/commands.md is not what the code says; run: make docs")
-    readme = README.read_text(encoding="utf-8")
-    for name in re.findall(r"whichpairs ([a-z]+) ", readme):
-        if name not in STAGES:
-            found.append(f"README names a command that is none: whichpairs {name}")
-    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", readme)):
-        if option not in PAGE.read_text(encoding="utf-8"):
-            found.append(f"README names an option that is none: {option}")
+    readme, guide = (page.read_text(encoding="utf-8") for page in (README, GUIDE))
+    for page, text in (("README", readme), ("docs/guide.md", guide)):
+        for name in re.findall(r"whichpairs ([a-z]+) ", text):
+            if name not in STAGES:
+                found.append(f"{page} names a command that is none: whichpairs {name}")
+        for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)):
+            if option not in PAGE.read_text(encoding="utf-8"):
+                found.append(f"{page} names an option that is none: {option}")
     found += differences(readme, read_results(RESULTS), old)
     found += [
         f"docs/results/{page.name} has no {page.stem}.json beside it"
         for page in sorted(RESULTS.glob("*.md"))
         if not page.with_suffix(".json").exists()
     ]
-    return found + citation_problems(ROOT) + example_problems(readme)
+    return found + citation_problems(ROOT) + example_problems(guide)
 
 
 def stale() -> dict[str, str]:
@@ -91,18 +93,20 @@ def stale() -> dict[str, str]:
     return found
 
 
-def example_problems(readme: str) -> list[str]:
-    """Run the README's Python example, and compare with the output beside it."""
-    example = re.search(r"```python\n(.*?)```\s*```text\n(.*?)```", readme, re.S)
+def example_problems(guide: str) -> list[str]:
+    """Run the guide's Python example, and compare with the output beside it."""
+    example = re.search(r"```python\n(.*?)```\s*```text\n(.*?)```", guide, re.S)
     if example is None:
-        return ["README has no Python example with its output"]
+        return ["docs/guide.md has no Python example with its output"]
     code, expected = example.groups()
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True
         )
     if done.returncode or done.stdout.strip() != expected.strip():
-        return [f"README's example printed:\n{done.stdout}{done.stderr}\ninstead of:\n{expected}"]
+        return [
+            f"The guide's example printed:\n{done.stdout}{done.stderr}\ninstead of:\n{expected}"
+        ]
     return []
 
 

@@ -43,7 +43,7 @@ def test_alpaca_eval(tmp_path: Path) -> None:
 def test_the_demo_in_small(tmp_path: Path) -> None:
     """Every step of the demo with the shipped model and real TRL, on few prompts and labels."""
     demo = ROOT / "recipes" / "imdb" / "demo.py"
-    options = ["--prompts", "24", "--budget", "16", "--seeds", "1"]
+    options = ["--tiny", "--prompts", "24", "--held", "12", "--budget", "16", "--seeds", "1"]
     options += ["--out", str(tmp_path / "demo")]
     done = subprocess.run([sys.executable, str(demo), *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -55,6 +55,9 @@ def test_the_demo_in_small(tmp_path: Path) -> None:
     ]
     assert not any(one["taught"] for one in found)  # 16 labels tell a fit nothing, and that is said
     assert "In 2 of 2 trainings the fit knew too little to teach." in done.stdout
+    refused = tmp_path / "demo" / "random-taught-0" / "policies"
+    assert [one.name for one in refused.iterdir()] == ["001"]  # plain random's: not trained twice
+    assert found[1]["by_prompt"] == found[0]["by_prompt"]
     for one in found:
         values = {k: v["mean"] for k, v in one["evaluation"]["policy_values"].items()}
         assert values["J"] == pytest.approx(values["reward"] - 0.1 * values["kl"])

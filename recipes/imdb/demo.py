@@ -1,12 +1,12 @@
 """`make demo`: from openings to trained policies, three ways with as many labels.
 
-A small language model, trained from scratch on IMDb reviews, writes openings and 16 continuations of each. Some
-pairs are labelled, picked at random or by the gap-optimal design. Plain DPO sees those labels and nothing else;
-taught, the policy is trained on further pairs too, with what a fit of the same labels believes of them. Reward, KL and J
+SmolLM2-135M, fine-tuned on how film reviews begin, goes on with openings of real ones, eight times each. Some pairs are
+labelled: picked at random, or half of them by a fit of the other half. Plain DPO sees those labels and nothing else;
+taught, the policy is trained on further pairs too, with what the fit of the same labels believes of them. Reward, KL and J
 on held-out prompts are printed side by side, whoever wins.
 
-With --smollm2 it is SmolLM2-135M, which goes on with openings of real reviews, and in the place of the design half of
-the labels are on the pairs that a fit of the other half picks.
+With --tiny, or where SmolLM2 cannot be installed, it is a model of 1 M parameters that writes its own openings, and the
+pairs of the third way are those of the gap-optimal design.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import multiprocessing
 import platform
 import shutil
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -33,13 +33,14 @@ from whichpairs.evaluate.interval import Interval
 from whichpairs.lm.optional import quiet
 from whichpairs.run.files import to_json, write_whole
 
-HOLDOUT, TEXTS = 0.5, 3
+PART, TEXTS = 2, 3
+"""Which openings, those of `make imdb` (part 0 was tuned on); how many of them are shown with their texts."""
 SIZES = {
-    "smollm2": {"prompts": 130, "budget": 200, "seeds": 3, "samples": 4, "taught": 2},
-    "tiny": {"prompts": 320, "budget": 800, "seeds": 4, "samples": 8, "taught": 15},
+    "smollm2": {"prompts": 180, "held": 54, "budget": 100, "seeds": 2, "samples": 3, "taught": 2},
+    "tiny": {"prompts": 320, "held": 160, "budget": 800, "seeds": 4, "samples": 8, "taught": 15},
 }
-"""Openings, labels a training, trainings a method, completions of a held-out opening and taught pairs an opening, by
-language model."""
+"""Openings, those held out, labels a training, trainings a method, completions of a held-out opening and taught pairs an
+opening, by language model."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,15 @@ def main() -> None:
     """Run the demo into a folder, anew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo-run"))
-    parser.add_argument("--smollm2", action="store_true", help="SmolLM2: a quarter of an hour")
+    parser.add_argument("--tiny", action="store_true", help="the model of 1 M parameters")
     parser.add_argument("--seeds", type=int, default=None)
     parser.add_argument("--prompts", type=int, default=None)
+    parser.add_argument("--held", type=int, default=None)
     parser.add_argument("--budget", type=int, default=None)
     parser.add_argument("--results", type=Path, default=None, help="folder of page and picture")
     options = parser.parse_args()
     say, out = Clock(), options.out
-    of = stand(not options.smollm2, say)
+    of = stand(options.tiny, say)
     size = SIZES[of.name] | {
         name: value for name in SIZES[of.name] if (value := vars(options).get(name)) is not None
     }
@@ -94,9 +96,10 @@ def main() -> None:
     say(f"{of.title} writes {of.completions} continuations of each of {size['prompts']} openings")
     with quiet():
         of.reward_folder()
-    of.write_openings(out / "prompts.jsonl", size["prompts"], seed=0)
+    of.write_openings(out / "prompts.jsonl", size["prompts"], seed=PART)
+    share = size["held"] / size["prompts"]
     how = {"seed": 0, "samples": size["samples"], "say": say, "threads": 2}
-    make_pool(out / "pool", out / "prompts.jsonl", of, holdout=HOLDOUT, **how)
+    make_pool(out / "pool", out / "prompts.jsonl", of, holdout=share, **how)
     ours = OURS[of.name]
     if METHODS[ours].criterion == "gap":
         copy_run(out / "pool", out / "gap")
@@ -125,8 +128,8 @@ def _trial(of: Stand, method: str, seed: int, size: dict[str, int]) -> tuple[str
         *(of, how.criterion, seed, size["budget"], size["samples"], how.teach),
         rounds=how.rounds,
     )
-    training = size["prompts"] - round(HOLDOUT * size["prompts"])
-    return method, replace(tuned, teach=size["taught"] * training if how.teach else 0)
+    taught = size["taught"] * (size["prompts"] - size["held"])
+    return method, replace(tuned, teach=taught if how.teach else 0)
 
 
 def folder_of(method: str, seed: int) -> str:
@@ -135,23 +138,39 @@ def folder_of(method: str, seed: int) -> str:
 
 
 def run_all(out: Path, trials: list[tuple[str, Trial]], say: Clock) -> list[dict[str, Any]]:
-    """Two trials at a time; one line as each ends."""
-    spawn = multiprocessing.get_context("spawn")
-    found = []
+    """Two trials at a time, plain random first; one line as each ends.
+
+    Where plain random has ended, the fit of its labels teaches: from a copy of its run, so that a fit that refuses
+    leaves that policy, and nothing is trained twice.
+    """
+    spawn, found = multiprocessing.get_context("spawn"), []
     with ProcessPoolExecutor(min(2, multiprocessing.cpu_count()), mp_context=spawn) as pool:
-        jobs = {
-            pool.submit(_lean_trial, _base(out, t), out / folder_of(m, t.seed), t): m
-            for m, t in trials
-        }
-        for job in as_completed(jobs):
-            one = {"method": jobs[job], **job.result()}
-            found.append(one)
-            gain, refused = one["evaluation"]["gain"]["mean"], one["teach"] and not one["taught"]
-            say(
-                f"{one['method']:18} seed {one['seed']}: J {gain:+.4f} over the reference"
-                + (" (not taught: the fit knew too little)" if refused else "")
-            )
+
+        def begin(method: str, trial: Trial, base: Path) -> None:
+            run = out / folder_of(method, trial.seed)
+            running[pool.submit(_lean_trial, base, run, trial)] = method
+
+        running: dict[Future[dict[str, Any]], str] = {}
+        for method, trial in sorted(trials, key=lambda one: one[0] != PLAIN):
+            if method != RANDOM:
+                begin(method, trial, _base(out, trial))
+        later = {trial.seed: trial for method, trial in trials if method == RANDOM}
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for job in done:
+                one = {"method": running.pop(job), **job.result()}
+                found.append(one)
+                say(_line(one))
+                if one["method"] == PLAIN and one["seed"] in later:
+                    begin(RANDOM, later[one["seed"]], out / folder_of(PLAIN, one["seed"]))
     return sorted(found, key=lambda one: ([*METHODS].index(one["method"]), one["seed"]))
+
+
+def _line(one: dict[str, Any]) -> str:
+    gain, refused = one["evaluation"]["gain"]["mean"], one["teach"] and not one["taught"]
+    return f"{one['method']:18} seed {one['seed']}: J {gain:+.4f} over the reference" + (
+        " (not taught: the fit knew too little)" if refused else ""
+    )
 
 
 def _base(out: Path, trial: Trial) -> Path:
@@ -193,9 +212,10 @@ def side_by_side(out: Path, of: Stand) -> list[str]:
 
     ours = OURS[of.name]
     run = out / folder_of(ours, 0)
+    policy = max((run / "policies").iterdir())
     prompts = pl.read_parquet(run / "pool" / "prompts.parquet").filter("holdout")
     held = prompts["prompt"].to_list()[:TEXTS]
-    models = {"before": of.model, "after": run / "policies" / "001" / "model"}
+    models = {"before": of.model, "after": policy / "model"}
     lines: list[list[str]] = [[f"  {one}"] for one in held]
     for name, model in models.items():
         lm = load(model, dtype=of.dtype)
