@@ -115,10 +115,10 @@ def test_readme_says_where_its_figures_are_older_than_their_code(readme: ModuleT
     new = readme.filled(README, results)
     assert readme.differences(new, results) == []
     assert len(readme.differences(new, results, ["design"])) == 1
-    assert len(readme.differences(new, results, {"robustness": "why", "demo": "why"})) == 4
+    assert len(readme.differences(new, results, {"robustness": "why", "demo": "why"})) == 3
     old = readme.filled(new, results, ["demo", "design"])
     assert readme.differences(old, results, ["demo", "design"]) == []
-    assert len(readme.differences(old, results)) == 3
+    assert len(readme.differences(old, results)) == 2
     assert "```\n\nMeasured before the code behind it last changed." in old
     assert "(measured before the code behind it last changed)" in old
 
