@@ -89,7 +89,7 @@ bench-calibration: setup
 dialogue: setup
 	@$(BIN)/python recipes/dialogue/run.py --results docs/results
 
-# The paper's IMDb experiment on SmolLM2, about an hour and a quarter on two cores; FULL=--full for every cell (hours). Kept in
+# The paper's IMDb experiment on SmolLM2, about an hour on two idle cores; FULL=--full for every cell (hours). Kept in
 # build/imdb; a second call goes on from there.
 imdb: setup
 	@HF_HUB_OFFLINE=1 $(BIN)/python recipes/imdb/experiment.py $(FULL) --results docs/results

@@ -3,8 +3,8 @@
     .venv/bin/python recipes/imdb/experiment.py [--full] [--results FOLDER]
 
 Every method gets the same openings, completions, simulated labels and held-out openings, and DPO as tuned
-for random (tune.py). Without --full: the methods of `SUBSET` at their `FEW` budgets, four trainings; with it every
-method, budgets to 1 600 and eight trainings. What is finished is kept in build/imdb, and a second call, or a full
+for random (tune.py). Without --full: the methods of `SUBSET` at their `FEW` budgets, three trainings; with it every
+method, budgets to 1 600 and six trainings. What is finished is kept in build/imdb, and a second call, or a full
 one, goes on from there.
 """
 
@@ -51,7 +51,7 @@ METHODS = {
     "paper": Method("paper", WORDS),
     "signal, taught": Method("signal", WORDS, 4, taught=True),
 }
-SUBSET, SEEDS = ("random", "random, taught", "by the fit, taught"), 4
+SUBSET, SEEDS = ("random", "random, taught", "by the fit, taught"), 3
 FEW = {"random, taught": (100, 200, 400), "by the fit, taught": (50, 100, 400)}
 BUDGETS, EVERY = (200, 400, 800), (50, 100, 200, 400, 800, 1600)
 """What runs without --full: `BUDGETS` but for `FEW`, where a method is at the J of plain random with many labels.
