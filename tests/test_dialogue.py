@@ -98,21 +98,22 @@ def test_prompts_are_kept_from_training() -> None:
 @pytest.mark.slow
 def test_the_whole_recipe_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real model, real server, real DPO: only chosen pairs are judged, and a second call continues."""
-    words = ["--prompts", "20", "--completions", "4", "--budget", "16", "--seeds", "1"]
-    words += ["--methods", "random,adaptive", "--processes", "1"]
+    words = ["--tiny", "--prompts", "20", "--completions", "4", "--budget", "16", "--seeds", "1"]
+    words += ["--methods", "random;by the fit, taught", "--processes", "1"]
     command = [sys.executable, str(RECIPE / "run.py"), *words, "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.iterdir()
     made = json.loads((folder / "dialogue.json").read_text())
-    assert [one["criterion"] for one in made["cells"]] == ["random", "adaptive"]
+    assert [one["method"] for one in made["cells"]] == ["random", "by the fit, taught"]
     for one in made["cells"]:
-        (run,) = (folder / "runs").glob(f"{one['criterion']}-0-*")
+        run = Path(one["run"])
         asked = (run / "judge" / "answers.jsonl").read_text().splitlines()
         compared = (run / "judgements" / "001" / "comparisons.jsonl").read_text().splitlines()
         rows = map(json.loads, compared)
         pairs = {(r["prompt_id"], r["policy"], r["against"]) for r in rows if r["verdict"]}
-        assert one["rounds"] == [16]
+        assert one["rounds"] == ([16] if one["method"] == "random" else [8, 16])
+        assert not one["taught"]  # 16 labels tell a fit nothing
         assert len(asked) == 2 * (16 + len(pairs))  # both orders, and nothing besides
         assert one["held_out_prompts"] == 6
         assert 0 <= one["win_rate"]["mean"] <= 1
@@ -126,8 +127,14 @@ def test_the_whole_recipe_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert one["gain"]["mean"] == pytest.approx(gain)
         assert f"| {one['perplexity']:.3f} |" in (folder / "dialogue.md").read_text()
     monkeypatch.syspath_prepend(str(RECIPE))
-    lab = script("lab")
-    kept = [
-        lab.run_trial(folder, "", lab.Trial.of(m, 0, budget=16)) for m in ("random", "adaptive")
-    ]
-    assert kept == made["cells"]  # nothing is run, or asked, again
+    import lab
+    import versus
+
+    trials = [lab.Trial.make(lab.TINY, one["method"], 0, budget=16) for one in made["cells"]]
+    assert [lab.run_trial(folder, "", one) for one in trials] == made["cells"]  # not asked again
+    (beside,) = made["beside"]
+    assert versus.at_one_kl(folder, "", *trials[::-1]) == beside
+    assert made["figures"]["P4c"]["value"] == pytest.approx(np.mean(beside["won"]))
+    assert min(beside["share"]) < 1.0 == max(beside["share"])
+    near, target = beside["kl_on_training_prompts"], min(beside["kl_before"])
+    assert near == pytest.approx([target, target], rel=0.2)

@@ -17,17 +17,19 @@ from whichpairs.types import Example, Verdict
 from whichpairs.workflow.workspace import workspace
 
 if TYPE_CHECKING:
+    from lab import Stand
+
     from whichpairs.evaluate.policy import PolicyEvaluation
     from whichpairs.lm.model import LanguageModel
 
 HERE = Path(__file__).parent
 
 
-def measure(run: Path, url: str, model: str, samples: int, max_new_tokens: int) -> dict[str, Any]:
+def measure(run: Path, url: str, model: str, of: "Stand", samples: int) -> dict[str, Any]:
     """The trained policy of a run against its reference.
 
     Args:
-        url, model: the judge, which is asked in both orders.
+        url, model: the judge, which is asked in both orders; of: the language model.
         samples: replies of each to each held-out prompt; the k-th ones are compared, and share
             their noise.
 
@@ -40,14 +42,15 @@ def measure(run: Path, url: str, model: str, samples: int, max_new_tokens: int) 
     from whichpairs.evaluate.policy import evaluate_policy
     from whichpairs.lm.model import load
 
-    asked = EvaluateSettings(
-        judge=url, judge_model=model, samples=samples, max_new_tokens=max_new_tokens, seed=0
-    )
+    length = of.settings["max_new_tokens"]
+    sampling = {"samples": samples, "max_new_tokens": length, "seed": 0, "dtype": of.dtype}
+    asked = EvaluateSettings(judge=url, judge_model=model, **sampling)
     judged = evaluate_run(run, asked).result
     with workspace(run) as space:
         pool, beta, name = space.pool, space.run.beta, space.run.finished("policies")[-1]
         compared = run / "judgements" / judged["judgement"] / "comparisons.jsonl"
-    reference, policy = load(HERE / "model"), load(run / "policies" / name / "model")
+    paths = (of.model, run / "policies" / name / "model")
+    reference, policy = (load(path, dtype=of.dtype) for path in paths)
     held = [pool.messages(int(p)) for p in np.flatnonzero(pool.holdout)]
     reward = load_reward(JUDGE)
 
@@ -60,7 +63,7 @@ def measure(run: Path, url: str, model: str, samples: int, max_new_tokens: int) 
             beta=beta,
             reward_scale=1.0 / TEMPERATURE,
             samples_per_prompt=samples,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=length,
             seed=0,
             reward_text="completion",
         )

@@ -20,7 +20,18 @@ from typing import Any
 
 import numpy as np
 from judge_server import TEMPERATURE, serving
-from lab import JUDGE, SETTINGS, Trial, features, make_pool, read_prompts, run_trial, work_folder
+from lab import (
+    JUDGE,
+    SMOLLM2,
+    TINY,
+    Stand,
+    Trial,
+    features,
+    make_pool,
+    read_prompts,
+    run_trial,
+    work_folder,
+)
 from scipy.special import expit
 
 from whichpairs import compute_features
@@ -46,7 +57,7 @@ KINDS = (
 FITS = 12
 
 
-def compare_features(run: Path) -> None:
+def compare_features(run: Path, of: Stand) -> None:
     """Print, by kind of feature, how well fits to simulated answers of random pairs predict."""
     with workspace(run) as space:
         pool, beta = space.pool, space.run.beta
@@ -57,11 +68,13 @@ def compare_features(run: Path) -> None:
     )
     print(f"standard deviation of the judge's score within a prompt: {within.std():.2f} logits")
     for kind, dim in KINDS:
-        settings = features(kind, dim)
+        settings = features(of, kind, dim)
         compute_features(run, settings, replace=True)
         with workspace(run) as space:
             phi = np.asarray(space.feature_set(settings.name)[2], dtype=np.float64)
-        found = [quality(phi, pool, score, beta, seed) for seed in range(FITS)]
+        found = [
+            quality(phi, pool, score, beta, seed, of.settings["budget"]) for seed in range(FITS)
+        ]
         accuracy, loss = np.mean(found, axis=0)
         error = np.std([a for a, _ in found], ddof=1) / np.sqrt(FITS)
         print(
@@ -72,12 +85,12 @@ def compare_features(run: Path) -> None:
 
 
 def quality(
-    phi: np.ndarray, pool: Any, score: np.ndarray, beta: float, seed: int
+    phi: np.ndarray, pool: Any, score: np.ndarray, beta: float, seed: int, budget: int
 ) -> tuple[float, float]:
     """Accuracy (which has the higher score) and expected log loss on held-out prompts."""
     rng = np.random.default_rng(seed)
     space = PairSpace(phi, pool.starts, ~pool.holdout)
-    pairs = random_pairs(space, SETTINGS["budget"], rng)
+    pairs = random_pairs(space, budget, rng)
     wins = (rng.random(len(pairs)) < expit(score[pairs[:, 0]] - score[pairs[:, 1]])).astype(float)
     prompts = pool.prompt_of[pairs[:, 0]]
     fitted = fit(space.differences(pairs), wins, beta, prior(space, beta), prompts, seed=seed)
@@ -90,10 +103,10 @@ def quality(
     return float(np.mean((margins > 0) == (truth > 0))), float(loss.mean())
 
 
-def compare_training(folder: Path, began: float) -> None:
+def compare_training(folder: Path, of: Stand, began: float) -> None:
     """Print random's figures for every way of training."""
     trials = [
-        Trial.of("random", seed, learning_rate=rate, epochs=epochs)
+        Trial.make(of, "random", seed, learning_rate=rate, epochs=epochs)
         for rate, epochs, seed in itertools.product(RATES, EPOCHS, SEEDS)
     ]
     spawn = multiprocessing.get_context("spawn")
@@ -124,20 +137,23 @@ def line(cell: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--features", action="store_true", help="compare features instead")
+    parser.add_argument("--tiny", action="store_true", help="the model of 1 M parameters")
     parser.add_argument("--out", type=Path, default=Path("build/dialogue"))
     options = parser.parse_args()
     began = time.perf_counter()
     print(f"{platform.machine()}, {multiprocessing.cpu_count()} cores, {versions()}")
     rows = read_prompts("tuning", 180)
-    folder = work_folder(options.out, "tuning")
-    make_pool(folder / "pool", rows, completions=SETTINGS["completions"], seed=1001, say=print)
+    of = TINY if options.tiny else SMOLLM2
+    folder = work_folder(options.out, of, "tuning")
+    completions = of.settings["completions"]
+    make_pool(folder / "pool", rows, of, completions=completions, seed=1001, say=print)
     if options.features:
         side = folder / "features"
         shutil.rmtree(side, ignore_errors=True)
         shutil.copytree(folder / "pool", side, ignore=shutil.ignore_patterns(".lock"))
-        compare_features(side)
+        compare_features(side, of)
     else:
-        compare_training(folder, began)
+        compare_training(folder, of, began)
 
 
 if __name__ == "__main__":
