@@ -15,8 +15,8 @@ from lab import Trial, one_thread
 
 from whichpairs.evaluate.winrate import WORTH
 from whichpairs.pool.pool import Pool
-from whichpairs.server.client import Client, ServerSettings
-from whichpairs.server.judge import Question, judge
+from whichpairs.endpoint.client import Client, ServerSettings
+from whichpairs.label.judge import Question, judge
 from whichpairs.workflow.workspace import workspace
 
 if TYPE_CHECKING:
