@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lab import Trial, one_thread
 
-from whichpairs.evaluate.winrate import WORTH
-from whichpairs.pool.pool import Pool
 from whichpairs.endpoint.client import Client, ServerSettings
+from whichpairs.evaluate.winrate import WORTH
 from whichpairs.label.judge import Question, judge
+from whichpairs.pool.pool import Pool
 from whichpairs.workflow.workspace import workspace
 
 if TYPE_CHECKING:
