@@ -36,7 +36,7 @@ from whichpairs.run.files import to_json, write_whole
 PART, TEXTS = 2, 3
 """Which openings, those of `make imdb` (part 0 was tuned on); how many of them are shown with their texts."""
 SIZES = {
-    "smollm2": {"prompts": 180, "held": 54, "budget": 100, "seeds": 2, "samples": 3, "taught": 2},
+    "smollm2": {"prompts": 150, "held": 45, "budget": 200, "seeds": 2, "samples": 3, "taught": 2},
     "tiny": {"prompts": 320, "held": 160, "budget": 800, "seeds": 4, "samples": 8, "taught": 15},
 }
 """Openings, those held out, labels a training, trainings a method, completions of a held-out opening and taught pairs an
