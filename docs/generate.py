@@ -70,7 +70,7 @@ def problems(old: dict[str, str]) -> list[str]:
         for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)):
             if option not in PAGE.read_text(encoding="utf-8"):
                 found.append(f"{page} names an option that is none: {option}")
-    found += differences(readme, read_results(RESULTS), old)
+    found += differences(readme + guide, read_results(RESULTS), old)
     found += [
         f"docs/results/{page.name} has no {page.stem}.json beside it"
         for page in sorted(RESULTS.glob("*.md"))
@@ -114,8 +114,10 @@ def main() -> None:
     """Write or check."""
     if "--check" not in sys.argv:
         PAGE.write_text(commands_page(), encoding="utf-8")
-        readme = README.read_text(encoding="utf-8")
-        README.write_text(filled(readme, read_results(RESULTS), stale()), encoding="utf-8")
+        results, old = read_results(RESULTS), stale()
+        for page in (README, GUIDE):
+            text = page.read_text(encoding="utf-8")
+            page.write_text(filled(text, results, old), encoding="utf-8")
         return
     old = stale()
     found = problems(old)

