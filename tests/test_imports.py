@@ -6,6 +6,7 @@ import sys
 import pytest
 
 HEAVY = {"torch", "ray", "transformers", "trl", "datasets", "peft", "accelerate"}
+HEAVY |= {"sqlalchemy", "psycopg", "starlette", "uvicorn"}
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ import numpy as np
 from whichpairs.errors import UserError, plainly
 from whichpairs.features.store import open_features
 from whichpairs.label.stores.base import LabelStore
-from whichpairs.label.stores.place import open_store
 from whichpairs.run.files import read_array
 from whichpairs.run.folder import Record, Run, locked, open_run
 from whichpairs.types import Choice, Label
@@ -60,7 +59,9 @@ class Workspace:
 
     @cached_property
     def store(self) -> LabelStore:
-        """The run's answers."""
+        """The run's answers; SQLAlchemy, which takes a quarter of a second, is loaded here."""
+        from whichpairs.label.stores.place import open_store
+
         return open_store(self.run.root)
 
     @cached_property
