@@ -2,7 +2,7 @@
 
 A docstring or comment cites ``theory (7)``, ``theory (16) to (18)``, ``theory (4), (9) and (11)``, ``theory,
 section 6``, or a source ``[fedorov1972]``, several with semicolons between. The theory cites sources in the
-same way, and the code by its path within the package: `design.kernel`, `train.fit.fit_theta`.
+same way, and the code by its path within the package: `design.sweep.kernel`, `design.estimate.bradley_terry.fit_theta`.
 """
 
 import io
@@ -16,7 +16,7 @@ from pathlib import Path
 KEY = re.compile(r"\[((?:[a-z]+\d{4}(?:; )?)+)\]")
 EQUATIONS = re.compile(r"\btheory((?:,? (?:and |to )?\(\d+\))+)", re.IGNORECASE)
 SECTION = re.compile(r"\btheory,\s+section (\d+)", re.IGNORECASE)
-CODE = re.compile(r"`((?:[a-z_]+\.)?[a-z_]+(?:\.[a-z_]+)?)`")
+CODE = re.compile(r"`((?:[a-z_]+\.){0,3}[a-z_]+)`")
 ROOMS = ("design", "train", "evaluate", "workflow", "features")
 
 

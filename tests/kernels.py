@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from whichpairs.design.kernel import Kernel, Mapped, NumpyKernel
+from whichpairs.design.sweep.kernel import Kernel, Mapped, NumpyKernel
 from whichpairs.engine.kernels import tiles_kernel
 from whichpairs.engine.tiles_kernel import has_tiles
 from whichpairs.engine.torch_kernel import TorchKernel

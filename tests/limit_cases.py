@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 
 from pools import all_pairs
 from whichpairs.design import DOptimal, PairSpace, Problem
-from whichpairs.design.limits import Groups, Limits
+from whichpairs.design.problem.limits import Groups, Limits
 
 KINDS = ("repeats", "per_prompt", "per_completion", "row_costs", "groups", "must")
 

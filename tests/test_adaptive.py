@@ -6,9 +6,8 @@ import pytest
 from whichpairs.bench import regimes
 from whichpairs.bench.desk import Desk
 from whichpairs.design import Belief, Problem, information
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.bounded import BoundedBatch, bounded_batch
-from whichpairs.train.fit import (
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.estimate.bradley_terry import (
     Fit,
     best_scale,
     fit,
@@ -17,8 +16,9 @@ from whichpairs.train.fit import (
     log_loss,
     posterior,
 )
-from whichpairs.workflow import adaptive
-from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
+from whichpairs.design.strategies import adaptive
+from whichpairs.design.strategies.adaptive import Evidence, View, look, next_batch
+from whichpairs.design.strategies.bounded import BoundedBatch, bounded_batch
 
 
 def evidence_of(world, labels: int, seed: int = 0) -> tuple[Desk, Evidence]:

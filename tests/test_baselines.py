@@ -5,8 +5,8 @@ import pytest
 
 from pools import all_pairs, make_space
 from whichpairs.design import PairWeights, a_optimal, information, random_outlook
-from whichpairs.design.baselines import random_pairs, reference_pairs
-from whichpairs.design.space import PairSpace
+from whichpairs.design.batches.random import random_pairs, reference_pairs
+from whichpairs.design.problem.space import PairSpace
 from whichpairs.streams import Stream, stream
 
 

@@ -12,24 +12,24 @@ from whichpairs.design import (
     Limits,
     PairWeights,
     Problem,
-    bounded,
     gap_criterion,
     information,
     policy_information,
     prior,
     solve,
 )
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.belief import expected_slope, in_range
-from whichpairs.design.bounded import (
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.problem.belief import expected_slope, in_range
+from whichpairs.design.solver.frank_wolfe import solve_among
+from whichpairs.design.strategies import bounded
+from whichpairs.design.strategies.bounded import (
     LEVERAGE,
     Leverage,
     bounded_batch,
     bounded_within,
     random_share,
 )
-from whichpairs.design.scores import best_pairs
-from whichpairs.design.solver import solve_among
+from whichpairs.design.sweep.sweep import best_pairs
 
 
 def spd(d: int, seed: int) -> np.ndarray:
@@ -232,7 +232,7 @@ def test_designed_pairs_of_a_limited_batch_are_of_bounded_leverage_too() -> None
 
 
 def test_weights_are_even_to_the_bit_and_keep_their_digits_far_out() -> None:
-    """z and −z are one pair: kinds (`design.kinds`) were two for a last bit, and 0 beyond +37 logits."""
+    """z and −z are one pair: kinds (`design.problem.kinds`) were two for a last bit, and 0 beyond +37 logits."""
     z = np.random.default_rng(0).standard_normal((500, 4))
     for precision in (None, np.eye(4)):
         weights = Belief(np.array([2.0, -1.0, 0.5, 3.0]), precision).weights(0.7)

@@ -31,12 +31,12 @@ from whichpairs.bench.summary import (
     together,
 )
 from whichpairs.design import policy_information
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.signal import signal
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.estimate.policy import PoolObjective
+from whichpairs.design.strategies.adaptive import SIGNAL_SAMPLES, Evidence
+from whichpairs.design.strategies.strongest import signal
 from whichpairs.errors import UserError
-from whichpairs.evaluate.pool_policy import PoolObjective
 from whichpairs.run.folder import DEFAULT_BETA
-from whichpairs.workflow.adaptive import SIGNAL_SAMPLES, Evidence
 from whichpairs.workflow.select import CRITERIA
 
 CELL = Cell("strong", "well-specified", (64, 128, 256), (512,))
@@ -307,8 +307,8 @@ def test_a_method_s_code_is_its_own() -> None:
     assert ours == runner._code("gap", True) != runner._code("farthest", True)
     assert runner._code("farthest", False) != runner._code("farthest", True)
     files = here().behind(["whichpairs.bench.rivals", "whichpairs.bench.desk"]).named
-    assert "workflow/adaptive.py" not in files
-    assert "design/solver.py" not in files
+    assert "design/strategies/adaptive.py" not in files
+    assert "design/solver/frank_wolfe.py" not in files
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ from scipy.special import expit
 
 from whichpairs.bench.calibration import cell, convincing, coverage, shares, slope
 from whichpairs.bench.calibration_page import write
-from whichpairs.train.calibrate import (
+from whichpairs.design.estimate.bradley_terry import fit, folds, log_loss
+from whichpairs.design.estimate.calibrate import (
     CALIBRATED_STRENGTHS,
     as_array,
     calibrate,
@@ -16,7 +17,6 @@ from whichpairs.train.calibrate import (
     from_array,
     left_out_log_loss,
 )
-from whichpairs.train.fit import fit, folds, log_loss
 
 BETA = 0.4
 

@@ -19,8 +19,8 @@ from whichpairs.design import (
     i_optimal,
     solve,
 )
-from whichpairs.design.candidates import Candidates
-from whichpairs.design.certificate import lower_bound, unit_of
+from whichpairs.design.batches.candidates import Candidates
+from whichpairs.design.solver.certificate import lower_bound, unit_of
 
 DIM = 6
 

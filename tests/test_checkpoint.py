@@ -14,14 +14,14 @@ from whichpairs.design import (
     PairWeights,
     Problem,
     gap_criterion,
-    mixing,
     policy_information,
     solve,
 )
-from whichpairs.design.candidates import Candidates
-from whichpairs.design.limits import Groups, Limits
-from whichpairs.design.solver import Checkpoint, PassReport
-from whichpairs.design.vertex import best_counts
+from whichpairs.design.batches.candidates import Candidates
+from whichpairs.design.batches.linear_programme import best_counts
+from whichpairs.design.problem.limits import Groups, Limits
+from whichpairs.design.solver import mixture as mixing
+from whichpairs.design.solver.frank_wolfe import Checkpoint, PassReport
 
 METHOD = FrankWolfe(passes=6, tolerance=1e-7, inner=3, swaps=20, kicks=1)
 
@@ -135,7 +135,7 @@ def test_ctrl_c_before_there_is_a_batch_is_passed_on(monkeypatch) -> None:
     def interrupted(*_) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("whichpairs.design.solver.Sweep.__call__", interrupted)
+    monkeypatch.setattr("whichpairs.design.solver.frank_wolfe.Sweep.__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         solve(problem_of("none"), METHOD)
 
@@ -144,7 +144,7 @@ def test_ctrl_c_during_exchange_steps_ends_with_the_batch_before_them(monkeypatc
     def interrupted(*_, **__) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("whichpairs.design.polish.exchange", interrupted)
+    monkeypatch.setattr("whichpairs.design.solver.polish.exchange", interrupted)
     space = ragged_space([5] * 20, 4, 1)
     criterion = gap_criterion(policy_information(space))
     try:

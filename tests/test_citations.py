@@ -15,7 +15,7 @@ $$a = b \tag{1}$$
 
 $$b = c \tag{2}$$
 
-As [fedorov1972] has it. *In code:* `kernel` (1), `train.fit.fit_theta`, `make bench-theory` (2).
+As [fedorov1972] has it. *In code:* `sweep.kernel` (1), `design.estimate.bradley_terry.fit_theta`, `make bench-theory` (2).
 
 ## 2. Second
 """
@@ -56,8 +56,12 @@ def test_a_docstring_s_citations(citations: ModuleType, source: str, wrong: str 
         (THEORY.replace("tag{2}", "tag{1}"), REFERENCES, "must be numbered 1, 2, …; got [1, 1]"),
         (THEORY.replace("[fedorov1972]", "Fedorov"), REFERENCES, "nobody cites fedorov1972"),
         (THEORY, REFERENCES * 2, "has fedorov1972 twice"),
-        (THEORY.replace("`kernel`", "`kernels`"), REFERENCES, "names `kernels`"),
-        (THEORY.replace("fit_theta", "fit_thetas"), REFERENCES, "names `train.fit.fit_thetas`"),
+        (THEORY.replace("`sweep.kernel`", "`kernels`"), REFERENCES, "names `kernels`"),
+        (
+            THEORY.replace("fit_theta", "fit_thetas"),
+            REFERENCES,
+            "names `design.estimate.bradley_terry.fit_thetas`",
+        ),
     ],
 )
 def test_the_theory_s_own_faults(

@@ -29,12 +29,12 @@ from whichpairs.design import (
     information,
     policy_information,
     solve,
-    solver,
 )
-from whichpairs.design.candidates import Candidates
-from whichpairs.design.exchange import exchange, kicked
-from whichpairs.design.limits import Groups, Limits
-from whichpairs.design.rounding import Ledger, roundings
+from whichpairs.design.batches.candidates import Candidates
+from whichpairs.design.batches.integral import Ledger, roundings
+from whichpairs.design.problem.limits import Groups, Limits
+from whichpairs.design.solver import frank_wolfe as solver
+from whichpairs.design.solver.exchange import exchange, kicked
 from whichpairs.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype does

@@ -13,7 +13,7 @@ from whichpairs.bench.design_page import figures, page
 from whichpairs.bench.design_pools import KINDS, make_pool
 from whichpairs.bench.greedy import accelerated_greedy
 from whichpairs.design import information
-from whichpairs.design.kernel import NumpyKernel
+from whichpairs.design.sweep.kernel import NumpyKernel
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 

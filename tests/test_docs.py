@@ -105,10 +105,13 @@ def test_a_page_older_than_what_it_measures_is_named(
     monkeypatch.setattr(generate, "RESULTS", tmp_path)
     _results(tmp_path, None)
     assert generate.stale() == {}
-    _results(tmp_path, "design/solver.py")
+    _results(tmp_path, "design/solver/frank_wolfe.py")
     found = generate.stale()
     assert set(found) == {"design", "theory"}
-    assert "(design/solver.py: A_FEW, design/solver.py: CLOSE, " in found["design"]
+    assert (
+        "(design/solver/frank_wolfe.py: A_FEW, design/solver/frank_wolfe.py: CLOSE, "
+        in found["design"]
+    )
     (tmp_path / "theory.json").write_text("{}")
     assert "it records no fingerprint" in generate.stale()["theory"]
 
@@ -140,7 +143,7 @@ def test_an_old_page_fails_only_where_the_readme_hides_it(
     shutil.copytree(RESULTS, results)
     made = json.loads((results / "design.json").read_text())
     code = fingerprint(["whichpairs.bench.theory"])
-    code["definitions"].pop("design/solver.py")
+    code["definitions"].pop("design/solver/frank_wolfe.py")
     (results / "design.json").write_text(json.dumps({**made, "code": code}))
     monkeypatch.setattr(generate, "RESULTS", results)
     monkeypatch.setattr(generate, "example_problems", lambda readme: [])

@@ -18,13 +18,13 @@ from whichpairs.design import (
     c_optimal,
     solve,
 )
-from whichpairs.design.candidates import Candidates
-from whichpairs.design.certificate import unit_of
-from whichpairs.design.criterion import value_or_infinity
-from whichpairs.design.exchange import exchange, kicked
-from whichpairs.design.limits import Limits
-from whichpairs.design.solver import solve_among
-from whichpairs.design.swaps import Swaps
+from whichpairs.design.batches.candidates import Candidates
+from whichpairs.design.problem.criterion import value_or_infinity
+from whichpairs.design.problem.limits import Limits
+from whichpairs.design.problem.swaps import Swaps
+from whichpairs.design.solver.certificate import unit_of
+from whichpairs.design.solver.exchange import exchange, kicked
+from whichpairs.design.solver.frank_wolfe import solve_among
 
 
 def candidates_of(space: PairSpace) -> Candidates:

@@ -16,7 +16,7 @@ from whichpairs.design import (
     policy_information,
     prior,
 )
-from whichpairs.design.baselines import random_pairs
+from whichpairs.design.batches.random import random_pairs
 from whichpairs.features.pca import principal_axes
 from whichpairs.features.store import centred
 from whichpairs.streams import Stream, stream

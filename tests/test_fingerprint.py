@@ -238,9 +238,9 @@ def test_the_real_pages_begin_somewhere() -> None:
     for module in (design, gradients, robustness, theory):
         files = here().behind(module.MEASURES).named
         assert not any(name.startswith(("cli/", "report/")) for name in files)
-        assert "design/space.py" in files
+        assert "design/problem/space.py" in files
     engine = here().behind(design.MEASURES)
-    assert {"design/solver.py", "bench/greedy.py"} <= set(engine.named)
+    assert {"design/solver/frank_wolfe.py", "bench/greedy.py"} <= set(engine.named)
     assert "engine/tiles.c" in engine.unnamed
     robust = here().behind(robustness.MEASURES)
     assert "bench/grid.toml" in robust.unnamed
@@ -270,7 +270,7 @@ def test_a_page_and_its_figures(tmp_path: Path) -> None:
     }  # fmt: skip
     assert made["command"] == "make it"
     assert made["more"] == 1
-    assert "design/solver.py" in made["code"]["definitions"]
+    assert "design/solver/frank_wolfe.py" in made["code"]["definitions"]
     assert changed(made["code"]) == []
     text = (tmp_path / "it.md").read_text()
     assert "| P1 | 50.00 [30.00, 70.00] | ≥ 40 | reached |" in text

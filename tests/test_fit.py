@@ -15,16 +15,23 @@ from whichpairs.design import (
     prior,
     random_outlook,
 )
-from whichpairs.design.baselines import (
+from whichpairs.design.batches.random import (
     best_versus_worst,
     random_pairs,
     reference_pairs,
     uniform_prompts,
 )
-from whichpairs.evaluate.pool_policy import policy_values
+from whichpairs.design.estimate.bradley_terry import (
+    STRENGTHS,
+    fit,
+    fit_theta,
+    folds,
+    log_loss,
+    quality,
+)
+from whichpairs.design.estimate.policy import policy_values
 from whichpairs.label.simulate import simulate
 from whichpairs.streams import Stream, stream
-from whichpairs.train.fit import STRENGTHS, fit, fit_theta, folds, log_loss, quality
 
 
 def data(n: int = 80, d: int = 3, seed: int = 0):

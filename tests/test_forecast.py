@@ -7,13 +7,13 @@ from scipy.special import expit
 from pools import make_space
 from whichpairs.bench.synthetic import log_linear
 from whichpairs.design import PairSpace, prior
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.policy_gap import PolicyGaps
-from whichpairs.evaluate.pool_policy import PoolObjective
-from whichpairs.train import forecast as forecast_module
-from whichpairs.train.fit import STRENGTHS, fit, fit_theta, folds
-from whichpairs.train.forecast import DRAWS, Forecast, Known
-from whichpairs.train.refit import left_out_margins, refit
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.estimate.bradley_terry import STRENGTHS, fit, fit_theta, folds
+from whichpairs.design.estimate.policy import PoolObjective
+from whichpairs.design.estimate.policy_gap import PolicyGaps
+from whichpairs.design.estimate.refit import left_out_margins, refit
+from whichpairs.design.forecast import predicted_gap as forecast_module
+from whichpairs.design.forecast.predicted_gap import DRAWS, Forecast, Known
 
 NONE = np.empty((0, 2), np.int64)
 

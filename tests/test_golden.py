@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import whichpairs.train.forecast as forecast
+import whichpairs.design.forecast.predicted_gap as forecast
 from cli import pool_rows, write_jsonl
 from whichpairs import (
     Columns,

@@ -11,7 +11,7 @@ from whichpairs.design import (
     policy_information,
     prior,
 )
-from whichpairs.design.information import random_second_moment
+from whichpairs.design.problem.information import random_second_moment
 
 
 def test_information_is_the_plain_sum() -> None:

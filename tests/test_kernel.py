@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 from kernels import KERNELS, BareTiles
 from pools import all_pairs, make_space, ragged_space
 from whichpairs.design import PairSpace, PairWeights
-from whichpairs.design.kernel import Block, Kernel
-from whichpairs.design.limits import Groups, Limits
-from whichpairs.design.rows import squared_lengths
-from whichpairs.design.scores import Known, Sweep, exact_scores, growth
+from whichpairs.design.exact.products import squared_lengths
+from whichpairs.design.problem.limits import Groups, Limits
+from whichpairs.design.sweep.kernel import Block, Kernel
+from whichpairs.design.sweep.sweep import Known, Sweep, exact_scores, growth
 from whichpairs.engine.kernels import tiles_kernel
 from whichpairs.engine.tiles_kernel import arithmetic, has_tiles, nearest_bf16
 

@@ -5,7 +5,7 @@ import pytest
 
 from pools import ragged_space
 from whichpairs.design import PairWeights, Problem, a_optimal
-from whichpairs.design.limits import Groups, Limits, check
+from whichpairs.design.problem.limits import Groups, Limits, check
 from whichpairs.errors import UserError
 
 SPACE = ragged_space([3, 4, 2], 2)

@@ -555,7 +555,7 @@ FORKS = """
 import gc, json, os, random, shutil, signal, sys, time
 from pathlib import Path
 from whichpairs import LoopSettings, UserError, loop
-from whichpairs.train import forecast
+from whichpairs.design.forecast import predicted_gap as forecast
 
 forecast.DRAWS = 8  # as in the process that started this one
 run, work, kills, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])

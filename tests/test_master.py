@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from whichpairs.design import DOptimal, Sum, a_optimal, master
-from whichpairs.design.master import mixture
+from whichpairs.design import DOptimal, Sum, a_optimal
+from whichpairs.design.solver import simplicial as master
+from whichpairs.design.solver.simplicial import mixture
 
 FIRST = np.diag([900.0, 30.0, 1.0, 0.0, 0.0, 0.0])
 PARTS = [FIRST, FIRST[::-1, ::-1].copy(), 0.01 * np.eye(6)]

@@ -11,16 +11,17 @@ from pools import all_pairs, make_space, ragged_space
 from whichpairs.bench import regimes
 from whichpairs.bench.desk import Desk
 from whichpairs.bench.registry import METHODS
-from whichpairs.design import FrankWolfe, PairSpace, shares
-from whichpairs.design.limits import Limits
-from whichpairs.design.paper import (
+from whichpairs.design import FrankWolfe, PairSpace
+from whichpairs.design.batches.ordered import within
+from whichpairs.design.problem.limits import Limits
+from whichpairs.design.strategies import shares
+from whichpairs.design.strategies.paper import (
     by_weight,
     paper_design,
     paper_information,
     reference_theta,
 )
-from whichpairs.design.shares import Shares
-from whichpairs.design.within import within
+from whichpairs.design.strategies.shares import Shares
 from whichpairs.errors import UserError
 from whichpairs.pool.pool import pair_id
 from whichpairs.workflow.collect import import_pool

@@ -11,8 +11,8 @@ from scipy.special import expit
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.cli import main
 from whichpairs.design import Belief
-from whichpairs.design.foresight import Outlook
-from whichpairs.train.forecast import Reach
+from whichpairs.design.forecast.curve import Outlook
+from whichpairs.design.forecast.predicted_gap import Reach
 from whichpairs.workflow.fit import foretold
 from whichpairs.workflow.plan import PlanSettings, _table, plan, trust, verdict
 from whichpairs.workflow.workspace import workspace
@@ -297,7 +297,9 @@ def test_fits_that_foretold_nothing_are_passed_over(run: Path, capsys) -> None:
 
 @pytest.mark.slow
 def test_money_and_a_target(run: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("whichpairs.train.forecast.DRAWS", 64)  # eight cannot tell what is saved
+    monkeypatch.setattr(
+        "whichpairs.design.forecast.predicted_gap.DRAWS", 64
+    )  # eight cannot tell what is saved
     plain = ok(capsys, "plan", "--run", run, "--budget", 60)
     assert not {"cost", "money_saved", "target_gap", "labels_to_target_ours"} & set(plain)
     rows = {row["labels"]: row for row in plain["curve"]}

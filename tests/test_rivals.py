@@ -15,7 +15,7 @@ from whichpairs.bench.desk import Desk, _check, run
 from whichpairs.bench.rivals import ADAPTIVE, RIVALS
 from whichpairs.bench.rivals_completions import QUANTILE
 from whichpairs.bench.world import World
-from whichpairs.design import baselines
+from whichpairs.design.batches import random as baselines
 
 SIZES = [5, 1, 4, 2, 6, 3, 4, 4]
 BETA = 0.5

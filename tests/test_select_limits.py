@@ -20,7 +20,7 @@ from whichpairs import LimitSettings, SelectSettings, UserError, select, status
 from whichpairs.cli import main
 from whichpairs.cli.select import note
 from whichpairs.design import PassReport
-from whichpairs.design.solver import Checkpoint
+from whichpairs.design.solver.frank_wolfe import Checkpoint
 from whichpairs.engine.tiles_kernel import has_tiles
 from whichpairs.pool.pool import pair_id
 from whichpairs.report.outlook import Beginning
@@ -321,9 +321,9 @@ def test_random_within_limits_is_uniform(run: Path, capsys) -> None:
     """One pair a prompt: each of its pairs as often as any other, each prompt alike."""
     counts: Counter = Counter()
     with workspace(run) as space:
-        from whichpairs.design.baselines import random_pairs
-        from whichpairs.design.limits import Limits
-        from whichpairs.design.within import within
+        from whichpairs.design.batches.ordered import within
+        from whichpairs.design.batches.random import random_pairs
+        from whichpairs.design.problem.limits import Limits
 
         pairs = Desk(space, SelectSettings(1)).pairs.some_prompts(3, 0)
         rng, limits = np.random.default_rng(0), Limits(per_prompt=1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pools import make_space
 from test_solver import problem_on
 from whichpairs.design import FrankWolfe, PairSpace, policy_information, solve
-from whichpairs.design.shards import Shards
+from whichpairs.design.problem.shards import Shards
 from whichpairs.errors import UserError
 
 

@@ -5,11 +5,11 @@ import pytest
 from scipy.special import expit
 
 from whichpairs.design import PairSpace, prior
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.signal import signal, strongest_pairs
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.estimate.bradley_terry import fit
+from whichpairs.design.strategies.adaptive import Evidence, look, signal_batch
+from whichpairs.design.strategies.strongest import signal, strongest_pairs
 from whichpairs.errors import UserError
-from whichpairs.train.fit import fit
-from whichpairs.workflow.adaptive import Evidence, look, signal_batch
 from whichpairs.workflow.batch import batch_message
 
 

@@ -22,15 +22,15 @@ from whichpairs.design import (
     information,
     policy_information,
     solve,
-    solver,
 )
-from whichpairs.design import exchange as exchange_module
-from whichpairs.design.candidates import Candidates
-from whichpairs.design.exchange import exchange
-from whichpairs.design.information import random_second_moment
-from whichpairs.design.limits import Groups, Limits
-from whichpairs.design.master import mixture
-from whichpairs.design.scores import best_pairs, exact_scores
+from whichpairs.design.batches.candidates import Candidates
+from whichpairs.design.problem.information import random_second_moment
+from whichpairs.design.problem.limits import Groups, Limits
+from whichpairs.design.solver import exchange as exchange_module
+from whichpairs.design.solver import frank_wolfe as solver
+from whichpairs.design.solver.exchange import exchange
+from whichpairs.design.solver.simplicial import mixture
+from whichpairs.design.sweep.sweep import best_pairs, exact_scores
 from whichpairs.errors import UserError
 
 EXACT = FrankWolfe(passes=60, tolerance=1e-5, integrality=0.0, inner=400)
@@ -282,7 +282,7 @@ def test_a_mixture_gets_away_from_a_nearly_singular_vertex(criterion, ridge: flo
 @pytest.mark.slow
 def test_a_solve_gets_away_from_a_nearly_singular_vertex(monkeypatch) -> None:
     """128 of 2.4 million pairs, d = 64: its first vertex is nearly singular."""
-    monkeypatch.setattr("whichpairs.design.solver.ROOMY", 0.0)
+    monkeypatch.setattr("whichpairs.design.solver.frank_wolfe.ROOMY", 0.0)
     found = rounding("uneven", 2, 0)
     assert found["certificate"] <= 0.2
 

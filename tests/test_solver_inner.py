@@ -8,9 +8,11 @@ import pytest
 
 from pools import make_space
 from test_solver import problem_on
-from whichpairs.design import FrankWolfe, PairSpace, Problem, records, solve, solver
-from whichpairs.design.mixing import Mix
-from whichpairs.design.scores import Best
+from whichpairs.design import FrankWolfe, PairSpace, Problem, solve
+from whichpairs.design.solver import frank_wolfe as solver
+from whichpairs.design.solver import solution as records
+from whichpairs.design.solver.mixture import Mix
+from whichpairs.design.sweep.sweep import Best
 
 QUICK = FrankWolfe(passes=4, tolerance=1e-6, integrality=0.0, swaps=0)
 

@@ -6,7 +6,7 @@ from scipy.special import expit, softmax
 from threadpoolctl import threadpool_limits
 
 from whichpairs import UserError
-from whichpairs.train.calibrate import (
+from whichpairs.design.estimate.calibrate import (
     Calibration,
     calibrate,
     calibrated_probability,

@@ -26,19 +26,19 @@ from whichpairs.design import (
     policy_information,
     prior,
     solve,
-    solver,
 )
-from whichpairs.design import versus_random as module
-from whichpairs.design.bounded import Leverage
-from whichpairs.design.candidates import Candidates
-from whichpairs.design.heap import Heap
-from whichpairs.design.kinds import first_of_kind
-from whichpairs.design.rounding import roundings
-from whichpairs.design.scores import Sweep
-from whichpairs.design.solver import solve_among
-from whichpairs.design.versus_random import no_worse_than_random, random_batches, value_of
+from whichpairs.design.batches import versus_random as module
+from whichpairs.design.batches.candidates import Candidates
+from whichpairs.design.batches.integral import roundings
+from whichpairs.design.batches.versus_random import no_worse_than_random, random_batches, value_of
+from whichpairs.design.problem.kinds import first_of_kind
+from whichpairs.design.solver import frank_wolfe as solver
+from whichpairs.design.solver.frank_wolfe import solve_among
+from whichpairs.design.strategies.adaptive import View, next_batch
+from whichpairs.design.strategies.bounded import Leverage
+from whichpairs.design.sweep.heap import Heap
+from whichpairs.design.sweep.sweep import Sweep
 from whichpairs.wording import percent
-from whichpairs.workflow.adaptive import View, next_batch
 from whichpairs.workflow.batch import _how, batch_message
 
 
@@ -220,7 +220,7 @@ def test_what_a_pass_keeps_does_not_depend_on_its_blocks(block: int, monkeypatch
     factor, few = rng.standard_normal((4, 4)), np.array([60])
     whole = Sweep(space, PairWeights(1.0))(factor, few, np.zeros(1), None, np.array([12.0]))
     monkeypatch.setattr(PairSpace, "block_rows", block)
-    monkeypatch.setattr("whichpairs.design.scores.RAMP", (100, 17))
+    monkeypatch.setattr("whichpairs.design.sweep.sweep.RAMP", (100, 17))
     again = Sweep(space, PairWeights(1.0), threads=2)(
         factor, few, np.zeros(1), None, np.array([12.0])
     )

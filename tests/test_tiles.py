@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whichpairs.design.kernel import Block
+from whichpairs.design.sweep.kernel import Block
 from whichpairs.engine import kernels, tiles_kernel
 from whichpairs.engine.tiles_kernel import TilesKernel, has_tiles
 from whichpairs.errors import UserError

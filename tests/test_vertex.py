@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from limit_cases import feasible_batches, label_bounds, limits_on, plain_programme, plain_rows
 from pools import all_pairs, ragged_space
 from whichpairs.design import PairSpace, PairWeights
-from whichpairs.design.candidates import Candidates
-from whichpairs.design.dominated import undominated
-from whichpairs.design.limits import Groups, Limits, check
-from whichpairs.design.vertex import best_counts, whole_counts
+from whichpairs.design.batches.candidates import Candidates
+from whichpairs.design.batches.linear_programme import best_counts, whole_counts
+from whichpairs.design.problem.limits import Groups, Limits, check
+from whichpairs.design.sweep.dominated import undominated
 from whichpairs.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype does

@@ -15,7 +15,7 @@ import pytest
 
 from cli import fails, ok, pool_rows, write_jsonl
 from whichpairs.cli.main import STAGES, main
-from whichpairs.design.baselines import random_pairs
+from whichpairs.design.batches.random import random_pairs
 from whichpairs.pool.pool import pair_id
 from whichpairs.pool.read import Columns
 from whichpairs.report.facts import gather

@@ -36,10 +36,10 @@ from scipy.special import expit
 
 from whichpairs import compute_features
 from whichpairs.design import PairSpace, prior
-from whichpairs.design.baselines import random_pairs
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.estimate.bradley_terry import fit
 from whichpairs.evaluate.reward import load_reward
 from whichpairs.run.folder import versions
-from whichpairs.train.fit import fit
 from whichpairs.workflow.workspace import workspace
 
 RATES, EPOCHS, SEEDS = (3e-4, 1e-4), (1, 3), (0, 1)

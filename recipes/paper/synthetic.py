@@ -22,8 +22,8 @@ from whichpairs.design import (
     gap_criterion,
     policy_information,
 )
-from whichpairs.design.paper import RIDGE, paper_design, paper_information
-from whichpairs.design.shares import best_shares
+from whichpairs.design.strategies.paper import RIDGE, paper_design, paper_information
+from whichpairs.design.strategies.shares import best_shares
 from whichpairs.evaluate.interval import Interval, ratio_interval
 from whichpairs.streams import bench_stream
 

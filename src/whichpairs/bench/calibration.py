@@ -14,11 +14,11 @@ from scipy import stats
 from scipy.special import expit, xlogy
 
 from whichpairs.bench.calibration_page import write
+from whichpairs.design.estimate.bradley_terry import fit, log_loss
+from whichpairs.design.estimate.calibrate import calibrate
+from whichpairs.design.strategies.adaptive import Evidence
 from whichpairs.evaluate.interval import Interval, bounded_interval, interval
 from whichpairs.streams import bench_stream
-from whichpairs.train.calibrate import calibrate
-from whichpairs.train.fit import fit, log_loss
-from whichpairs.workflow.adaptive import Evidence
 
 DIM, BETA, TAU = 32, 0.1, 1.5
 SPREADS, LABELS = (0.3, 0.5, 1.5), (100, 200, 500)

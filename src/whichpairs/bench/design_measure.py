@@ -27,11 +27,11 @@ from whichpairs.design import (
     policy_information,
     solve,
 )
-from whichpairs.design.candidates import Candidates
-from whichpairs.design.exchange import exchange
-from whichpairs.design.information import random_second_moment
-from whichpairs.design.kernel import Kernel
-from whichpairs.design.scores import Known, Sweep
+from whichpairs.design.batches.candidates import Candidates
+from whichpairs.design.problem.information import random_second_moment
+from whichpairs.design.solver.exchange import exchange
+from whichpairs.design.sweep.kernel import Kernel
+from whichpairs.design.sweep.sweep import Known, Sweep
 from whichpairs.engine.kernels import KERNELS
 from whichpairs.errors import UserError
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from whichpairs.bench.world import World
 from whichpairs.design import PairSpace
-from whichpairs.design.belief import Belief
-from whichpairs.design.space import Rows
+from whichpairs.design.estimate.bradley_terry import Fit, fit, posterior
+from whichpairs.design.problem.belief import Belief
+from whichpairs.design.problem.space import Rows
 from whichpairs.streams import bench_stream
-from whichpairs.train.fit import Fit, fit, posterior
 
 HEADS = 20
 """Members of the ensemble that some rivals need: draws of the posterior, in mirrored pairs."""

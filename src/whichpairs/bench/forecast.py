@@ -33,12 +33,12 @@ from whichpairs.design import (
     prior,
     solve,
 )
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.information import PRIOR_MARGIN_SPREAD
-from whichpairs.design.space import Rows
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.estimate.bradley_terry import fit
+from whichpairs.design.forecast.predicted_gap import Forecast, Known
+from whichpairs.design.problem.information import PRIOR_MARGIN_SPREAD
+from whichpairs.design.problem.space import Rows
 from whichpairs.streams import bench_stream
-from whichpairs.train.fit import fit
-from whichpairs.train.forecast import Forecast, Known
 
 PROMPTS, SIZE, DIM = 300, 6, 8
 BETAS, SPREADS = (1.0, 0.1), (0.3, 0.5, 1.5)

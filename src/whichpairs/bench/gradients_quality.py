@@ -14,11 +14,11 @@ import numpy as np
 from scipy.special import expit, log_expit
 
 from whichpairs.design import PairSpace, prior
-from whichpairs.design.baselines import random_pairs
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.estimate.bradley_terry import fit
 from whichpairs.evaluate.reward import load_reward
 from whichpairs.run.files import write_whole
 from whichpairs.streams import Stream, stream
-from whichpairs.train.fit import fit
 from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.features import FeatureSettings, compute_features
 from whichpairs.workflow.generate import GenerateSettings, generate_pool

@@ -30,10 +30,10 @@ from whichpairs.bench.greedy_scan import (
     place_of,
     triangle,
 )
-from whichpairs.design.criterion import DOptimal, Matrix
-from whichpairs.design.kernel import UNIT
-from whichpairs.design.limits import check_budget
-from whichpairs.design.space import PairSpace, Rows, is_member
+from whichpairs.design.problem.criterion import DOptimal, Matrix
+from whichpairs.design.problem.limits import check_budget
+from whichpairs.design.problem.space import PairSpace, Rows, is_member
+from whichpairs.design.sweep.kernel import UNIT
 
 TIE = 1e-10
 """Gains this close, as a share, are equal."""

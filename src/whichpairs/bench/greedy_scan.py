@@ -18,8 +18,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from whichpairs.design.kernel import UNIT
-from whichpairs.design.space import PairSpace, Rows
+from whichpairs.design.problem.space import PairSpace, Rows
+from whichpairs.design.sweep.kernel import UNIT
 
 TILE = 1 << 17
 """Gains updated at once: they and their squares stay in a core's cache of 2 MB."""

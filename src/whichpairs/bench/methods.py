@@ -16,17 +16,17 @@ from whichpairs.design import (
     solve,
 )
 from whichpairs.design import a_optimal as a_optimal_criterion
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.bounded import Leverage, bounded_batch
-from whichpairs.design.space import Rows
-from whichpairs.train.fit import best_scale, fit_theta
-from whichpairs.workflow.adaptive import (
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.estimate.bradley_terry import best_scale, fit_theta
+from whichpairs.design.problem.space import Rows
+from whichpairs.design.strategies.adaptive import (
     RANDOM_LABELS_A_DIMENSION,
     Evidence,
     look,
     next_batch,
     signal_batch,
 )
+from whichpairs.design.strategies.bounded import Leverage, bounded_batch
 
 
 def adaptive(desk: Desk, budget: int) -> Rows:
@@ -90,7 +90,7 @@ def trusting(desk: Desk, budget: int) -> Rows:
 def oracle(desk: Desk, budget: int) -> Rows:
     """A ceiling, not a method: it knows θ†, and the P of every pair that it might ask.
 
-    After the same random labels as ours it tries random pairs, bounded designs (`design.bounded`) and
+    After the same random labels as ours it tries random pairs, bounded designs (`design.strategies.bounded`) and
     the optimal one, all designed for θ†, and picks the one with the least sum of predicted gap and the regret of a fit to the
     true P of all pairs asked.
     """

@@ -3,8 +3,13 @@
 import numpy as np
 
 from whichpairs.bench.desk import Desk
-from whichpairs.design.paper import by_weight, paper_design, paper_information, reference_theta
-from whichpairs.design.space import Rows
+from whichpairs.design.problem.space import Rows
+from whichpairs.design.strategies.paper import (
+    by_weight,
+    paper_design,
+    paper_information,
+    reference_theta,
+)
 
 
 def paper(desk: Desk, budget: int) -> Rows:

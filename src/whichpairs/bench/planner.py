@@ -2,7 +2,7 @@
 
 Both where the truth is known. The bare formula is (β/2) tr(I(θ*) M⁻¹) at θ* for the maximum-
 likelihood fit; the planner's own is the predicted gap that every command shows: expected over the
-belief that the labels give, for the default estimator (`train.forecast`).
+belief that the labels give, for the default estimator (`design.forecast.predicted_gap`).
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from whichpairs.bench.registry import METHODS, OURS, RANDOM
 from whichpairs.bench.runner import one_thread
 from whichpairs.bench.world import World
 from whichpairs.design import PairWeights, gap_criterion, information, policy_information
-from whichpairs.design.foresight import Outlook
+from whichpairs.design.estimate.bradley_terry import fit_theta
+from whichpairs.design.forecast.curve import Outlook
+from whichpairs.design.forecast.predicted_gap import Forecast, Known
+from whichpairs.design.strategies.adaptive import Evidence, View, look, next_batch
 from whichpairs.run.files import write_whole
-from whichpairs.train.fit import fit_theta
-from whichpairs.train.forecast import Forecast, Known
-from whichpairs.workflow.adaptive import Evidence, View, look, next_batch
 from whichpairs.workflow.plan import WORTH_IT
 
 SEEDS = 6

@@ -28,10 +28,10 @@ from whichpairs.bench.rivals_completions import (
     segments,
     square_distances,
 )
-from whichpairs.design import baselines
-from whichpairs.design.belief import Belief
-from whichpairs.design.limits import check_budget
-from whichpairs.design.space import Rows
+from whichpairs.design.batches import random as baselines
+from whichpairs.design.problem.belief import Belief
+from whichpairs.design.problem.limits import check_budget
+from whichpairs.design.problem.space import Rows
 
 BATCHES = 5
 """Updates of V within a round of activedpo."""

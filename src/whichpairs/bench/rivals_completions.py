@@ -16,8 +16,8 @@ import numpy as np
 from scipy.special import expit, xlogy
 
 from whichpairs.bench.desk import Desk
-from whichpairs.design.limits import check_budget
-from whichpairs.design.space import Rows
+from whichpairs.design.problem.limits import check_budget
+from whichpairs.design.problem.space import Rows
 
 REDRAWS = 10
 """Thompson draws of the second completion, if they keep naming the first (ActiveUltraFeedback)."""

@@ -15,10 +15,10 @@ import numpy as np
 
 from whichpairs.bench.world import World
 from whichpairs.design import FrankWolfe, PairSpace, PassReport, Problem, solve
-from whichpairs.design.baselines import random_pairs
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.estimate.bradley_terry import fit
+from whichpairs.design.strategies.adaptive import Evidence, look, next_batch
 from whichpairs.run.folder import versions
-from whichpairs.train.fit import fit
-from whichpairs.workflow.adaptive import Evidence, look, next_batch
 
 
 def main() -> None:

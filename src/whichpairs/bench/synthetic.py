@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from whichpairs.bench.world import World
 from whichpairs.design import PairSpace, PairWeights, gap_criterion, information, policy_information
-from whichpairs.train.fit import fit_theta
+from whichpairs.design.estimate.bradley_terry import fit_theta
 
 
 def log_linear(

@@ -23,8 +23,8 @@ from whichpairs.design import (
     policy_information,
     solve,
 )
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.information import random_second_moment
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.problem.information import random_second_moment
 from whichpairs.streams import Stream, stream
 
 LABELS, DIM, BETA = 800, 8, 1.0

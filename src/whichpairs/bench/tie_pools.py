@@ -23,7 +23,7 @@ from whichpairs.design import (
     gap_criterion,
     prior,
 )
-from whichpairs.design.space import Rows
+from whichpairs.design.problem.space import Rows
 from whichpairs.errors import UserError
 from whichpairs.streams import bench_stream
 

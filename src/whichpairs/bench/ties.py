@@ -20,12 +20,12 @@ from whichpairs.bench.machine import machine
 from whichpairs.bench.markdown import About, Figure, write_page
 from whichpairs.bench.tie_pools import FEATURES, TiePool, tie_pool
 from whichpairs.design import solve
-from whichpairs.design.space import Rows
-from whichpairs.design.versus_random import VersusRandom, random_batches, value_of
+from whichpairs.design.batches.versus_random import VersusRandom, random_batches, value_of
+from whichpairs.design.problem.space import Rows
+from whichpairs.design.strategies.adaptive import View, next_batch
 from whichpairs.errors import UserError
 from whichpairs.streams import bench_stream
 from whichpairs.wording import percent
-from whichpairs.workflow.adaptive import View, next_batch
 
 DRAWS = 40
 SEED = 1_000

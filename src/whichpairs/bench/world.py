@@ -14,9 +14,9 @@ import numpy as np
 from scipy.special import expit
 
 from whichpairs.design import PairSpace, prior
-from whichpairs.design.space import Rows
-from whichpairs.evaluate.pool_policy import PoolObjective
-from whichpairs.train.fit import fit_theta
+from whichpairs.design.estimate.bradley_terry import fit_theta
+from whichpairs.design.estimate.policy import PoolObjective
+from whichpairs.design.problem.space import Rows
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class World:
     @cached_property
     def everything(self) -> np.ndarray:
         """The Bradley–Terry limit under random pairs: θ from the true P of (up to 200 000) pairs."""
-        from whichpairs.design.baselines import random_pairs
+        from whichpairs.design.batches.random import random_pairs
 
         count = min(200_000, self.space.candidates)
         pairs = random_pairs(self.space, count, np.random.default_rng(0))

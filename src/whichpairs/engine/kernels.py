@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from whichpairs.design.kernel import Kernel, NumpyKernel
+from whichpairs.design.sweep.kernel import Kernel, NumpyKernel
 from whichpairs.engine.tiles_kernel import MOST_DIMENSIONS, TilesKernel
 from whichpairs.engine.torch_kernel import TorchKernel
 from whichpairs.errors import UserError

@@ -2,7 +2,7 @@
 
 `tiles.c` reads a block's features once, as stored, and never writes a Gram matrix to memory. It is
 compiled by the system's C compiler when first used and kept in the user's cache. It decides nothing:
-`design.scores` does, in float64.
+`design.sweep.sweep` does, in float64.
 """
 
 import atexit
@@ -26,7 +26,7 @@ from threading import Lock
 import numpy as np
 from jaxtyping import Float, Float32, UInt16
 
-from whichpairs.design.kernel import (
+from whichpairs.design.sweep.kernel import (
     Arithmetic,
     Block,
     Found,

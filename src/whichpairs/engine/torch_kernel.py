@@ -1,7 +1,7 @@
-"""The kernel of a pass in torch: the same pairs as `design.kernel.NumpyKernel`, twice as fast.
+"""The kernel of a pass in torch: the same pairs as `design.sweep.kernel.NumpyKernel`, twice as fast.
 
 Torch converts float16 with vector instructions and has batched products of small matrices; one Python
-thread a block, each with one torch thread. It decides nothing: `design.scores` does, in float64.
+thread a block, each with one torch thread. It decides nothing: `design.sweep.sweep` does, in float64.
 """
 
 import math
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from whichpairs.design.kernel import Arithmetic, Block, Found, Mapped, Survivors
+from whichpairs.design.sweep.kernel import Arithmetic, Block, Found, Mapped, Survivors
 from whichpairs.errors import MissingExtraError
 
 COLUMNS = 64

@@ -11,8 +11,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from whichpairs.design import FrankWolfe, Problem, information, solve
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.scores import exact_scores
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.sweep.sweep import exact_scores
 from whichpairs.errors import UserError
 from whichpairs.run.folder import Record
 from whichpairs.streams import Stream, stream

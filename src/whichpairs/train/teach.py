@@ -19,11 +19,11 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from whichpairs.design.shards import Shards
-from whichpairs.design.space import PairSpace, Rows
+from whichpairs.design.estimate.calibrate import Calibration
+from whichpairs.design.problem.shards import Shards
+from whichpairs.design.problem.space import PairSpace, Rows
 from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
-from whichpairs.train.calibrate import Calibration
 from whichpairs.train.teach_pairs import PAIRS, choose
 from whichpairs.wording import number
 
@@ -120,9 +120,9 @@ def teach(
 
     Args:
         features: φ, one row a completion; starts: prompt p owns rows ``starts[p]:starts[p + 1]``.
-        belief: the posterior, of `train.calibrate.calibrate`; beta: the run's β.
+        belief: the posterior, of `design.estimate.calibrate.calibrate`; beta: the run's β.
         count: pairs to teach.
-        left_out: `train.calibrate.left_out_log_loss` of the labels behind `belief`, nats; labels: how
+        left_out: `design.estimate.calibrate.left_out_log_loss` of the labels behind `belief`, nats; labels: how
             many they are.
         pairs: how they are chosen, one of `train.teach_pairs.PAIRS`; scale: multiplies their logits.
         eligible: prompts that may be taught on: held-out ones are not.

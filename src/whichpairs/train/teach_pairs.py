@@ -10,8 +10,8 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 from jaxtyping import Float, Int64
 
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.space import PairSpace, Rows
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.problem.space import PairSpace, Rows
 from whichpairs.errors import UserError
 
 OF = 5

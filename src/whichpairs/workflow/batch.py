@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from whichpairs.design.space import Rows
+from whichpairs.design.problem.space import Rows
 from whichpairs.pool.pool import Pool, pair_id
 from whichpairs.wording import counted, counted_of, percent
 from whichpairs.workflow.batch_result import labels_of

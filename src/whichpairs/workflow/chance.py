@@ -1,5 +1,5 @@
 """What a selection is predicted to reach, and what random batches would reach in its place, with every
-advantage within the same limits. The gaps are `train.forecast`'s, whatever criterion picked."""
+advantage within the same limits. The gaps are `design.forecast.predicted_gap`'s, whatever criterion picked."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from whichpairs.design import information
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.criterion import Criterion
-from whichpairs.design.prediction import DRAWS
-from whichpairs.design.space import Rows
-from whichpairs.design.within import within
+from whichpairs.design.batches.ordered import within
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.forecast.predicted_gap import Reach
+from whichpairs.design.forecast.random_reach import DRAWS
+from whichpairs.design.problem.criterion import Criterion
+from whichpairs.design.problem.space import Rows
 from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
-from whichpairs.train.forecast import Reach
 
 if TYPE_CHECKING:
     from whichpairs.workflow.select import Desk

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whichpairs.design import FrankWolfe, PairSpace, PassReport, Problem, Solution, solve
-from whichpairs.design.baselines import (
+from whichpairs.design.batches.ordered import Draw, within
+from whichpairs.design.batches.random import (
     best_versus_worst,
     random_pairs,
     reference_pairs,
     uniform_prompts,
 )
-from whichpairs.design.kernel import Kernel
-from whichpairs.design.space import Rows
-from whichpairs.design.versus_random import VersusRandom
-from whichpairs.design.within import Draw, within
+from whichpairs.design.batches.versus_random import VersusRandom
+from whichpairs.design.problem.space import Rows
+from whichpairs.design.strategies.adaptive import next_batch, signal_batch
+from whichpairs.design.sweep.kernel import Kernel
 from whichpairs.engine.kernels import KERNELS, best_kernel
 from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.adaptive import next_batch, signal_batch
 from whichpairs.workflow.paper import draw_of, solved
 from whichpairs.workflow.resume import Resume
 

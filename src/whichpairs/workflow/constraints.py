@@ -1,4 +1,4 @@
-"""What a batch must obey, in the user's words: options of `select` become `design.limits.Limits`.
+"""What a batch must obey, in the user's words: options of `select` become `design.problem.limits.Limits`.
 
 Groups and costs are read from the pool, pairs from the user's files (`workflow.named_pairs`).
 """
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from whichpairs.design.limits import NO_PAIRS, Budget, Groups, Limits
-from whichpairs.design.space import PairSpace
-from whichpairs.design.within import two_least
+from whichpairs.design.batches.ordered import two_least
+from whichpairs.design.problem.limits import NO_PAIRS, Budget, Groups, Limits
+from whichpairs.design.problem.space import PairSpace
 from whichpairs.errors import UserError
 from whichpairs.pool.pool import Pool
 from whichpairs.workflow.named_pairs import NamedPairs, file_hash, read_pairs

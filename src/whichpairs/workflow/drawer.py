@@ -113,7 +113,7 @@ def unanswerable(space: Workspace) -> np.ndarray:
 
     Of prompts all of whose pairs have an answer, as where each has one pair, there are none.
     """
-    from whichpairs.design.space import PairSpace
+    from whichpairs.design.problem.space import PairSpace
 
     frames = [frame for _, frame in answers_in(space.run, ["id_a", "id_b"])]
     if not frames:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from whichpairs.design.estimate.policy import policy_values
 from whichpairs.errors import UserError
 from whichpairs.evaluate.interval import Interval, interval
-from whichpairs.evaluate.pool_policy import policy_values
 from whichpairs.evaluate.verdict import verdict
 from whichpairs.label.simulate import check_temperature
 from whichpairs.lm.precision import check_precision

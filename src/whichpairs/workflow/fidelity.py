@@ -23,7 +23,7 @@ from whichpairs.design import (
     policy_information,
     prior,
 )
-from whichpairs.design.baselines import random_pairs
+from whichpairs.design.batches.random import random_pairs
 from whichpairs.features.store import centred, open_features
 from whichpairs.pool.pool import Pool
 from whichpairs.streams import Stream, stream

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.special import expit, log_expit
 
 from whichpairs.design import Belief, PairSpace, prior
-from whichpairs.design.information import PRIOR_MARGIN_SPREAD
+from whichpairs.design.estimate.bradley_terry import Fit, fit, posterior, quality
+from whichpairs.design.estimate.calibrate import Calibration, as_array, calibrate, left_out_log_loss
+from whichpairs.design.problem.information import PRIOR_MARGIN_SPREAD
 from whichpairs.errors import UserError
 from whichpairs.run.once import Outcome, find
-from whichpairs.train.calibrate import Calibration, as_array, calibrate, left_out_log_loss
-from whichpairs.train.fit import Fit, fit, posterior, quality
 from whichpairs.wording import counted
 from whichpairs.workflow.workspace import Votes, Workspace, workspace
 
@@ -28,7 +28,7 @@ def fit_labels(
     """Fit θ to the labels of prompts that are not held out.
 
     Two things come of it: the policy's θ (``theta.npy``), drawn out by ``policy_scale`` so that J is
-    good, and what is believed of answers (``belief.npy``, `train.calibrate`), by which whatever is
+    good, and what is believed of answers (``belief.npy``, `design.estimate.calibrate`), by which whatever is
     said of probabilities is said: cross-validated and held-out log loss, accuracy, calibration.
 
     Held-out accuracy, log loss and calibration come from labels of held-out prompts (imported

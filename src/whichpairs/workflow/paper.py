@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whichpairs.design import FrankWolfe, PassReport
-from whichpairs.design.paper import (
+from whichpairs.design.batches.ordered import Draw
+from whichpairs.design.strategies.paper import (
     RIDGE,
     by_weight,
     paper_design,
     paper_information,
     reference_theta,
 )
-from whichpairs.design.shares import Shares
-from whichpairs.design.within import Draw
+from whichpairs.design.strategies.shares import Shares
 from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from whichpairs.design import FrankWolfe, PairSpace
-from whichpairs.design.foresight import Outlook
-from whichpairs.design.limits import check_budget
+from whichpairs.design.forecast.curve import Outlook
+from whichpairs.design.forecast.predicted_gap import Reach
+from whichpairs.design.problem.limits import check_budget
+from whichpairs.design.strategies.adaptive import next_batch
 from whichpairs.errors import UserError
 from whichpairs.run.once import Outcome
 from whichpairs.streams import Stream, stream
-from whichpairs.train.forecast import Reach
 from whichpairs.wording import counted
-from whichpairs.workflow.adaptive import next_batch
 from whichpairs.workflow.choose import adaptive_rng
 from whichpairs.workflow.drawer import drawer_of, no_candidates
 from whichpairs.workflow.paper import draw_of, solved

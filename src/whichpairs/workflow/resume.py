@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from whichpairs.design.solver import Checkpoint, PassReport
+from whichpairs.design.solver.frank_wolfe import Checkpoint, PassReport
 from whichpairs.errors import UserError
 from whichpairs.run.files import write_whole
 

@@ -23,18 +23,18 @@ from whichpairs.design import (
     policy_information,
     prior,
 )
-from whichpairs.design.baselines import random_pairs
-from whichpairs.design.information import PRIOR_MARGIN_SPREAD
-from whichpairs.design.limits import Limits, check
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.estimate.bradley_terry import fit
+from whichpairs.design.forecast.predicted_gap import Forecast, Known
+from whichpairs.design.problem.information import PRIOR_MARGIN_SPREAD
+from whichpairs.design.problem.limits import Limits, check
+from whichpairs.design.strategies.adaptive import Evidence, View, look
 from whichpairs.engine.kernels import KERNELS
 from whichpairs.errors import UserError
 from whichpairs.run.folder import versions
 from whichpairs.run.once import Outcome, find, said
 from whichpairs.streams import Stream, stream
-from whichpairs.train.fit import fit
-from whichpairs.train.forecast import Forecast, Known
 from whichpairs.wording import counted
-from whichpairs.workflow.adaptive import Evidence, View, look
 from whichpairs.workflow.batch import batch_message, batch_rows, finite
 from whichpairs.workflow.chance import chance
 from whichpairs.workflow.choose import choose
@@ -72,11 +72,11 @@ class SelectSettings:
         budget: labels to pick for training, at least 1; where `limits` give pairs a cost, what they
             may cost together, in its unit.
         criterion: one of `CRITERIA`; adaptive looks at the labels so far and is wary of a wrong
-            model (`workflow.adaptive`); gap is the best batch, certified, by the paper's plug-in
+            model (`design.strategies.adaptive`); gap is the best batch, certified, by the paper's plug-in
             criterion; paper draws a batch as the paper did, by its relaxed design at a policy fitted
-            to log π_ref (`design.paper` says how they differ); signal, for a language
-            model that DPO will train from the reference (`design.signal`), wants some labels first
-            and picks at random without; d-, a-, c- and i-optimal are those of `design.criterion`.
+            to log π_ref (`design.strategies.paper` says how they differ); signal, for a language
+            model that DPO will train from the reference (`design.strategies.strongest`), wants some labels first
+            and picks at random without; d-, a-, c- and i-optimal are those of `design.problem.criterion`.
         features: name of the feature set; None is the latest.
         score: for best-vs-worst, the column it goes by; None is the latest fit.
         matrix: for c-optimal and i-optimal, the .npy of the direction, (d,), or moment, (d, d).

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.special import log_expit
 
 from whichpairs.design import PairSpace
+from whichpairs.design.estimate.bradley_terry import quality
 from whichpairs.evaluate.interval import Interval, interval
-from whichpairs.train.fit import quality
 from whichpairs.wording import counted, counted_of
 from whichpairs.workflow.batch_result import labels_of, predicted
 from whichpairs.workflow.workspace import IMPORTED, Votes, Workspace

@@ -21,8 +21,8 @@ from whichpairs.types import Choice, Label
 from whichpairs.wording import counted
 
 if TYPE_CHECKING:
+    from whichpairs.design.estimate.calibrate import Calibration
     from whichpairs.pool.pool import Pool
-    from whichpairs.train.calibrate import Calibration
 
 IMPORTED = "imported"
 """The batch, and the annotator, of labels that came with the pool."""
@@ -278,7 +278,7 @@ class Workspace:
             UserError: the fit was made from other features.
         """
         # Here, for it imports the solver, which `status` does without.
-        from whichpairs.train.calibrate import Calibration, from_array
+        from whichpairs.design.estimate.calibrate import Calibration, from_array
 
         theta = self.theta(fit, features)
         path = self.run.root / "fits" / fit / "belief.npy"

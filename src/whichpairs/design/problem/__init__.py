@@ -1,0 +1,1 @@
+"""What labels teach, what is minimised, and what a batch must obey."""

@@ -1,0 +1,1 @@
+"""The best batch and its certificate: Frank–Wolfe, pass by pass, then whole labels."""

@@ -1,0 +1,1 @@
+"""Which pairs, by whom: adaptive, bounded, the strongest signal, the paper's draw."""
