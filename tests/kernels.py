@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from whichpairs.design.sweep.kernel import Kernel, Mapped, NumpyKernel
-from whichpairs.engine.kernels import tiles_kernel
-from whichpairs.engine.tiles_kernel import has_tiles
-from whichpairs.engine.torch_kernel import TorchKernel
+from whichpairs.engine.kernels.choose import tiles_kernel
+from whichpairs.engine.kernels.tiles import has_tiles
+from whichpairs.engine.kernels.torch import TorchKernel
 
 
 class BareTiles:

@@ -16,8 +16,8 @@ from whichpairs.design.exact.products import squared_lengths
 from whichpairs.design.problem.limits import Groups, Limits
 from whichpairs.design.sweep.kernel import Block, Kernel
 from whichpairs.design.sweep.sweep import Known, Sweep, exact_scores, growth
-from whichpairs.engine.kernels import tiles_kernel
-from whichpairs.engine.tiles_kernel import arithmetic, has_tiles, nearest_bf16
+from whichpairs.engine.kernels.choose import tiles_kernel
+from whichpairs.engine.kernels.tiles import arithmetic, has_tiles, nearest_bf16
 
 both = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 

@@ -21,7 +21,7 @@ from whichpairs.cli import main
 from whichpairs.cli.select import note
 from whichpairs.design import PassReport
 from whichpairs.design.solver.frank_wolfe import Checkpoint
-from whichpairs.engine.tiles_kernel import has_tiles
+from whichpairs.engine.kernels.tiles import has_tiles
 from whichpairs.pool.pool import pair_id
 from whichpairs.report.outlook import Beginning
 from whichpairs.report.run_report import report

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from whichpairs.design.sweep.kernel import Block
-from whichpairs.engine import kernels, tiles_kernel
-from whichpairs.engine.tiles_kernel import TilesKernel, has_tiles
+from whichpairs.engine.kernels import choose as kernels
+from whichpairs.engine.kernels import tiles as tiles_kernel
+from whichpairs.engine.kernels.tiles import TilesKernel, has_tiles
 from whichpairs.errors import UserError
 
 here = pytest.mark.skipif(not has_tiles(), reason="this processor has no matrix tiles")
@@ -51,7 +52,7 @@ def test_a_broken_file_is_made_again(kept: int, cache: Path) -> None:
     whole = made.read_bytes()
     made.unlink()  # and not written over: this process has it mapped
     made.write_bytes(whole[:kept])
-    code = "from whichpairs.engine.tiles_kernel import TilesKernel; TilesKernel()"
+    code = "from whichpairs.engine.kernels.tiles import TilesKernel; TilesKernel()"
     subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
     assert made.read_bytes() == whole
 

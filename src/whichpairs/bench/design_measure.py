@@ -32,7 +32,7 @@ from whichpairs.design.problem.information import random_second_moment
 from whichpairs.design.solver.exchange import exchange
 from whichpairs.design.sweep.kernel import Kernel
 from whichpairs.design.sweep.sweep import Known, Sweep
-from whichpairs.engine.kernels import KERNELS
+from whichpairs.engine.kernels.choose import KERNELS
 from whichpairs.errors import UserError
 
 RIDGE = 1e-6

@@ -21,7 +21,7 @@ from whichpairs.design.batches.versus_random import VersusRandom
 from whichpairs.design.problem.space import Rows
 from whichpairs.design.strategies.adaptive import next_batch, signal_batch
 from whichpairs.design.sweep.kernel import Kernel
-from whichpairs.engine.kernels import KERNELS, best_kernel
+from whichpairs.engine.kernels.choose import KERNELS, best_kernel
 from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
 from whichpairs.workflow.paper import draw_of, solved

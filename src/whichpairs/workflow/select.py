@@ -29,7 +29,7 @@ from whichpairs.design.forecast.predicted_gap import Forecast, Known
 from whichpairs.design.problem.information import PRIOR_MARGIN_SPREAD
 from whichpairs.design.problem.limits import Limits, check
 from whichpairs.design.strategies.adaptive import Evidence, View, look
-from whichpairs.engine.kernels import KERNELS
+from whichpairs.engine.kernels.choose import KERNELS
 from whichpairs.errors import UserError
 from whichpairs.run.folder import versions
 from whichpairs.run.once import Outcome, find, said

@@ -3,7 +3,7 @@
 A kernel maps completions, h = φ L, takes each prompt's Gram matrix and says which pairs may reach a
 floor: ‖h_i − h_j‖² is known to within the bound of `Rounding`, so nothing that reaches the floor
 exactly is missed, whatever the kernel, the BLAS or the number of threads. What it lets through is
-scored again in float64 (`whichpairs.design.sweep.sweep`). `engine.torch_kernel` and `engine.tiles_kernel`
+scored again in float64 (`whichpairs.design.sweep.sweep`). `engine.kernels.torch` and `engine.kernels.tiles`
 are the same in torch and in C.
 
 Source of the bound: Higham, "Accuracy and Stability of Numerical Algorithms" (2002), ch. 3.
@@ -161,7 +161,7 @@ class Arithmetic:
 
 
 class Error(NamedTuple):
-    """The numbers from which `Rounding` is made; `engine/tiles.c` has the same in C.
+    """The numbers from which `Rounding` is made; `engine/kernels/tiles.c` has the same in C.
 
     Attributes:
         root_lost: what underflow takes from lengths; stored: error of h as stored, a unit of |h|;

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from whichpairs.design.sweep.kernel import Kernel, NumpyKernel
-from whichpairs.engine.tiles_kernel import MOST_DIMENSIONS, TilesKernel
-from whichpairs.engine.torch_kernel import TorchKernel
+from whichpairs.engine.kernels.tiles import MOST_DIMENSIONS, TilesKernel
+from whichpairs.engine.kernels.torch import TorchKernel
 from whichpairs.errors import UserError
 
 WORTH_WHILE = 2e9
