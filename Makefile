@@ -64,7 +64,7 @@ bench-forecast: setup
 
 # About eight minutes of one core; QUICK=--quick for a taste.
 bench-gradients: setup
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m whichpairs.bench.gradients $(QUICK) \
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m whichpairs.bench.gradients.run $(QUICK) \
 	  --results $(if $(QUICK),build/gradients,docs/results)
 
 # About 25 minutes of two idle cores. Resumable: rows are kept in build/robust, by the code behind them, so that
@@ -77,12 +77,12 @@ bench-robust: setup
 # The design engine: about half an hour, 8 GB of disk and memory; figures are kept in build/design
 # (FRESH=--fresh measures all anew; QUICK=--quick for a taste).
 bench-design: setup
-	@$(BIN)/python -m whichpairs.bench.design $(QUICK) $(FRESH) \
+	@$(BIN)/python -m whichpairs.bench.engine.run $(QUICK) $(FRESH) \
 	  --results $(if $(QUICK),build/design/quick,docs/results)
 
 # Probabilities of a fit, intervals, and coin labels: two or three minutes; QUICK=--quick for a taste.
 bench-calibration: setup
-	@$(BIN)/python -m whichpairs.bench.calibration $(QUICK) \
+	@$(BIN)/python -m whichpairs.bench.calibration.run $(QUICK) \
 	  --results $(if $(QUICK),build/calibration,docs/results)
 
 # The paper's dialogue experiment in small: about ten minutes; cells are kept in build/dialogue.

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from whichpairs.bench import regimes
-from whichpairs.bench.desk import Desk
+from whichpairs.bench.methods.turn import Desk
+from whichpairs.bench.pools import regimes
 from whichpairs.design import Belief, Problem, information
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.design.estimate.bradley_terry import (

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
 from cli import fails, ok, pool_rows, tree, write_jsonl
-from whichpairs.bench import planner, regimes, runner
-from whichpairs.bench.desk import Desk, run
-from whichpairs.bench.figures import figures, table
 from whichpairs.bench.fingerprint import here
-from whichpairs.bench.grid import Cell, Grid, load_grid, user_cells
-from whichpairs.bench.registry import IF_ASKED, METHODS, OURS
-from whichpairs.bench.rivals import random
-from whichpairs.bench.robustness import write_results
-from whichpairs.bench.summary import (
+from whichpairs.bench.methods.rank_all import random
+from whichpairs.bench.methods.registry import IF_ASKED, METHODS, OURS
+from whichpairs.bench.methods.turn import Desk, run
+from whichpairs.bench.pools import regimes
+from whichpairs.bench.robustness import planner, runner
+from whichpairs.bench.robustness.goals import figures, table
+from whichpairs.bench.robustness.grid import Cell, Grid, load_grid, user_cells
+from whichpairs.bench.robustness.page import write_results
+from whichpairs.bench.robustness.summary import (
     Curve,
     Ratio,
     Saving,
@@ -306,7 +307,9 @@ def test_a_method_s_code_is_its_own() -> None:
     ours = runner._code(OURS, True)
     assert ours == runner._code("gap", True) != runner._code("farthest", True)
     assert runner._code("farthest", False) != runner._code("farthest", True)
-    files = here().behind(["whichpairs.bench.rivals", "whichpairs.bench.desk"]).named
+    files = (
+        here().behind(["whichpairs.bench.methods.rank_all", "whichpairs.bench.methods.turn"]).named
+    )
     assert "design/strategies/adaptive.py" not in files
     assert "design/solver/frank_wolfe.py" not in files
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from whichpairs.bench.calibration import cell, convincing, coverage, shares, slope
-from whichpairs.bench.calibration_page import write
+from whichpairs.bench.calibration.page import write
+from whichpairs.bench.calibration.run import cell, convincing, coverage, shares, slope
 from whichpairs.design.estimate.bradley_terry import fit, folds, log_loss
 from whichpairs.design.estimate.calibrate import (
     CALIBRATED_STRENGTHS,

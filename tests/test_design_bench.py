@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whichpairs.bench import design, design_measure
-from whichpairs.bench.design_measure import against_greedy, pass_speed, problem_of, whole_solve
-from whichpairs.bench.design_page import figures, page
-from whichpairs.bench.design_pools import KINDS, make_pool
-from whichpairs.bench.greedy import accelerated_greedy
+from whichpairs.bench.engine import measure as design_measure
+from whichpairs.bench.engine import run as design
+from whichpairs.bench.engine.measure import against_greedy, pass_speed, problem_of, whole_solve
+from whichpairs.bench.engine.page import figures, page
+from whichpairs.bench.methods.greedy import accelerated_greedy
+from whichpairs.bench.pools.streamed import KINDS, make_pool
 from whichpairs.design import information
 from whichpairs.design.sweep.kernel import NumpyKernel
 

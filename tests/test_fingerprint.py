@@ -233,17 +233,20 @@ def test_a_record_by_file_is_restamped_with_its_own_tree(root: Path, tmp_path: P
 
 def test_the_real_pages_begin_somewhere() -> None:
     """A change in cli/ or report/ ages none; the solver ages the engine's page."""
-    from whichpairs.bench import design, gradients, robustness, theory
+    from whichpairs.bench import theory
+    from whichpairs.bench.engine import run as design
+    from whichpairs.bench.gradients import run as gradients
+    from whichpairs.bench.robustness import page as robustness
 
     for module in (design, gradients, robustness, theory):
         files = here().behind(module.MEASURES).named
         assert not any(name.startswith(("cli/", "report/")) for name in files)
         assert "design/problem/space.py" in files
     engine = here().behind(design.MEASURES)
-    assert {"design/solver/frank_wolfe.py", "bench/greedy.py"} <= set(engine.named)
-    assert "engine/tiles.c" in engine.unnamed
+    assert {"design/solver/frank_wolfe.py", "bench/methods/greedy.py"} <= set(engine.named)
+    assert "engine/kernels/tiles.c" in engine.unnamed
     robust = here().behind(robustness.MEASURES)
-    assert "bench/grid.toml" in robust.unnamed
+    assert "bench/robustness/grid.toml" in robust.unnamed
     assert "features/hidden.py" not in robust.named
 
 

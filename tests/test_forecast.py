@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 
 from pools import make_space
-from whichpairs.bench.synthetic import log_linear
+from whichpairs.bench.pools.log_linear import log_linear
 from whichpairs.design import PairSpace, prior
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.design.estimate.bradley_terry import STRENGTHS, fit, fit_theta, folds

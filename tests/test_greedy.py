@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pools import all_pairs, make_space, ragged_space
-from whichpairs.bench import greedy_scan
-from whichpairs.bench.greedy import _Design, accelerated_greedy, lazy_greedy, naive_greedy
-from whichpairs.bench.greedy_scan import BATCH, Queue
+from whichpairs.bench.methods import greedy_scan
+from whichpairs.bench.methods.greedy import _Design, accelerated_greedy, lazy_greedy, naive_greedy
+from whichpairs.bench.methods.greedy_scan import BATCH, Queue
 from whichpairs.design import PairSpace
 from whichpairs.errors import UserError
 
@@ -116,7 +116,7 @@ def test_picks_do_not_depend_on_threads_or_blocks(method, monkeypatch) -> None:
     expected = method(space, base, WEIGHT, 50, threads=1).pairs
     monkeypatch.setattr(greedy_scan, "TILE", 16)
     monkeypatch.setattr(greedy_scan, "FILL", 10)
-    monkeypatch.setattr("whichpairs.bench.greedy.CHUNK", 7)
+    monkeypatch.setattr("whichpairs.bench.methods.greedy.CHUNK", 7)
     np.testing.assert_array_equal(method(space, base, WEIGHT, 50, threads=3).pairs, expected)
 
 
@@ -125,7 +125,9 @@ def test_a_deadline_leaves_the_first_picks(method, monkeypatch) -> None:
     space, base = make_space(10, 5, 4, 7), some_base(4, 7)
     whole = method(space, base, WEIGHT, 30)
     ticks = iter(range(10**6))
-    monkeypatch.setattr("whichpairs.bench.greedy_scan.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(
+        "whichpairs.bench.methods.greedy_scan.time.perf_counter", lambda: next(ticks)
+    )
     none = method(space, base, WEIGHT, 30, threads=1, deadline_s=1)
     assert len(none.pairs) == 0
     assert not none.finished

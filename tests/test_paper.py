@@ -8,9 +8,9 @@ import pytest
 
 from cli import fails, ok, pool_rows, write_jsonl
 from pools import all_pairs, make_space, ragged_space
-from whichpairs.bench import regimes
-from whichpairs.bench.desk import Desk
-from whichpairs.bench.registry import METHODS
+from whichpairs.bench.methods.registry import METHODS
+from whichpairs.bench.methods.turn import Desk
+from whichpairs.bench.pools import regimes
 from whichpairs.design import FrankWolfe, PairSpace
 from whichpairs.design.batches.ordered import within
 from whichpairs.design.problem.limits import Limits

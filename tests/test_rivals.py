@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy.special import digamma, entr, expit
 
 from pools import all_pairs, ragged_space
-from whichpairs.bench import rivals
-from whichpairs.bench.desk import Desk, _check, run
-from whichpairs.bench.rivals import ADAPTIVE, RIVALS
-from whichpairs.bench.rivals_completions import QUANTILE
-from whichpairs.bench.world import World
+from whichpairs.bench.methods import rank_all as rivals
+from whichpairs.bench.methods.per_prompt import QUANTILE
+from whichpairs.bench.methods.rank_all import ADAPTIVE, RIVALS
+from whichpairs.bench.methods.turn import Desk, _check, run
+from whichpairs.bench.pools.simulated_pool import World
 from whichpairs.design.batches import random as baselines
 
 SIZES = [5, 1, 4, 2, 6, 3, 4, 4]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kernels import KERNELS
 from limit_cases import relaxed_optimum
 from pools import all_pairs, make_space, ragged_space
-from whichpairs.bench.design_measure import rounding
+from whichpairs.bench.engine.measure import rounding
 from whichpairs.design import (
     DOptimal,
     FrankWolfe,

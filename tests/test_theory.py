@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from whichpairs.bench import forecast
-from whichpairs.bench.synthetic import log_linear
+from whichpairs.bench.pools.log_linear import log_linear
 from whichpairs.bench.theory import run
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from limit_cases import KINDS, feasible, limited
 from pools import all_pairs, make_space
 from whichpairs.bench import ties
-from whichpairs.bench.regimes import tabular
-from whichpairs.bench.tie_pools import FEATURES, tie_pool
+from whichpairs.bench.pools.regimes import tabular
+from whichpairs.bench.pools.tied import FEATURES, tie_pool
 from whichpairs.design import (
     Belief,
     DOptimal,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from whichpairs.bench.markdown import Figure
-from whichpairs.bench.summary import Bounded, Ratio, bounds, needed, ratio_of
+from whichpairs.bench.robustness.summary import Bounded, Ratio, bounds, needed, ratio_of
 from whichpairs.evaluate.crossed import crossed_interval
 from whichpairs.evaluate.interval import Interval
 

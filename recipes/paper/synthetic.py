@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from kept import Cell, Job, work_folder
 
-from whichpairs.bench.synthetic import realised_gap
-from whichpairs.bench.world import World
+from whichpairs.bench.pools.log_linear import realised_gap
+from whichpairs.bench.pools.simulated_pool import World
 from whichpairs.design import (
     FrankWolfe,
     PairSpace,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from whichpairs.errors import MissingExtraError, UserError, WhichpairsError
 
 if TYPE_CHECKING:
-    from whichpairs.bench.bench import BenchSettings
-    from whichpairs.bench.bench import bench as run_bench
+    from whichpairs.bench.robustness.stage import BenchSettings
+    from whichpairs.bench.robustness.stage import bench as run_bench
     from whichpairs.design import FrankWolfe, PairSpace, PairWeights, Problem, solve
     from whichpairs.pool.read import Columns
     from whichpairs.report.run_report import report as write_report
@@ -51,7 +51,7 @@ _HOME = {
         "solve",
     ),
     "whichpairs.pool.read": ("Columns",),
-    "whichpairs.bench.bench": ("BenchSettings",),
+    "whichpairs.bench.robustness.stage": ("BenchSettings",),
     "whichpairs.workflow.collect": ("import_pool",),
     "whichpairs.workflow.compare": ("compare_policies",),
     "whichpairs.workflow.evaluate": ("EvaluateSettings", "evaluate_run"),
@@ -76,7 +76,7 @@ _HOME = {
     "whichpairs.train.teach": ("CannotTeachError", "TeachSettings", "teach"),
 }
 _WHERE = {name: (module, name) for module, names in _HOME.items() for name in names}
-_WHERE["run_bench"] = ("whichpairs.bench.bench", "bench")
+_WHERE["run_bench"] = ("whichpairs.bench.robustness.stage", "bench")
 _WHERE["write_report"] = ("whichpairs.report.run_report", "report")
 
 __all__ = [

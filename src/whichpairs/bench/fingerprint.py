@@ -45,8 +45,14 @@ SOURCE = Path(__file__).parents[1]
 MUTE = (
     *("cli", "report", "errors", "wording", "__init__"),
     *("run/files", "run/folder", "run/once"),
-    *("bench/fingerprint", "bench/definitions", "bench/markdown", "bench/machine", "bench/picture"),
-    *("bench/design_page", "bench/gradients_page", "bench/robustness"),
+    *(
+        "bench/fingerprint",
+        "bench/definitions",
+        "bench/markdown",
+        "bench/machine",
+        "bench/robustness/pictures",
+    ),
+    *("bench/engine/page", "bench/gradients/page", "bench/robustness/page"),
 )
 """Rooms and modules of the package that decide no figure: they ask, word, draw, write and keep."""
 
@@ -121,7 +127,7 @@ class Sources:
 
         Args:
             entries: modules (``whichpairs.bench.theory``), scripts (``recipes/imdb/lab.py``), or
-                names in one (``whichpairs.bench.methods:gap``).
+                names in one (``whichpairs.bench.methods.ours:gap``).
 
         Raises:
             LookupError: there is no such module, script or name.

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from whichpairs.bench.markdown import About, Figure, goals, table, write_page
-from whichpairs.bench.runner import one_thread
-from whichpairs.bench.synthetic import log_linear
-from whichpairs.bench.world import World
+from whichpairs.bench.pools.log_linear import log_linear
+from whichpairs.bench.pools.simulated_pool import World
+from whichpairs.bench.robustness.runner import one_thread
 from whichpairs.design import (
     FrankWolfe,
     PairSpace,

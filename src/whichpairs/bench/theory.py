@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from whichpairs.bench.markdown import About, Figure, goals, table, write_page
-from whichpairs.bench.synthetic import log_linear, predicted_gap, realised_gap
-from whichpairs.bench.world import World
+from whichpairs.bench.pools.log_linear import log_linear, predicted_gap, realised_gap
+from whichpairs.bench.pools.simulated_pool import World
 from whichpairs.design import (
     FrankWolfe,
     PairWeights,

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from whichpairs.bench.machine import machine
 from whichpairs.bench.markdown import About, Figure, write_page
-from whichpairs.bench.tie_pools import FEATURES, TiePool, tie_pool
+from whichpairs.bench.pools.tied import FEATURES, TiePool, tie_pool
 from whichpairs.design import solve
 from whichpairs.design.batches.versus_random import VersusRandom, random_batches, value_of
 from whichpairs.design.problem.space import Rows

@@ -47,7 +47,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Compare selection methods where the truth is known: regret, labels saved, harm."""
-    from whichpairs.bench.bench import BenchSettings, bench, parse_numbers
+    from whichpairs.bench.robustness.stage import BenchSettings, bench, parse_numbers
 
     settings = BenchSettings(
         out=out,

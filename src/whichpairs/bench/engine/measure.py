@@ -1,4 +1,4 @@
-"""What the design bench measures, each a function from sizes to figures (`whichpairs.bench.design`)."""
+"""What the design bench measures, each a function from sizes to figures (`whichpairs.bench.engine.run`)."""
 
 import resource
 import threading
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from whichpairs.bench.design_pools import make_pool
-from whichpairs.bench.greedy import GreedyRun
+from whichpairs.bench.methods.greedy import GreedyRun
+from whichpairs.bench.pools.streamed import make_pool
 from whichpairs.design import (
     DOptimal,
     FrankWolfe,

@@ -28,7 +28,7 @@ def page(found: dict[str, Any], quick: bool) -> str:
 Printed by `make bench-design`{" QUICK=--quick" if quick else ""} ({minutes:.0f} minutes; {where["processor"]}, {where["cpus"]}
 cores, {where["system"]}; Python {versions["python"]}, numpy {versions["numpy"]}, scipy {versions["scipy"]}, torch
 {versions.get("torch", "none")}; two threads; all seeds 0). Figures with more digits, versions and load: [design.json](design.json).
-The pools are `bench/design_pools.py`'s: φ in float16, centred within a prompt; β = 1, θ = 0, a ridge of
+The pools are `bench/pools/streamed.py`'s: φ in float16, centred within a prompt; β = 1, θ = 0, a ridge of
 10⁻⁶ of the mean information of n random pairs.
 """
     parts_ = {name: part["figures"] for name, part in found.items()}
@@ -248,7 +248,7 @@ def _greedy(rows: list[Row]) -> str:
     return f"""## Against greedy designs
 
 D-optimal, on the same pool in memory, same threads, a ridge of 10⁻² (less, and greedy's float32 gains lose their digits in the first picks): Guo et al.'s accelerated greedy (arXiv:1901.06080), vectorised and blocked
-(`bench/greedy.py`), 1 000 and 10 000 picks, at sizes that take it four to six minutes here; ours makes one pass. Our certificate is the D-efficiency's. R's OptimalDesign is on CRAN only,
+(`bench/methods/greedy.py`), 1 000 and 10 000 picks, at sizes that take it four to six minutes here; ours makes one pass. Our certificate is the D-efficiency's. R's OptimalDesign is on CRAN only,
 which this workplace does not reach ({r_here}): not measured.
 
 {rows_}"""

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from whichpairs.bench import regimes
-from whichpairs.bench.real import RealPool, real_pool
-from whichpairs.bench.world import World
+from whichpairs.bench.pools import regimes
+from whichpairs.bench.pools.real import RealPool, real_pool
+from whichpairs.bench.pools.simulated_pool import World
 from whichpairs.errors import UserError, plainly
 
 
@@ -108,7 +108,7 @@ def load_grid(path: Path | None = None, *, alpaca: str | None = None, quick: boo
     """
     try:
         text = (
-            (files("whichpairs.bench") / "grid.toml").read_text()
+            (files("whichpairs.bench.robustness") / "grid.toml").read_text()
             if path is None
             else (path.read_text(encoding="utf-8"))
         )
@@ -116,7 +116,7 @@ def load_grid(path: Path | None = None, *, alpaca: str | None = None, quick: boo
         return _grid(table, alpaca, quick)
     except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
         raise UserError(
-            "a grid is a TOML file like whichpairs/bench/grid.toml",
+            "a grid is a TOML file like whichpairs/bench/robustness/grid.toml",
             f"{path}: {plainly(error)}",
         ) from None
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from whichpairs.bench.desk import Desk
+from whichpairs.bench.methods.turn import Desk
 from whichpairs.design.problem.space import Rows
 from whichpairs.design.strategies.paper import (
     by_weight,

@@ -10,7 +10,7 @@ from whichpairs.bench.markdown import About, Figure, table, write_page
 from whichpairs.evaluate.interval import Interval
 
 if TYPE_CHECKING:
-    from whichpairs.bench.calibration import Cell, Coverage
+    from whichpairs.bench.calibration.run import Cell, Coverage
 
 LEAST_SIGNAL = 4.0
 """Nats that the true P must gain over a coin on all labels for a slope to have a goal."""
@@ -18,7 +18,7 @@ COVERED = 0.93
 PASSING = 1 / 30
 """What the README allows labels of a coin."""
 
-ABOUT = About("make bench-calibration", ("whichpairs.bench.calibration",))
+ABOUT = About("make bench-calibration", ("whichpairs.bench.calibration.run",))
 
 
 def figures(

@@ -1,9 +1,17 @@
 """The methods by name. What `whichpairs select` has too is called here as it is there."""
 
-from whichpairs.bench.desk import Method
-from whichpairs.bench.methods import a_optimal, adaptive, d_optimal, gap, oracle, signal, trusting
-from whichpairs.bench.paper import paper
-from whichpairs.bench.rivals import RIVALS
+from whichpairs.bench.methods.ours import (
+    a_optimal,
+    adaptive,
+    d_optimal,
+    gap,
+    oracle,
+    signal,
+    trusting,
+)
+from whichpairs.bench.methods.paper import paper
+from whichpairs.bench.methods.rank_all import RIVALS
+from whichpairs.bench.methods.turn import Method
 
 OURS, RANDOM = "adaptive", "random"
 
@@ -38,4 +46,4 @@ NO_RIVALS = (RANDOM, OURS, "signal", "trusting", *CEILINGS)
 
 def begins(method: str) -> tuple[str, ...]:
     """Where the code of a method begins, for `bench.fingerprint`."""
-    return METHODS[method].__module__, "whichpairs.bench.desk"
+    return METHODS[method].__module__, "whichpairs.bench.methods.turn"

@@ -1,4 +1,4 @@
-"""The design engine's figures: `make bench-design`, or `python -m whichpairs.bench.design`.
+"""The design engine's figures: `make bench-design`, or `python -m whichpairs.bench.engine.run`.
 
     passes     P6: a pass's speed against the machine's GEMM peak, by kernel
     billion    P5, P6b: 10⁹ pairs, d = 64, float16 on disk, 100 000 labels
@@ -23,23 +23,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from whichpairs.bench.design_measure import (
+from whichpairs.bench.engine.measure import (
     against_greedy,
     kernels,
     pass_speed,
     rounding,
     whole_solve,
 )
-from whichpairs.bench.design_page import figures, page, picture
-from whichpairs.bench.design_pools import KINDS, make_pool
+from whichpairs.bench.engine.page import figures, page, picture
 from whichpairs.bench.fingerprint import short
-from whichpairs.bench.greedy import accelerated_greedy, lazy_greedy, naive_greedy
 from whichpairs.bench.machine import machine
 from whichpairs.bench.markdown import About, write_page
+from whichpairs.bench.methods.greedy import accelerated_greedy, lazy_greedy, naive_greedy
+from whichpairs.bench.pools.streamed import KINDS, make_pool
 from whichpairs.run.files import write_whole
 from whichpairs.run.folder import versions
 
-MEASURES = ("whichpairs.bench.design_measure", "whichpairs.bench.design_pools")
+MEASURES = ("whichpairs.bench.engine.measure", "whichpairs.bench.pools.streamed")
 """Where the measuring of this page begins."""
 
 THREADS = 2

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from whichpairs.bench.grid import Cell
 from whichpairs.bench.markdown import Figure
-from whichpairs.bench.registry import NO_RIVALS, OURS, PRINCIPAL, RANDOM
-from whichpairs.bench.summary import DRAWS, Ratio, Saving, curves, saving, together
+from whichpairs.bench.methods.registry import NO_RIVALS, OURS, PRINCIPAL, RANDOM
+from whichpairs.bench.robustness.grid import Cell
+from whichpairs.bench.robustness.summary import DRAWS, Ratio, Saving, curves, saving, together
 
 Table = dict[str, dict[str, Saving]]
 """Cell → method → saving."""

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from whichpairs.bench.grid import Cell
+from whichpairs.bench.robustness.grid import Cell
 from whichpairs.evaluate.crossed import tail
 
 DRAWS = 1000

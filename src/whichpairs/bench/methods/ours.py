@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit
 
-from whichpairs.bench.desk import Desk
+from whichpairs.bench.methods.turn import Desk
 from whichpairs.design import (
     Belief,
     Criterion,

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from whichpairs.bench.world import World
+from whichpairs.bench.pools.simulated_pool import World
 from whichpairs.design import PairSpace
 from whichpairs.design.estimate.bradley_terry import Fit, fit, posterior
 from whichpairs.design.problem.belief import Belief

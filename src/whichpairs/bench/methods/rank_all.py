@@ -10,8 +10,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.special import digamma, expit, xlogy
 
-from whichpairs.bench.desk import Desk, Method
-from whichpairs.bench.rivals_completions import (
+from whichpairs.bench.methods.per_prompt import (
     best_vs_worst,
     delta_quantile,
     delta_ucb,
@@ -28,6 +27,7 @@ from whichpairs.bench.rivals_completions import (
     segments,
     square_distances,
 )
+from whichpairs.bench.methods.turn import Desk, Method
 from whichpairs.design.batches import random as baselines
 from whichpairs.design.problem.belief import Belief
 from whichpairs.design.problem.limits import check_budget

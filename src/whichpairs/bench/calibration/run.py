@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit, xlogy
 
-from whichpairs.bench.calibration_page import write
+from whichpairs.bench.calibration.page import write
 from whichpairs.design.estimate.bradley_terry import fit, log_loss
 from whichpairs.design.estimate.calibrate import calibrate
 from whichpairs.design.strategies.adaptive import Evidence

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whichpairs.bench.grid import Grid, load_grid, user_cells
 from whichpairs.bench.markdown import shown
-from whichpairs.bench.registry import IF_ASKED, METHODS, OURS, RANDOM
-from whichpairs.bench.robustness import in_words, plain_ratio, write_results
-from whichpairs.bench.runner import run_grid
+from whichpairs.bench.methods.registry import IF_ASKED, METHODS, OURS, RANDOM
+from whichpairs.bench.robustness.grid import Grid, load_grid, user_cells
+from whichpairs.bench.robustness.page import in_words, plain_ratio, write_results
+from whichpairs.bench.robustness.runner import run_grid
 from whichpairs.errors import UserError
 from whichpairs.pool.read import Columns
 from whichpairs.run.once import Outcome
@@ -24,7 +24,7 @@ class BenchSettings:
 
     Args:
         out: folder of the rows; results: folder of the tables (`out` when None).
-        grid: a TOML file like ``whichpairs/bench/grid.toml``; None is the committed one.
+        grid: a TOML file like ``whichpairs/bench/robustness/grid.toml``; None is the committed one.
         alpaca: the AlpacaEval parquet file; None leaves its cells out.
         run, score, temperatures, beta, budgets: a pool of one's own instead of the grid's.
         methods: names; None is all.

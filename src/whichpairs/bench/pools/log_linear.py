@@ -6,7 +6,7 @@ r = β φᵀθ*, so that π* = π_θ*
 import numpy as np
 from scipy.special import expit
 
-from whichpairs.bench.world import World
+from whichpairs.bench.pools.simulated_pool import World
 from whichpairs.design import PairSpace, PairWeights, gap_criterion, information, policy_information
 from whichpairs.design.estimate.bradley_terry import fit_theta
 

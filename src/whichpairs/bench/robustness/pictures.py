@@ -5,10 +5,10 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
-from whichpairs.bench.figures import Table, principal
-from whichpairs.bench.grid import Cell
-from whichpairs.bench.registry import OURS, RANDOM
-from whichpairs.bench.summary import curves
+from whichpairs.bench.methods.registry import OURS, RANDOM
+from whichpairs.bench.robustness.goals import Table, principal
+from whichpairs.bench.robustness.grid import Cell
+from whichpairs.bench.robustness.summary import curves
 
 COLOURS = {
     RANDOM: "0.35",

@@ -21,10 +21,10 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from whichpairs.bench.desk import run
 from whichpairs.bench.fingerprint import short
-from whichpairs.bench.grid import Cell, Grid
-from whichpairs.bench.registry import METHODS, PAIRED, PRINCIPAL, begins
+from whichpairs.bench.methods.registry import METHODS, PAIRED, PRINCIPAL, begins
+from whichpairs.bench.methods.turn import run
+from whichpairs.bench.robustness.grid import Cell, Grid
 from whichpairs.run.files import write_whole
 from whichpairs.types import SILENT, Progress
 
@@ -62,7 +62,7 @@ Key = tuple[str, str, int, str, str]
 
 @lru_cache(maxsize=256)
 def _code(method: str, drawn: bool) -> str:
-    return short([*begins(method), *(["whichpairs.bench.regimes"] if drawn else [])])
+    return short([*begins(method), *(["whichpairs.bench.pools.regimes"] if drawn else [])])
 
 
 def jobs_of(grid: Grid, methods: Sequence[str]) -> list[Job]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whichpairs.bench.world import World
+from whichpairs.bench.pools.simulated_pool import World
 from whichpairs.design import PairSpace
 from whichpairs.errors import UserError
 from whichpairs.label.simulate import check_temperature

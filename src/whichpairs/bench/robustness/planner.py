@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from whichpairs.bench.desk import Desk
-from whichpairs.bench.figures import Table
 from whichpairs.bench.fingerprint import short
-from whichpairs.bench.grid import Cell
-from whichpairs.bench.regimes import WELL_SPECIFIED
-from whichpairs.bench.registry import METHODS, OURS, RANDOM
-from whichpairs.bench.runner import one_thread
-from whichpairs.bench.world import World
+from whichpairs.bench.methods.registry import METHODS, OURS, RANDOM
+from whichpairs.bench.methods.turn import Desk
+from whichpairs.bench.pools.regimes import WELL_SPECIFIED
+from whichpairs.bench.pools.simulated_pool import World
+from whichpairs.bench.robustness.goals import Table
+from whichpairs.bench.robustness.grid import Cell
+from whichpairs.bench.robustness.runner import one_thread
 from whichpairs.design import PairWeights, gap_criterion, information, policy_information
 from whichpairs.design.estimate.bradley_terry import fit_theta
 from whichpairs.design.forecast.curve import Outlook
@@ -175,7 +175,7 @@ def planner_section(
         kept: folder in which what was computed stays; what its code or pool leave as it is is not
             computed again.
     """
-    code = short(["whichpairs.bench.planner"])
+    code = short(["whichpairs.bench.robustness.planner"])
     asks = [
         _Ask(cell, method, seed, f"{code}{cell.content}")
         for cell in cells

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import expit, xlogy
 
-from whichpairs.bench.desk import Desk
+from whichpairs.bench.methods.turn import Desk
 from whichpairs.design.problem.limits import check_budget
 from whichpairs.design.problem.space import Rows
 

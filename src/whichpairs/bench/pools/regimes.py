@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from whichpairs.bench.world import Labeller, World
+from whichpairs.bench.pools.simulated_pool import Labeller, World
 from whichpairs.design import PairSpace
 from whichpairs.features.standardise import centre_and_clip
 from whichpairs.streams import Stream, stream

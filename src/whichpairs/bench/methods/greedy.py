@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from threadpoolctl import threadpool_limits
 
-from whichpairs.bench.greedy_scan import (
+from whichpairs.bench.methods.greedy_scan import (
     Crew,
     OutOfTime,
     Queue,

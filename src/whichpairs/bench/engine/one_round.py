@@ -1,4 +1,4 @@
-"""How long one adaptive round takes on a large pool: `python -m whichpairs.bench.scale`.
+"""How long one adaptive round takes on a large pool: `python -m whichpairs.bench.engine.one_round`.
 
     10⁷ candidate pairs (83 334 prompts × 16 completions), d = 256, float16 on disk, 4 096 labels
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whichpairs.bench.world import World
+from whichpairs.bench.pools.simulated_pool import World
 from whichpairs.design import FrankWolfe, PairSpace, PassReport, Problem, solve
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.design.estimate.bradley_terry import fit

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from whichpairs.bench.figures import (
+from whichpairs.bench.markdown import About, Figure, goals, write_page
+from whichpairs.bench.methods.registry import OURS
+from whichpairs.bench.robustness.goals import (
     Table,
     budgets_of,
     columns,
@@ -19,18 +21,16 @@ from whichpairs.bench.figures import (
     rivals_of,
     table,
 )
-from whichpairs.bench.grid import Cell, Grid
-from whichpairs.bench.markdown import About, Figure, goals, write_page
-from whichpairs.bench.picture import regret_picture, savings_picture
-from whichpairs.bench.planner import planner_section
-from whichpairs.bench.registry import OURS
-from whichpairs.bench.summary import Ratio, Saving, together
+from whichpairs.bench.robustness.grid import Cell, Grid
+from whichpairs.bench.robustness.pictures import regret_picture, savings_picture
+from whichpairs.bench.robustness.planner import planner_section
+from whichpairs.bench.robustness.summary import Ratio, Saving, together
 
 MEASURES = (
-    "whichpairs.bench.runner",
-    "whichpairs.bench.figures",
-    "whichpairs.bench.planner",
-    "whichpairs.bench.grid:load_grid",
+    "whichpairs.bench.robustness.runner",
+    "whichpairs.bench.robustness.goals",
+    "whichpairs.bench.robustness.planner",
+    "whichpairs.bench.robustness.grid:load_grid",
     "whichpairs.workflow.features:_text",
     "whichpairs.features.store:write_features",
 )

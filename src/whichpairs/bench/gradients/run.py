@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from whichpairs.lm.model import LanguageModel
 
 DIM, SEED, AGREEMENT = 256, 0, 1e-4
-MEASURES = ("whichpairs.bench.gradients",)
+MEASURES = ("whichpairs.bench.gradients.run",)
 """Where the measuring of this page begins."""
 
 CHECKED = 3
@@ -46,7 +46,8 @@ def main() -> None:
     settings = parser.parse_args()
     import torch
 
-    from whichpairs.bench import gradients_page, gradients_quality
+    from whichpairs.bench.gradients import page as gradients_page
+    from whichpairs.bench.gradients import quality as gradients_quality
 
     torch.set_num_threads(1)
     began = time.perf_counter()

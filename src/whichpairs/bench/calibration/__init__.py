@@ -1,0 +1,1 @@
+"""Do probabilities and intervals mean what they say?"""

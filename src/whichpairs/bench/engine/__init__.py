@@ -1,0 +1,1 @@
+"""The design engine's figures: seconds, memory, certificates."""

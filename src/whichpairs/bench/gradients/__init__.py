@@ -1,0 +1,1 @@
+"""What gradient features cost and what they keep."""

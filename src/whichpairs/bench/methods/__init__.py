@@ -1,0 +1,1 @@
+"""Every way of choosing pairs, on one interface."""

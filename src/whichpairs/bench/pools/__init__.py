@@ -1,0 +1,1 @@
+"""Pools on which things are measured."""

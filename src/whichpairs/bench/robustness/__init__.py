@@ -1,0 +1,1 @@
+"""Methods against random on many pools, with its page."""
