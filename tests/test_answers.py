@@ -18,11 +18,11 @@ from whichpairs.label.agreement import agreements
 from whichpairs.label.stores.sqlite import SqliteStore
 from whichpairs.pool.read import Columns
 from whichpairs.types import Label
-from whichpairs.workflow.collect import import_pool
-from whichpairs.workflow.features import FeatureSettings, compute_features
+from whichpairs.workflow.features.stage import FeatureSettings, compute_features
 from whichpairs.workflow.fit import fit_labels
-from whichpairs.workflow.label import label_from_file, label_simulated
-from whichpairs.workflow.select import SelectSettings, select
+from whichpairs.workflow.import_pool import import_pool
+from whichpairs.workflow.label.stage import label_from_file, label_simulated
+from whichpairs.workflow.select.stage import SelectSettings, select
 from whichpairs.workflow.workspace import workspace
 
 
@@ -563,7 +563,7 @@ def test_repeated_answers_are_said_or_joined(run: Path, tmp_path: Path, capsys) 
             assert tuple(one[name] for name in names) == counts[k]
         else:
             assert "votes" not in one
-    from whichpairs.workflow.export import export_labels
+    from whichpairs.workflow.train.export import export_labels
 
     message = export_labels(run, tmp_path / "votes.jsonl").message
     assert "4 of 6 pairs have several answers, 2 of them with rows in both directions" in message

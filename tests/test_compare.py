@@ -13,8 +13,8 @@ from openai_server import IMDB
 from test_winrate import add_policy
 from whichpairs.errors import UserError
 from whichpairs.evaluate.interval import interval
-from whichpairs.workflow.compare import compare_policies
-from whichpairs.workflow.evaluate import EvaluateSettings
+from whichpairs.workflow.evaluate.compare import compare_policies
+from whichpairs.workflow.evaluate.stage import EvaluateSettings
 
 SETTINGS = EvaluateSettings(
     reward=str(IMDB / "reward"), samples=4, max_new_tokens=8, seed=5, device="cpu"

@@ -26,8 +26,8 @@ from whichpairs.run.once import Outcome
 from whichpairs.train.callbacks import WHOLE, last_checkpoint
 from whichpairs.train.dpo import set_aside, train_dpo
 from whichpairs.types import Label, Preference
-from whichpairs.workflow.preferences import preferences
-from whichpairs.workflow.train import _inputs, _scratch
+from whichpairs.workflow.train.preferences import preferences
+from whichpairs.workflow.train.stage import _inputs, _scratch
 from whichpairs.workflow.workspace import workspace
 
 MODEL = str(tiny_models.folder())

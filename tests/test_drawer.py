@@ -16,15 +16,15 @@ from whichpairs.pool.read import Columns
 from whichpairs.report.commands import commands
 from whichpairs.report.facts import gather
 from whichpairs.report.verdict import _picked
-from whichpairs.workflow.batch import batch_message
-from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.drawer import drawer_of
-from whichpairs.workflow.features import FeatureSettings, compute_features
-from whichpairs.workflow.label import label_from_drawer
-from whichpairs.workflow.rounds import LoopSettings
-from whichpairs.workflow.select import Desk, SelectSettings, select
-from whichpairs.workflow.standing import read_standing
-from whichpairs.workflow.teach import said
+from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.import_pool import import_pool
+from whichpairs.workflow.label.stage import label_from_drawer
+from whichpairs.workflow.loop.stage import LoopSettings
+from whichpairs.workflow.loop.standing import read_standing
+from whichpairs.workflow.select.batch import batch_message
+from whichpairs.workflow.select.stage import Desk, SelectSettings, select
+from whichpairs.workflow.train.teach import said
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")

@@ -20,7 +20,7 @@ from whichpairs.design.batches.random import random_pairs
 from whichpairs.features.pca import principal_axes
 from whichpairs.features.store import centred
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.fidelity import fidelity_loss, greedy_batch
+from whichpairs.workflow.features.fidelity import fidelity_loss, greedy_batch
 
 SIZES = np.array([4, 5, 3, 6])
 STARTS = np.concatenate([[0], np.cumsum(SIZES)]).astype(np.int64)
@@ -139,7 +139,7 @@ def test_pca_keeps_the_wide_gradients_coordinates(capsys, tmp_path, monkeypatch)
     """The file is the wide random projection on to the axes beside it, early or late."""
     from whichpairs.features.gradient import gradient_features
     from whichpairs.types import Example
-    from whichpairs.workflow import features as stage
+    from whichpairs.workflow.features import stage
 
     rows, run, model = pool_rows(12, 5), tmp_path / "run", tiny_models.folder()
     ok(capsys, "import", write_jsonl(tmp_path / "p.jsonl", rows), "--run", run)

@@ -69,8 +69,8 @@ def test_numbers_are_standardised_and_what_is_missing_is_said():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from whichpairs.workflow.collect import import_pool
-    from whichpairs.workflow.features import FeatureSettings, compute_features
+    from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+    from whichpairs.workflow.import_pool import import_pool
 
     folder, rng = tmp_path_factory.mktemp("join"), np.random.default_rng(0)
     rows = pool_rows(12, 5) + pool_rows(13, 1)[12:]  # the last prompt has one completion

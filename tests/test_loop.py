@@ -22,9 +22,10 @@ from whichpairs import LoopSettings, UserError, loop
 from whichpairs.cli import main
 from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.run.once import Outcome
-from whichpairs.workflow import labeller as asking
-from whichpairs.workflow import rounds, standing
-from whichpairs.workflow.schedule import next_total, plan_rounds
+from whichpairs.workflow.label import command as asking
+from whichpairs.workflow.loop import stage as rounds
+from whichpairs.workflow.loop import standing
+from whichpairs.workflow.loop.schedule import next_total, plan_rounds
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")

@@ -16,11 +16,11 @@ from whichpairs.label.stores.sqlite import SqliteStore
 from whichpairs.pool.read import Columns
 from whichpairs.run.files import read_array
 from whichpairs.wording import counted, counted_of, listed
-from whichpairs.workflow.collect import import_pool
-from whichpairs.workflow.features import FeatureSettings, compute_features
-from whichpairs.workflow.labeller import command_words
-from whichpairs.workflow.select import SelectSettings, select
-from whichpairs.workflow.train import FAR, _walked_off
+from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.import_pool import import_pool
+from whichpairs.workflow.label.command import command_words
+from whichpairs.workflow.select.stage import SelectSettings, select
+from whichpairs.workflow.train.stage import FAR, _walked_off
 
 
 def said(capsys, *arguments: object) -> str:

@@ -30,12 +30,12 @@ from whichpairs.report.verdict import gain, verdict
 from whichpairs.report.words import common_start, excerpt, nearly, percent, signed, visible
 from whichpairs.run.folder import Record, create_run, open_run
 from whichpairs.wording import number
-from whichpairs.workflow.collect import import_pool
-from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
-from whichpairs.workflow.features import FeatureSettings, compute_features
+from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
+from whichpairs.workflow.features.stage import FeatureSettings, compute_features
 from whichpairs.workflow.fit import fit_labels
-from whichpairs.workflow.label import label_simulated
-from whichpairs.workflow.select import SelectSettings, select
+from whichpairs.workflow.import_pool import import_pool
+from whichpairs.workflow.label.stage import label_simulated
+from whichpairs.workflow.select.stage import SelectSettings, select
 from whichpairs.workflow.workspace import Workspace
 
 HOSTILE = [

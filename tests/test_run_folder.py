@@ -305,7 +305,11 @@ import functools, gc, hashlib, json, os, shutil, signal, sqlite3, sys
 from pathlib import Path
 from whichpairs.cli import main
 from whichpairs.run.folder import versions
-from whichpairs.workflow import collect, features, fit, label, select
+from whichpairs.workflow import fit
+from whichpairs.workflow import import_pool as collect
+from whichpairs.workflow.features import stage as features
+from whichpairs.workflow.label import stage as label
+from whichpairs.workflow.select import stage as select
 
 
 def mortal(moment):

@@ -26,11 +26,11 @@ from whichpairs.pool.pool import pair_id
 from whichpairs.report.outlook import Beginning
 from whichpairs.report.run_report import report
 from whichpairs.run import files
-from whichpairs.workflow.batch import batch_message
-from whichpairs.workflow.labeller import _missing
-from whichpairs.workflow.resume import Resume
-from whichpairs.workflow.select import Desk
-from whichpairs.workflow.standing import read_standing
+from whichpairs.workflow.label.command import _missing
+from whichpairs.workflow.loop.standing import read_standing
+from whichpairs.workflow.select.batch import batch_message
+from whichpairs.workflow.select.checkpoint import Resume
+from whichpairs.workflow.select.stage import Desk
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -687,7 +687,7 @@ def test_predictions_count_repeats(run: Path, capsys) -> None:
 
 
 def test_pairs_of_the_pool_are_found_by_their_ids(run: Path, tmp_path: Path) -> None:
-    from whichpairs.workflow.named_pairs import read_pairs
+    from whichpairs.workflow.select.pairs_file import read_pairs
 
     with workspace(run) as space:
         pool = space.pool

@@ -457,7 +457,7 @@ def test_alpha_is_krippendorffs() -> None:
 
 def test_mistakes_are_one_line(tmp_path: Path, capsys) -> None:
     from cli import pool_rows, write_jsonl
-    from whichpairs.workflow.collect import import_pool
+    from whichpairs.workflow.import_pool import import_pool
 
     run = tmp_path / "run"
     import_pool(write_jsonl(tmp_path / "p.jsonl", pool_rows(2, 2)), run)

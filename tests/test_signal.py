@@ -10,7 +10,7 @@ from whichpairs.design.estimate.bradley_terry import fit
 from whichpairs.design.strategies.adaptive import Evidence, look, signal_batch
 from whichpairs.design.strategies.strongest import signal, strongest_pairs
 from whichpairs.errors import UserError
-from whichpairs.workflow.batch import batch_message
+from whichpairs.workflow.select.batch import batch_message
 
 
 def space(prompts: int = 6, m: int = 5, d: int = 3) -> PairSpace:

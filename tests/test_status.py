@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli import fails, ok
-from whichpairs.workflow.collect import import_pool
+from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.status import _lines, status
 
 

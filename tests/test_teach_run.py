@@ -29,7 +29,7 @@ from whichpairs.report.gains import _who
 from whichpairs.train.dpo import set_aside, train_dpo
 from whichpairs.train.trainer import Rows, make_trainer
 from whichpairs.workflow.status import status
-from whichpairs.workflow.teach import first_of_text
+from whichpairs.workflow.train.teach import first_of_text
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")

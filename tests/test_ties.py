@@ -39,7 +39,7 @@ from whichpairs.design.strategies.bounded import Leverage
 from whichpairs.design.sweep.heap import Heap
 from whichpairs.design.sweep.sweep import Sweep
 from whichpairs.wording import percent
-from whichpairs.workflow.batch import _how, batch_message
+from whichpairs.workflow.select.batch import _how, batch_message
 
 
 def same_under_all(prompts: int, size: int, dim: int, seed: int = 0, noise: float = 0.0):

@@ -22,9 +22,9 @@ from whichpairs.report.facts import gather
 from whichpairs.report.outlook import standpoint
 from whichpairs.report.run_report import report
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.batch import batch_message
-from whichpairs.workflow.collect import import_pool
-from whichpairs.workflow.select import Desk, SelectSettings
+from whichpairs.workflow.import_pool import import_pool
+from whichpairs.workflow.select.batch import batch_message
+from whichpairs.workflow.select.stage import Desk, SelectSettings
 from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import workspace
 

@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from whichpairs.pool.read import Columns
     from whichpairs.report.run_report import report as write_report
     from whichpairs.train.teach import CannotTeachError, TeachSettings, teach
-    from whichpairs.workflow.collect import import_pool
-    from whichpairs.workflow.compare import compare_policies
-    from whichpairs.workflow.constraints import LimitSettings
-    from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
-    from whichpairs.workflow.export import export_labels
-    from whichpairs.workflow.features import FeatureSettings, compute_features
+    from whichpairs.workflow.evaluate.compare import compare_policies
+    from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
+    from whichpairs.workflow.features.stage import FeatureSettings, compute_features
     from whichpairs.workflow.fit import fit_labels
     from whichpairs.workflow.generate import GenerateSettings, generate_pool
-    from whichpairs.workflow.label import (
+    from whichpairs.workflow.import_pool import import_pool
+    from whichpairs.workflow.label.stage import (
         JudgeSettings,
         label_from_drawer,
         label_from_file,
         label_judged,
         label_simulated,
     )
+    from whichpairs.workflow.loop.stage import LoopSettings, loop
     from whichpairs.workflow.plan import PlanSettings, plan
-    from whichpairs.workflow.rounds import LoopSettings, loop
     from whichpairs.workflow.score import score_pool
-    from whichpairs.workflow.select import SelectSettings, select
+    from whichpairs.workflow.select.limits import LimitSettings
+    from whichpairs.workflow.select.stage import SelectSettings, select
     from whichpairs.workflow.status import status
-    from whichpairs.workflow.train import train_policy
+    from whichpairs.workflow.train.export import export_labels
+    from whichpairs.workflow.train.stage import train_policy
 
 _HOME = {
     "whichpairs.design": (
@@ -52,27 +52,27 @@ _HOME = {
     ),
     "whichpairs.pool.read": ("Columns",),
     "whichpairs.bench.robustness.stage": ("BenchSettings",),
-    "whichpairs.workflow.collect": ("import_pool",),
-    "whichpairs.workflow.compare": ("compare_policies",),
-    "whichpairs.workflow.evaluate": ("EvaluateSettings", "evaluate_run"),
-    "whichpairs.workflow.constraints": ("LimitSettings",),
-    "whichpairs.workflow.export": ("export_labels",),
-    "whichpairs.workflow.features": ("FeatureSettings", "compute_features"),
+    "whichpairs.workflow.import_pool": ("import_pool",),
+    "whichpairs.workflow.evaluate.compare": ("compare_policies",),
+    "whichpairs.workflow.evaluate.stage": ("EvaluateSettings", "evaluate_run"),
+    "whichpairs.workflow.select.limits": ("LimitSettings",),
+    "whichpairs.workflow.train.export": ("export_labels",),
+    "whichpairs.workflow.features.stage": ("FeatureSettings", "compute_features"),
     "whichpairs.workflow.fit": ("fit_labels",),
     "whichpairs.workflow.generate": ("GenerateSettings", "generate_pool"),
-    "whichpairs.workflow.label": (
+    "whichpairs.workflow.label.stage": (
         "JudgeSettings",
         "label_from_drawer",
         "label_from_file",
         "label_judged",
         "label_simulated",
     ),
-    "whichpairs.workflow.rounds": ("LoopSettings", "loop"),
+    "whichpairs.workflow.loop.stage": ("LoopSettings", "loop"),
     "whichpairs.workflow.plan": ("PlanSettings", "plan"),
     "whichpairs.workflow.score": ("score_pool",),
-    "whichpairs.workflow.select": ("SelectSettings", "select"),
+    "whichpairs.workflow.select.stage": ("SelectSettings", "select"),
     "whichpairs.workflow.status": ("status",),
-    "whichpairs.workflow.train": ("train_policy",),
+    "whichpairs.workflow.train.stage": ("train_policy",),
     "whichpairs.train.teach": ("CannotTeachError", "TeachSettings", "teach"),
 }
 _WHERE = {name: (module, name) for module, names in _HOME.items() for name in names}

@@ -1,7 +1,7 @@
 """What a figure was measured with: a digest of every definition that can change it.
 
 A page names where its measuring begins: modules, scripts of a recipe, or names in one
-(``whichpairs.workflow.features:compute_features``). From all that they define every name is followed to
+(``whichpairs.workflow.features.stage:compute_features``). From all that they define every name is followed to
 the function, class or assignment that it means, in the same module or, by imports, in another; also imports inside
 functions, and names that a package only passes on. Where that cannot be told (a module handed on as
 a whole, or named in a string) all of the module counts. Top-level statements count with any use of their module

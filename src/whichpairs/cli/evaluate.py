@@ -86,7 +86,7 @@ def command(
 ) -> None:
     """Reward, KL and J on held-out prompts, a judge's win rate, or what training cost."""
     chosen = {k: v for k, v in locals().items() if k not in ("context", "run", "beta", "json_")}
-    from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
+    from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
 
     settings = EvaluateSettings(**chosen)
     options = given(context)

@@ -37,7 +37,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Write the labels as a preference set that TRL's DPOTrainer takes as it is."""
-    from whichpairs.workflow.export import export_labels
+    from whichpairs.workflow.train.export import export_labels
 
     lesson = teach_settings(
         teach, pairs=teach_pairs, scale=teach_scale, fit=fit, needless=(teach_labels,)

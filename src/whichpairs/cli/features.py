@@ -95,7 +95,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Turn completions into vectors."""
-    from whichpairs.workflow.features import METHODS, FeatureSettings, compute_features
+    from whichpairs.workflow.features.stage import METHODS, FeatureSettings, compute_features
 
     options = given(context)
     if method in METHODS:

@@ -69,7 +69,7 @@ def command(
 ) -> None:
     """Read completions, or labelled pairs, into the pool of a new run."""
     from whichpairs.pool.read import Columns
-    from whichpairs.workflow.collect import import_pool
+    from whichpairs.workflow.import_pool import import_pool
 
     columns = Columns(
         prompt=prompt_column,

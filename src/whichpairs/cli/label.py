@@ -65,7 +65,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Label the picked pairs: simulated, from a file, from the drawer, or by a language model."""
-    from whichpairs.workflow import label as stage
+    from whichpairs.workflow.label import stage
 
     drawer = from_drawer or None
     ways = (

@@ -48,7 +48,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Select, label and fit in rounds; call it again whenever people have brought labels."""
-    from whichpairs.workflow.rounds import LoopSettings, loop, where_it_stands
+    from whichpairs.workflow.loop.stage import LoopSettings, loop, where_it_stands
 
     settings = LoopSettings(
         budget=budget,

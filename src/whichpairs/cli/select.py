@@ -89,8 +89,8 @@ def command(
 
     A killed call goes on from its last pass; Ctrl-C ends the passes with the batch so far.
     """
-    from whichpairs.workflow.constraints import LimitSettings
-    from whichpairs.workflow.select import SelectSettings, select
+    from whichpairs.workflow.select.limits import LimitSettings
+    from whichpairs.workflow.select.stage import SelectSettings, select
 
     limits = LimitSettings(
         *(repeats, per_prompt, per_completion, group_column, tuple(share or ())),

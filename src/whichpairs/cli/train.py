@@ -67,7 +67,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Train a policy on the labels by DPO, through TRL."""
-    from whichpairs.workflow.train import train_policy
+    from whichpairs.workflow.train.stage import train_policy
 
     lesson = teach_settings(
         teach, pairs=teach_pairs, scale=teach_scale, label_weight=label_weight, fit=fit

@@ -25,7 +25,7 @@ From the equations to the code and back. A kernel knows no v_p: it sees β² / 4
 no second Gram matrix. Of the theory's equations, (4) and (7) to (23) are here; (1), J itself, is
 `whichpairs.evaluate`; (6) and (24), the estimate, are `whichpairs.design.estimate.bradley_terry`, (25) and (26), what is
 believed and what is predicted, `whichpairs.train` too. The certificate is `solver.Solution`'s, the
-regret share `whichpairs.workflow.select`'s. The kernels that need more than NumPy are in `whichpairs.engine`.
+regret share `whichpairs.workflow.select.stage`'s. The kernels that need more than NumPy are in `whichpairs.engine`.
 """
 
 from whichpairs.design.batches.versus_random import VersusRandom

@@ -12,7 +12,7 @@ from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.verdict import at_random
 from whichpairs.report.words import data, say
 from whichpairs.wording import plural
-from whichpairs.workflow.batch_result import labels_of, predicted
+from whichpairs.workflow.select.batch_result import labels_of, predicted
 
 ID, TITLE = "budget", "Budget and predicted gap"
 _HEAD = ("Batch", "Picked by", "Pairs", "Gap before", "Predicted gap", "At random", "Random needs")

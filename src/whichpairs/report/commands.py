@@ -61,10 +61,10 @@ def _options(space: Workspace, stage: str, settings: dict[str, Any]) -> list[str
 def _defaults(stage: str) -> dict[str, Any]:
     """What a command takes for an option that is left out."""
     from whichpairs.train.settings import DPOSettings
-    from whichpairs.workflow.evaluate import EvaluateSettings
-    from whichpairs.workflow.features import FeatureSettings
+    from whichpairs.workflow.evaluate.stage import EvaluateSettings
+    from whichpairs.workflow.features.stage import FeatureSettings
     from whichpairs.workflow.generate import GenerateSettings
-    from whichpairs.workflow.select import SelectSettings
+    from whichpairs.workflow.select.stage import SelectSettings
 
     kinds: dict[str, Any] = {
         "generate": GenerateSettings,

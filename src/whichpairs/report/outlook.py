@@ -1,5 +1,5 @@
 """What the page draws from the design: how far random gets, how far a solved design would, and why the
-picked pairs were picked. The belief, the prior and the candidates are those of `workflow.select`.
+picked pairs were picked. The belief, the prior and the candidates are those of `workflow.select.stage`.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from whichpairs.design.sweep.sweep import exact_scores
 from whichpairs.errors import UserError
 from whichpairs.run.folder import Record
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.batch_result import labels_of
-from whichpairs.workflow.select import Desk, SelectSettings
+from whichpairs.workflow.select.batch_result import labels_of
+from whichpairs.workflow.select.stage import Desk, SelectSettings
 from whichpairs.workflow.workspace import IMPORTED, Workspace
 
 POINTS = 8

@@ -13,7 +13,7 @@ from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
 from whichpairs.report.verdict import at_random
 from whichpairs.report.words import data, how_many, say
 from whichpairs.wording import plural
-from whichpairs.workflow.standing import LEAST_CONTROLS
+from whichpairs.workflow.loop.standing import LEAST_CONTROLS
 
 SHOWN = 6
 TELLING = 0.1

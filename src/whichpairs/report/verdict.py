@@ -12,9 +12,9 @@ from whichpairs.report.facts import Facts
 from whichpairs.report.parts import Tile, Verdict
 from whichpairs.report.words import data, how_many, say
 from whichpairs.wording import plural
-from whichpairs.workflow.batch import BEST
-from whichpairs.workflow.batch_result import labels_of
 from whichpairs.workflow.drawer import from_drawer
+from whichpairs.workflow.select.batch import BEST
+from whichpairs.workflow.select.batch_result import labels_of
 
 HOW = {
     "adaptive": "the gap expected from the labels so far, warily of the model and in part at random",

@@ -22,7 +22,7 @@ from whichpairs.run.once import Outcome, differences
 from whichpairs.streams import derived_seed
 from whichpairs.types import SILENT, Message, Progress
 from whichpairs.wording import counted, counted_of, listed, plural
-from whichpairs.workflow.collect import add_pool
+from whichpairs.workflow.import_pool import add_pool
 
 if TYPE_CHECKING:
     from whichpairs.generate.backend import Sample

@@ -15,11 +15,11 @@ from whichpairs.errors import UserError
 from whichpairs.run.once import Outcome
 from whichpairs.streams import Stream, stream
 from whichpairs.wording import counted
-from whichpairs.workflow.choose import adaptive_rng
 from whichpairs.workflow.drawer import drawer_of, no_candidates
-from whichpairs.workflow.paper import draw_of, solved
-from whichpairs.workflow.select import Desk, SelectSettings
-from whichpairs.workflow.standing import LEAST_CONTROLS, few_controls
+from whichpairs.workflow.loop.standing import LEAST_CONTROLS, few_controls
+from whichpairs.workflow.select.criteria import adaptive_rng
+from whichpairs.workflow.select.paper import draw_of, solved
+from whichpairs.workflow.select.stage import Desk, SelectSettings
 from whichpairs.workflow.workspace import Workspace, workspace
 
 WORTH_IT = 1.2

@@ -8,9 +8,9 @@ from typing import Any
 from whichpairs.run.folder import open_run
 from whichpairs.run.once import Outcome
 from whichpairs.wording import counted, percent
-from whichpairs.workflow.batch_result import labels_of, predicted
 from whichpairs.workflow.drawer import drawer_of, label_command
 from whichpairs.workflow.loop_record import command, under_way
+from whichpairs.workflow.select.batch_result import labels_of, predicted
 from whichpairs.workflow.workspace import Workspace
 
 _JUDGED = ("evaluations", "judgements", "capabilities")

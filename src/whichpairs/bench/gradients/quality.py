@@ -1,6 +1,6 @@
 """What features keep and what they predict, on a pool that the recipe's model writes.
 
-Fidelity: the figure of `workflow.fidelity` by dimension and projection. Prediction: a
+Fidelity: the figure of `workflow.features.fidelity` by dimension and projection. Prediction: a
 Bradley–Terry fit on simulated labels of random pairs, judged on all pairs of held-out prompts, whose
 true probabilities are known. A second pool has the same completions cut to lengths of a wide
 range, where length normalisation can matter.
@@ -19,9 +19,9 @@ from whichpairs.design.estimate.bradley_terry import fit
 from whichpairs.evaluate.reward import load_reward
 from whichpairs.run.files import write_whole
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.collect import import_pool
-from whichpairs.workflow.features import FeatureSettings, compute_features
+from whichpairs.workflow.features.stage import FeatureSettings, compute_features
 from whichpairs.workflow.generate import GenerateSettings, generate_pool
+from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.workspace import workspace
 
 BETA, LABELS, HOLDOUT, SIZE, TOKENS = 0.1, 1600, 0.3, 16, 24

@@ -15,7 +15,7 @@ from typing import Any
 from whichpairs.label.stores.base import Answer
 from whichpairs.pool.pool import pair_id
 from whichpairs.run.folder import open_run
-from whichpairs.workflow.collect import import_pool
+from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.workspace import Workspace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -31,7 +31,7 @@ MEASURES = (
     "whichpairs.bench.robustness.goals",
     "whichpairs.bench.robustness.planner",
     "whichpairs.bench.robustness.grid:load_grid",
-    "whichpairs.workflow.features:_text",
+    "whichpairs.workflow.features.stage:_text",
     "whichpairs.features.store:write_features",
 )
 """Where the measuring of this page begins: the grid, its runs, and the features of the real pool. How that

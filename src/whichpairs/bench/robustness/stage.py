@@ -14,8 +14,8 @@ from whichpairs.errors import UserError
 from whichpairs.pool.read import Columns
 from whichpairs.run.once import Outcome
 from whichpairs.types import SILENT, Progress
-from whichpairs.workflow.collect import import_pool
-from whichpairs.workflow.features import FeatureSettings, compute_features
+from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.import_pool import import_pool
 
 
 @dataclass(frozen=True)

@@ -35,16 +35,16 @@ from whichpairs.run.folder import versions
 from whichpairs.run.once import Outcome, find, said
 from whichpairs.streams import Stream, stream
 from whichpairs.wording import counted
-from whichpairs.workflow.batch import batch_message, batch_rows, finite
-from whichpairs.workflow.chance import chance
-from whichpairs.workflow.choose import choose
-from whichpairs.workflow.constraints import LimitSettings, Spent
 from whichpairs.workflow.drawer import check_repeats, no_candidates, not_in_drawer
-from whichpairs.workflow.named_pairs import NamedPairs
-from whichpairs.workflow.paper import check_ridge, reference_print
-from whichpairs.workflow.resume import Resume, digest
-from whichpairs.workflow.schedule import CONTROLS_SHARE, share_of
-from whichpairs.workflow.target import OPTIMALITIES, Target, check_named
+from whichpairs.workflow.loop.schedule import CONTROLS_SHARE, share_of
+from whichpairs.workflow.select.batch import batch_message, batch_rows, finite
+from whichpairs.workflow.select.checkpoint import Resume, digest
+from whichpairs.workflow.select.criteria import choose
+from whichpairs.workflow.select.criterion_file import OPTIMALITIES, Target, check_named
+from whichpairs.workflow.select.limits import LimitSettings, Spent
+from whichpairs.workflow.select.pairs_file import NamedPairs
+from whichpairs.workflow.select.paper import check_ridge, reference_print
+from whichpairs.workflow.select.random_reach import chance
 from whichpairs.workflow.workspace import Workspace, workspace
 
 CRITERIA = (

@@ -19,7 +19,7 @@ from whichpairs.run.files import read_array
 from whichpairs.run.once import Outcome, find
 from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted
-from whichpairs.workflow.policies import (
+from whichpairs.workflow.evaluate.policies import (
     REFERENCE,
     created,
     model_path,
@@ -119,7 +119,7 @@ def evaluate_run(
     """
     with workspace(run, beta) as space:
         if settings.perplexity or settings.tasks:
-            from whichpairs.workflow.capability import check_capability
+            from whichpairs.workflow.evaluate.capability import check_capability
 
             return check_capability(space, settings, progress)
         held = np.flatnonzero(space.pool.holdout)
@@ -132,7 +132,7 @@ def evaluate_run(
         if settings.max_new_tokens is None:
             settings = replace(settings, max_new_tokens=_pool_length(space))
         if settings.judge is not None:
-            from whichpairs.workflow.judged import judge_policy
+            from whichpairs.workflow.evaluate.by_judge import judge_policy
 
             return judge_policy(space, settings, progress)
         return _by_reward(space, settings, progress)

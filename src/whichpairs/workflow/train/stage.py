@@ -19,13 +19,13 @@ from whichpairs.errors import MissingExtraError, UserError
 from whichpairs.run.once import Outcome, find
 from whichpairs.types import SILENT, Preference, Progress
 from whichpairs.wording import counted
-from whichpairs.workflow.preferences import preferences
+from whichpairs.workflow.train.preferences import preferences
 from whichpairs.workflow.workspace import Workspace, workspace
 
 if TYPE_CHECKING:
     from whichpairs.train.settings import DPOSettings
     from whichpairs.train.teach import TeachSettings
-    from whichpairs.workflow.teach import Teaching
+    from whichpairs.workflow.train.teach import Teaching
 
 _LATER = ("accumulation", "soft_labels", "validation", "dtype", "layers")
 """Settings that older manifests do not have: written only where they are not the default."""
@@ -173,7 +173,7 @@ def _train(
 def _teaching(space: Workspace, settings: "TeachSettings | None", seed: int) -> "Teaching | None":
     if settings is None:
         return None
-    from whichpairs.workflow.teach import teaching  # here, for it imports polars
+    from whichpairs.workflow.train.teach import teaching  # here, for it imports polars
 
     return teaching(space, settings, seed)
 
@@ -184,7 +184,7 @@ def _beside(
     """The labelled pairs with their weight, and the taught ones."""
     if taught is None:
         return rows, []
-    from whichpairs.workflow.teach import as_preferences
+    from whichpairs.workflow.train.teach import as_preferences
 
     lesson, weight = taught.lesson, taught.settings.label_weight
     free = as_preferences(space, lesson.pairs, lesson.probability)
@@ -228,7 +228,7 @@ def _message(space: Workspace, r: dict[str, Any]) -> str:
         kept = f"epoch {r['kept_epoch']}" if r["kept_epoch"] else "the reference"
         text += f"kept: {kept}; {counted(r['aside'], 'label was', 'labels were')} set aside for it."
     if r["taught"]:
-        from whichpairs.workflow.teach import said
+        from whichpairs.workflow.train.teach import said
 
         text += f"\nBeside them {said(r['taught'])}."
     if r["cut"]:

@@ -15,7 +15,7 @@ from whichpairs.pool.read import read_prompts
 from whichpairs.run.once import Outcome, find
 from whichpairs.types import Progress
 from whichpairs.wording import counted
-from whichpairs.workflow.policies import (
+from whichpairs.workflow.evaluate.policies import (
     REFERENCE,
     created,
     model_path,
@@ -27,7 +27,7 @@ from whichpairs.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from whichpairs.evaluate.capability import Item
-    from whichpairs.workflow.evaluate import EvaluateSettings
+    from whichpairs.workflow.evaluate.stage import EvaluateSettings
 
 
 def check_capability(space: Workspace, settings: "EvaluateSettings", progress: Progress) -> Outcome:

@@ -24,11 +24,11 @@ from whichpairs.design.sweep.kernel import Kernel
 from whichpairs.engine.kernels.choose import KERNELS, best_kernel
 from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.paper import draw_of, solved
-from whichpairs.workflow.resume import Resume
+from whichpairs.workflow.select.checkpoint import Resume
+from whichpairs.workflow.select.paper import draw_of, solved
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.select import Desk
+    from whichpairs.workflow.select.stage import Desk
 
 CERTIFIED_WORK = 5e8
 """Candidate pairs × dimensions up to which an adaptive batch gets a bound, for which the whole pool

@@ -23,8 +23,8 @@ import polars as pl
 from whichpairs.errors import UserError
 from whichpairs.features.columns import LEAST, Column, categories, numbers
 from whichpairs.run.files import write_whole
-from whichpairs.workflow.extract import AXES, npy, on_axes, sample_prompts
-from whichpairs.workflow.fidelity import Sample
+from whichpairs.workflow.features.blocks import AXES, npy, on_axes, sample_prompts
+from whichpairs.workflow.features.fidelity import Sample
 from whichpairs.workflow.workspace import Workspace
 
 COLUMN = "column:"
@@ -96,7 +96,7 @@ class Joined:
         return principal_axes(self.rows(rows), dim)
 
     def fidelity(self, folder: Path, axes: np.ndarray, seed: int) -> dict[str, Any] | None:
-        """What a projection loses of these columns (`workflow.fidelity`); keeps the axes beside it."""
+        """What a projection loses of these columns (`workflow.features.fidelity`); keeps the axes beside it."""
         write_whole(folder / AXES, npy(axes))
         sample = Sample.of(self.pool, seed)
         if sample is None:

@@ -11,7 +11,7 @@ from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.run.files import read_array
 from whichpairs.run.folder import open_run
 from whichpairs.types import SILENT, Progress
-from whichpairs.workflow.evaluate import EvaluateSettings, evaluate_run
+from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a batch must obey, in the user's words: options of `select` become `design.problem.limits.Limits`.
 
-Groups and costs are read from the pool, pairs from the user's files (`workflow.named_pairs`).
+Groups and costs are read from the pool, pairs from the user's files (`workflow.select.pairs_file`).
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from whichpairs.design.problem.limits import NO_PAIRS, Budget, Groups, Limits
 from whichpairs.design.problem.space import PairSpace
 from whichpairs.errors import UserError
 from whichpairs.pool.pool import Pool
-from whichpairs.workflow.named_pairs import NamedPairs, file_hash, read_pairs
+from whichpairs.workflow.select.pairs_file import NamedPairs, file_hash, read_pairs
 
 OVERHEAD = 0.1
 """Minutes a pair beside the reading, where nothing else is said."""

@@ -1,8 +1,8 @@
 """Stage loop: select, label, fit in rounds, to a budget or until more labels buy too little.
 
 Nothing of its own is kept: every call reads the batches, labels and fits that are there and goes on
-from them (`workflow.standing`), so that a killed call, late labels and labels out of order are all
-the same case. The plan is a function of the budget alone (`workflow.schedule`), a round's pairs one
+from them (`workflow.loop.standing`), so that a killed call, late labels and labels out of order are all
+the same case. The plan is a function of the budget alone (`workflow.loop.schedule`), a round's pairs one
 of the run's seed and the labels before.
 """
 
@@ -20,12 +20,10 @@ from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted, counted_of
 from whichpairs.workflow.drawer import check_drawer, label_command
 from whichpairs.workflow.fit import fit_labels
-from whichpairs.workflow.label import label_from_drawer, label_simulated
-from whichpairs.workflow.labeller import ask, command_words
-from whichpairs.workflow.loop_record import LoopRecord, command, forget, picking_of
-from whichpairs.workflow.schedule import CONTROLS_SHARE, next_total, plan_rounds, share_of
-from whichpairs.workflow.select import SelectSettings, select
-from whichpairs.workflow.standing import (
+from whichpairs.workflow.label.command import ask, command_words
+from whichpairs.workflow.label.stage import label_from_drawer, label_simulated
+from whichpairs.workflow.loop.schedule import CONTROLS_SHARE, next_total, plan_rounds, share_of
+from whichpairs.workflow.loop.standing import (
     Standing,
     claim,
     read_standing,
@@ -33,6 +31,8 @@ from whichpairs.workflow.standing import (
     round_picked,
     table,
 )
+from whichpairs.workflow.loop_record import LoopRecord, command, forget, picking_of
+from whichpairs.workflow.select.stage import SelectSettings, select
 from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import Workspace, workspace
 

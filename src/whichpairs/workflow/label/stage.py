@@ -14,8 +14,8 @@ from whichpairs.label.simulate import check_temperature, simulate
 from whichpairs.run.once import Outcome
 from whichpairs.types import SILENT, Label, Progress
 from whichpairs.wording import counted
-from whichpairs.workflow.answers import accept_file, annotators
 from whichpairs.workflow.drawer import KIND, check_drawer, drawer_of, take
+from whichpairs.workflow.label.answers import accept_file, annotators
 from whichpairs.workflow.workspace import Workspace, workspace
 
 if TYPE_CHECKING:

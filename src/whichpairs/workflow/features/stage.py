@@ -15,7 +15,7 @@ from whichpairs.lm.precision import check_precision
 from whichpairs.run.once import Outcome, plain_name, settle
 from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted, percent
-from whichpairs.workflow.extract import (
+from whichpairs.workflow.features.blocks import (
     AXES,
     WIDE_ROWS,
     Job,
@@ -52,7 +52,7 @@ class FeatureSettings:
             sentence-transformers model's.
         file: for file, a ``.npy`` with one row a completion in pool order.
         sets: for join, names with commas between: feature sets of the run, ``column:NAME`` for a
-            column of the pool's completions (`workflow.join`); standardise: every column of theirs.
+            column of the pool's completions (`workflow.features.join`); standardise: every column of theirs.
         parameters: for gradient, with respect to which ones: ``all``, ``last-layer`` (the output
             head alone) or ``lora`` (adapters of rank `lora_rank` on every linear layer but the
             head, at their initialisation).
@@ -192,7 +192,7 @@ def _message(name: str, r: dict[str, Any], before: bool, chosen: dict[str, Any])
         text += f" ({chosen['dim']} were asked for; {what} differ in no more directions.)"
     text += _cut_text(r, chosen.get("method"))
     if "blocks" in r:
-        from whichpairs.workflow.join import said
+        from whichpairs.workflow.features.join import said
 
         text += said(r["blocks"])
     found = r.get("fidelity")
@@ -286,7 +286,7 @@ def _file(space: Workspace, s: FeatureSettings, common: dict[str, Any]) -> _Sour
 
 
 def _join(space: Workspace, s: FeatureSettings, seed: int, common: dict[str, Any]) -> _Source:
-    from whichpairs.workflow.join import Joined
+    from whichpairs.workflow.features.join import Joined
 
     assert s.sets is not None
     joined = Joined(space, s.sets, s.standardise)
@@ -346,7 +346,7 @@ def _model(
         cut = _cut(s, loaded, PoolExamples(pool))
         if not s.fidelity or not _projects(s, dim, loaded):
             return cut
-        from whichpairs.workflow.fidelity import fidelity
+        from whichpairs.workflow.features.fidelity import fidelity
 
         return cut | {"fidelity": fidelity(folder, job, dim or 0, loaded, pool, seed, progress)}
 

@@ -17,7 +17,7 @@ from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.select import Desk
+    from whichpairs.workflow.select.stage import Desk
 
 WORK, LEAST_DRAWS = 100_000, 4
 """Labels drawn for the mean over random batches within limits, at most; but some batches."""

@@ -16,7 +16,7 @@ from whichpairs.design import PairSpace
 from whichpairs.design.estimate.bradley_terry import quality
 from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.wording import counted, counted_of
-from whichpairs.workflow.batch_result import labels_of, predicted
+from whichpairs.workflow.select.batch_result import labels_of, predicted
 from whichpairs.workflow.workspace import IMPORTED, Votes, Workspace
 
 LEAST_CONTROLS = 30

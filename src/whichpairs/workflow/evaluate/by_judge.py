@@ -15,7 +15,7 @@ from whichpairs.evaluate.interval import Interval
 from whichpairs.run.once import Outcome, find
 from whichpairs.types import Progress
 from whichpairs.wording import counted
-from whichpairs.workflow.policies import (
+from whichpairs.workflow.evaluate.policies import (
     REFERENCE,
     created,
     model_path,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from whichpairs.endpoint.client import ServerSettings
     from whichpairs.evaluate.winrate import WinRate
     from whichpairs.types import Verdict
-    from whichpairs.workflow.evaluate import EvaluateSettings
+    from whichpairs.workflow.evaluate.stage import EvaluateSettings
 
 
 def judge_policy(space: Workspace, settings: "EvaluateSettings", progress: Progress) -> Outcome:

@@ -27,7 +27,7 @@ from whichpairs.streams import Stream, stream
 
 if TYPE_CHECKING:
     from whichpairs.pool.pool import Pool
-    from whichpairs.workflow.select import Desk
+    from whichpairs.workflow.select.stage import Desk
 
 LOGPROB = "logprob"
 """The pool's column of log π_ref(y|x), nats."""

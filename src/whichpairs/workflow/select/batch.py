@@ -8,7 +8,7 @@ import numpy as np
 from whichpairs.design.problem.space import Rows
 from whichpairs.pool.pool import Pool, pair_id
 from whichpairs.wording import counted, counted_of, percent
-from whichpairs.workflow.batch_result import labels_of
+from whichpairs.workflow.select.batch_result import labels_of
 
 
 def batch_rows(pool: Pool, pairs: Rows, *, seed: int) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from whichpairs.features.store import centred, open_features
 from whichpairs.pool.pool import Pool
 from whichpairs.streams import Stream, stream
 from whichpairs.types import Progress
-from whichpairs.workflow.extract import Job, sample_prompts
+from whichpairs.workflow.features.blocks import Job, sample_prompts
 
 LARGER = 16
 SAMPLE_ROWS, MOST_A_PROMPT = 800, 64

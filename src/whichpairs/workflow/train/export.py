@@ -11,12 +11,12 @@ from whichpairs.train.export import export_trl
 from whichpairs.types import Preference
 from whichpairs.wording import counted, counted_of, plural
 from whichpairs.workflow.drawer import from_drawer
-from whichpairs.workflow.preferences import Votes, joined, preferences, votes_for
+from whichpairs.workflow.train.preferences import Votes, joined, preferences, votes_for
 from whichpairs.workflow.workspace import Workspace, workspace
 
 if TYPE_CHECKING:
     from whichpairs.train.teach import TeachSettings
-    from whichpairs.workflow.teach import Teaching
+    from whichpairs.workflow.train.teach import Teaching
 
 TARGETS = ("trl",)
 TEACH_LABELS = ("soft", "drawn")
@@ -112,14 +112,14 @@ def export_labels(
 def _teaching(space: Workspace, teach: "TeachSettings | None") -> "Teaching | None":
     if teach is None:
         return None
-    from whichpairs.workflow.teach import teaching  # here, for it imports the solver
+    from whichpairs.workflow.train.teach import teaching  # here, for it imports the solver
 
     return teaching(space, teach, space.run.seed)
 
 
 def _lesson(space: Workspace, taught: "Teaching", *, drawn: bool) -> list[Preference]:
     """The taught pairs: the believed better one chosen, or the winner of a drawn answer."""
-    from whichpairs.workflow.teach import as_preferences
+    from whichpairs.workflow.train.teach import as_preferences
 
     lesson = taught.lesson
     if not drawn:
@@ -143,7 +143,7 @@ def _taught(taught: dict[str, Any] | None, soft: bool) -> str:
     """What is to be said of pairs without a label."""
     if taught is None:
         return ""
-    from whichpairs.workflow.teach import said
+    from whichpairs.workflow.train.teach import said
 
     text = f" Of the rows {said(taught)}"
     if soft:

@@ -18,7 +18,7 @@ from whichpairs.pool.values import renamed
 from whichpairs.run.folder import Record, Run, create_run, locked
 from whichpairs.run.once import Outcome, settle
 from whichpairs.wording import counted, counted_of, plural
-from whichpairs.workflow.hidden import (
+from whichpairs.workflow.import_hidden import (
     ALL_LABELLED,
     added,
     adds_to_drawer,

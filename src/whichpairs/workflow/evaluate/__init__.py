@@ -1,0 +1,1 @@
+"""Stage evaluate: by a score, by a judge, by tasks."""

@@ -1,0 +1,1 @@
+"""Stage features: every completion a vector, block by block."""

@@ -1,0 +1,1 @@
+"""Stage label: whoever answers, accepted all or none."""

@@ -1,0 +1,1 @@
+"""Stage loop: select, label and fit in rounds, and where they stand."""

@@ -1,0 +1,1 @@
+"""Stages train and export: labels, and what the fit teaches, as preferences."""
