@@ -13,9 +13,9 @@ from whichpairs.errors import UserError
 from whichpairs.label.agreement import agreements
 from whichpairs.pool.drawer import DRAWER, read_drawer
 from whichpairs.pool.read import Columns
-from whichpairs.report.commands import commands
-from whichpairs.report.facts import gather
-from whichpairs.report.verdict import _picked
+from whichpairs.report.data.commands import commands
+from whichpairs.report.data.facts import gather
+from whichpairs.report.sections.headline import _picked
 from whichpairs.workflow.drawer import drawer_of
 from whichpairs.workflow.features.stage import FeatureSettings, compute_features
 from whichpairs.workflow.import_pool import import_pool

@@ -127,8 +127,8 @@ def test_every_feature_set_of_a_model_has_the_figure(capsys, tmp_path):
     from whichpairs.workflow.status import status
 
     assert f"pca (projection loses {100 * loss:.2g} %)" in status(run).message
-    from whichpairs.report.facts import gather
-    from whichpairs.report.quality import _projections
+    from whichpairs.report.data.facts import gather
+    from whichpairs.report.sections.quality import _projections
 
     facts = gather(run, None)
     assert [name for name, _ in facts.fidelity] == ["hidden", "pca", "random"]

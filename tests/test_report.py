@@ -17,17 +17,17 @@ from whichpairs.cli import main
 from whichpairs.errors import UserError
 from whichpairs.label.judge import RUBRIC
 from whichpairs.pool.read import Columns
-from whichpairs.report.applied import applied
-from whichpairs.report.commands import commands
 from whichpairs.report.compose import compose
-from whichpairs.report.facts import gather
-from whichpairs.report.gains import _evaluation_table
-from whichpairs.report.origins import made
-from whichpairs.report.outlook import Curves, beginning, choice, picked_rows, standpoint
-from whichpairs.report.quality import _calibration, _fit_lead, _held_out
-from whichpairs.report.run_report import report
-from whichpairs.report.verdict import gain, verdict
-from whichpairs.report.words import common_start, excerpt, nearly, percent, signed, visible
+from whichpairs.report.data.applied import applied
+from whichpairs.report.data.commands import commands
+from whichpairs.report.data.design_curves import Curves, beginning, choice, picked_rows, standpoint
+from whichpairs.report.data.facts import gather
+from whichpairs.report.page.format import common_start, excerpt, nearly, percent, signed, visible
+from whichpairs.report.sections.gains import _evaluation_table
+from whichpairs.report.sections.headline import gain, verdict
+from whichpairs.report.sections.provenance import made
+from whichpairs.report.sections.quality import _calibration, _fit_lead, _held_out
+from whichpairs.report.stage import report
 from whichpairs.run.folder import Record, create_run, open_run
 from whichpairs.wording import number
 from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
@@ -583,7 +583,7 @@ def test_judgements_and_capabilities_are_of_how_it_was_made(whole_run, tmp_path)
 
 
 def test_importing_the_stage_is_light():
-    code = "import sys, whichpairs.report.run_report\n"
+    code = "import sys, whichpairs.report.stage\n"
     code += "print([m for m in ('matplotlib', 'jinja2', 'torch', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -10,7 +10,7 @@ import pytest
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.cli import main
 from whichpairs.design.batches.random import random_pairs
-from whichpairs.report.run_report import report
+from whichpairs.report.stage import report
 from whichpairs.workflow.select.stage import Desk, SelectSettings
 from whichpairs.workflow.workspace import workspace
 

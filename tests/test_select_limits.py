@@ -23,8 +23,8 @@ from whichpairs.design import PassReport
 from whichpairs.design.solver.frank_wolfe import Checkpoint
 from whichpairs.engine.kernels.tiles import has_tiles
 from whichpairs.pool.pool import pair_id
-from whichpairs.report.outlook import Beginning
-from whichpairs.report.run_report import report
+from whichpairs.report.data.design_curves import Beginning
+from whichpairs.report.stage import report
 from whichpairs.run import files
 from whichpairs.workflow.label.command import _missing
 from whichpairs.workflow.loop.standing import read_standing

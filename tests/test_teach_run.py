@@ -23,9 +23,9 @@ from whichpairs import (
     select,
 )
 from whichpairs.design.estimate.calibrate import calibrated_probability
-from whichpairs.report.commands import commands
-from whichpairs.report.facts import gather
-from whichpairs.report.gains import _who
+from whichpairs.report.data.commands import commands
+from whichpairs.report.data.facts import gather
+from whichpairs.report.sections.gains import _who
 from whichpairs.train.dpo import set_aside, train_dpo
 from whichpairs.train.trainer import Rows, make_trainer
 from whichpairs.workflow.status import status

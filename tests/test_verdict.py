@@ -57,7 +57,7 @@ def test_a_score_evaluates_a_fit_that_is_there_and_once(tmp_path: Path, capsys) 
 
 
 def test_rows_of_the_report_say_how_completions_were_drawn() -> None:
-    from whichpairs.report.gains import _drawn
+    from whichpairs.report.sections.gains import _drawn
 
     one = {"reward": "R", "samples": 8, "max_new_tokens": 64, "seed": 3}
     assert "8" in _drawn(one)

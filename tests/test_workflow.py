@@ -18,9 +18,9 @@ from whichpairs.cli.main import STAGES, main
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.pool.pool import pair_id
 from whichpairs.pool.read import Columns
-from whichpairs.report.facts import gather
-from whichpairs.report.outlook import standpoint
-from whichpairs.report.run_report import report
+from whichpairs.report.data.design_curves import standpoint
+from whichpairs.report.data.facts import gather
+from whichpairs.report.stage import report
 from whichpairs.streams import Stream, stream
 from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.select.batch import batch_message

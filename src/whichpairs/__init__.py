@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from whichpairs.bench.robustness.stage import bench as run_bench
     from whichpairs.design import FrankWolfe, PairSpace, PairWeights, Problem, solve
     from whichpairs.pool.read import Columns
-    from whichpairs.report.run_report import report as write_report
+    from whichpairs.report.stage import report as write_report
     from whichpairs.train.teach import CannotTeachError, TeachSettings, teach
     from whichpairs.workflow.evaluate.compare import compare_policies
     from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
@@ -77,7 +77,7 @@ _HOME = {
 }
 _WHERE = {name: (module, name) for module, names in _HOME.items() for name in names}
 _WHERE["run_bench"] = ("whichpairs.bench.robustness.stage", "bench")
-_WHERE["write_report"] = ("whichpairs.report.run_report", "report")
+_WHERE["write_report"] = ("whichpairs.report.stage", "report")
 
 __all__ = [
     "BenchSettings",

@@ -15,6 +15,6 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Write one self-contained HTML page about the run."""
-    from whichpairs.report.run_report import report
+    from whichpairs.report.stage import report
 
     show(report(run, out, beta=beta), json_)

@@ -100,7 +100,7 @@ def _say(doors: "Doors", json_: bool) -> None:
 
 def _pick(space: "Workspace") -> list[str] | None:
     """The command that picked the last batch, to pick one more."""
-    from whichpairs.report.commands import commands
+    from whichpairs.report.data.commands import commands
 
     picks = [line for line in commands(space) if line.startswith("whichpairs select ")]
     return [*shlex.split(picks[-1])[1:], "--another"] if picks else None

@@ -7,16 +7,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from whichpairs.report.budget import budget
-from whichpairs.report.facts import Facts, gather
-from whichpairs.report.gains import gained
-from whichpairs.report.origins import made
-from whichpairs.report.outlook import Beginning, standpoint
-from whichpairs.report.parts import Section
-from whichpairs.report.picked import picked
-from whichpairs.report.quality import convergence, fit
-from whichpairs.report.verdict import verdict
-from whichpairs.report.words import data, how_many, say, visible
+from whichpairs.report.data.design_curves import Beginning, standpoint
+from whichpairs.report.data.facts import Facts, gather
+from whichpairs.report.page.format import data, how_many, say, visible
+from whichpairs.report.page.parts import Section
+from whichpairs.report.sections.budget import budget
+from whichpairs.report.sections.gains import gained
+from whichpairs.report.sections.headline import verdict
+from whichpairs.report.sections.picked import picked
+from whichpairs.report.sections.provenance import made
+from whichpairs.report.sections.quality import convergence, fit
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _environment() -> Environment:
         return visible(value) if plain else value
 
     return Environment(
-        loader=PackageLoader("whichpairs.report", "."),
+        loader=PackageLoader("whichpairs.report.page", "."),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=shown,

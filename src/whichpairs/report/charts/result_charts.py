@@ -8,8 +8,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from whichpairs.report.canvas import ACCENT, INK, PAPER, RULE, SOFT, draw, tick
-from whichpairs.report.figures import PANEL
+from whichpairs.report.charts.canvas import ACCENT, INK, PAPER, RULE, SOFT, draw, tick
+from whichpairs.report.charts.design_charts import PANEL
 
 
 def convergence(

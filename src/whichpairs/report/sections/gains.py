@@ -5,11 +5,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from whichpairs.report import panels
-from whichpairs.report.facts import Facts
-from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
-from whichpairs.report.verdict import NO_EVIDENCE, judge
-from whichpairs.report.words import data, how_many, say
+from whichpairs.report.charts import result_charts as panels
+from whichpairs.report.data.facts import Facts
+from whichpairs.report.page.format import data, how_many, say
+from whichpairs.report.page.parts import Cell, Figure, Missing, Section, Table
+from whichpairs.report.sections.headline import NO_EVIDENCE, judge
 from whichpairs.run.folder import Record
 
 

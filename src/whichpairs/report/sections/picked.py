@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from whichpairs.report import figures
-from whichpairs.report.facts import Facts
-from whichpairs.report.outlook import Beginning, Choice, beginning, choice
-from whichpairs.report.parts import Chapter, Figure, Missing, Pair, Section, Side
-from whichpairs.report.words import common_start, count, data, excerpt, how_many, say
+from whichpairs.report.charts import design_charts as figures
+from whichpairs.report.data.design_curves import Beginning, Choice, beginning, choice
+from whichpairs.report.data.facts import Facts
+from whichpairs.report.page.format import common_start, count, data, excerpt, how_many, say
+from whichpairs.report.page.parts import Chapter, Figure, Missing, Pair, Section, Side
 from whichpairs.types import Label
 from whichpairs.wording import counted, plural
 

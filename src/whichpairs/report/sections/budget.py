@@ -5,12 +5,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from whichpairs.report import figures
-from whichpairs.report.facts import Facts
-from whichpairs.report.outlook import Curves, Standpoint
-from whichpairs.report.parts import Cell, Figure, Missing, Section, Table
-from whichpairs.report.verdict import at_random
-from whichpairs.report.words import data, say
+from whichpairs.report.charts import design_charts as figures
+from whichpairs.report.data.design_curves import Curves, Standpoint
+from whichpairs.report.data.facts import Facts
+from whichpairs.report.page.format import data, say
+from whichpairs.report.page.parts import Cell, Figure, Missing, Section, Table
+from whichpairs.report.sections.headline import at_random
 from whichpairs.wording import plural
 from whichpairs.workflow.select.batch_result import labels_of, predicted
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from whichpairs.report.applied import applied
-from whichpairs.report.commands import commands
-from whichpairs.report.facts import KINDS, Facts
-from whichpairs.report.parts import Section, Table
-from whichpairs.report.words import data, say
+from whichpairs.report.data.applied import applied
+from whichpairs.report.data.commands import commands
+from whichpairs.report.data.facts import KINDS, Facts
+from whichpairs.report.page.format import data, say
+from whichpairs.report.page.parts import Section, Table
 from whichpairs.run.folder import Record
 
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from whichpairs.report.words import count
+from whichpairs.report.page.format import count
 from whichpairs.wording import number
 
 if TYPE_CHECKING:

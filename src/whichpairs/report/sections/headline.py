@@ -8,9 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from whichpairs.report.facts import Facts
-from whichpairs.report.parts import Tile, Verdict
-from whichpairs.report.words import data, how_many, say
+from whichpairs.report.data.facts import Facts
+from whichpairs.report.page.format import data, how_many, say
+from whichpairs.report.page.parts import Tile, Verdict
 from whichpairs.wording import plural
 from whichpairs.workflow.drawer import from_drawer
 from whichpairs.workflow.select.batch import BEST

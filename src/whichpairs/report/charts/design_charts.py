@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from whichpairs.report.canvas import (
+from whichpairs.report.charts.canvas import (
     ACCENT,
     INK,
     PAPER,
@@ -23,7 +23,7 @@ from whichpairs.report.canvas import (
     steps,
     tick,
 )
-from whichpairs.report.outlook import Curves
+from whichpairs.report.data.design_curves import Curves
 
 WIDE, NARROW = (736.0, 420.0), (352.0, 330.0)
 PANEL, SMALL = (352.0, 240.0), (236.0, 206.0)

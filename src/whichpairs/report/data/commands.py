@@ -7,8 +7,8 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
-from whichpairs.report.applied import applied
-from whichpairs.report.facts import KINDS
+from whichpairs.report.data.applied import applied
+from whichpairs.report.data.facts import KINDS
 from whichpairs.run.folder import Record
 from whichpairs.workflow.drawer import KIND as DRAWER
 from whichpairs.workflow.workspace import IMPORTED, Workspace

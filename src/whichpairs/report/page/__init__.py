@@ -1,0 +1,1 @@
+"""What a page is made of: parts, numbers in words, the template."""
