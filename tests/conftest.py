@@ -16,6 +16,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; tests of thr
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from serving import chromium, postgres  # noqa: F401  (fixtures)
+
 # Not estimate/, adaptive and predicted_gap, whose arguments share names of axes that differ.
 CHECKED = (
     *("exact", "problem", "sweep", "batches", "solver", "estimate.policy_gap"),
