@@ -40,7 +40,7 @@ test-quick: setup
 check: setup
 	@$(BIN)/ruff format --check --quiet . || (echo "run: make format"; exit 1)
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy --no-error-summary -n auto
+	@$(BIN)/mypy --no-error-summary -n auto 2> /dev/null || $(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > /tmp/lint-imports.$$$$ || { cat /tmp/lint-imports.$$$$; exit 1; }
 	@$(BIN)/python docs/generate.py --check
 
