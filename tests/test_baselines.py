@@ -38,3 +38,11 @@ def test_the_outlook_s_error_is_that_of_the_mean_over_its_draws() -> None:
     one = random_outlook(space, a_optimal(3), weights, base, 20, 0.0, seed=3, draws=1, reach=2)
     assert np.isnan(one.standard_error)
     assert len(all_pairs(space)) > 40
+
+
+def test_a_little_less_than_random_s_mean_takes_more_labels() -> None:
+    space, weights, base = make_space(30, 4, 3), PairWeights(1.0), 0.1 * np.eye(3)
+    some = (space, a_optimal(3), weights, base, 20)
+    mean = random_outlook(*some, 0.0, seed=3, draws=9, reach=2).value
+    assert random_outlook(*some, mean, seed=3, draws=9).labels_needed == 20
+    assert random_outlook(*some, 0.97 * mean, seed=3, draws=9).labels_needed == 21
