@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from whichpairs.design.baselines import random_pairs
+from whichpairs.train.forecast import Forecast, Known
+from whichpairs.workflow.collect import import_pool
 
 from cli import ok, pool_rows, write_jsonl
 from whichpairs.design import information, prior
-from whichpairs.design.baselines import random_pairs
 from whichpairs.pool.read import Columns
 from whichpairs.streams import Stream, stream
-from whichpairs.train.forecast import Forecast, Known
-from whichpairs.workflow.collect import import_pool
 from whichpairs.workflow.features import FeatureSettings, compute_features
 from whichpairs.workflow.select import Desk, SelectSettings
 from whichpairs.workflow.workspace import workspace
