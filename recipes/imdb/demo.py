@@ -1,12 +1,13 @@
 """`make demo`: from openings to trained policies, three ways with as many labels.
 
-SmolLM2-135M, fine-tuned on how film reviews begin, goes on with openings of real ones, eight times each. Some pairs are
-labelled: picked at random, or half of them by a fit of the other half. Plain DPO sees those labels and nothing else;
-taught, the policy is trained on further pairs too, with what the fit of the same labels believes of them. Reward, KL and J
-on held-out prompts are printed side by side, whoever wins.
+A model of 1 M parameters, trained from scratch on IMDb reviews, writes openings and 16 continuations of each. Some pairs are
+labelled, picked at random or by the gap-optimal design. Plain DPO sees those labels and nothing else; taught, the policy is
+trained on further pairs too, with what a fit of the same labels believes of them. Reward, KL and J on held-out prompts are
+printed side by side, whoever wins.
 
-With --tiny, or where SmolLM2 cannot be installed, it is a model of 1 M parameters that writes its own openings, and the
-pairs of the third way are those of the gap-optimal design.
+With --smollm2 it is SmolLM2-135M, fine-tuned on how reviews begin, which goes on with openings of real ones; and in the place
+of the design half of the labels are on the pairs that a fit of the other half picks. Two trainings of each way, which
+is what ten minutes hold, are too few to tell.
 """
 
 import argparse
@@ -33,8 +34,10 @@ from whichpairs.evaluate.interval import Interval
 from whichpairs.lm.optional import quiet
 from whichpairs.run.files import to_json, write_whole
 
-PART, TEXTS = 2, 3
-"""Which openings, those of `make imdb` (part 0 was tuned on); how many of them are shown with their texts."""
+TEXTS = 3
+"""Held-out openings that are shown with their continuations."""
+PART = {"smollm2": 2, "tiny": 0}
+"""Which openings: of SmolLM2's those of `make imdb`, on which nothing was tuned."""
 SIZES = {
     "smollm2": {"prompts": 150, "held": 45, "budget": 200, "seeds": 2, "samples": 3, "taught": 2},
     "tiny": {"prompts": 320, "held": 160, "budget": 800, "seeds": 4, "samples": 8, "taught": 15},
@@ -79,7 +82,7 @@ def main() -> None:
     """Run the demo into a folder, anew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo-run"))
-    parser.add_argument("--tiny", action="store_true", help="the model of 1 M parameters")
+    parser.add_argument("--smollm2", action="store_true", help="SmolLM2-135M")
     parser.add_argument("--seeds", type=int, default=None)
     parser.add_argument("--prompts", type=int, default=None)
     parser.add_argument("--held", type=int, default=None)
@@ -87,7 +90,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=None, help="folder of page and picture")
     options = parser.parse_args()
     say, out = Clock(), options.out
-    of = stand(options.tiny, say)
+    of = stand(not options.smollm2, say)
     size = SIZES[of.name] | {
         name: value for name in SIZES[of.name] if (value := vars(options).get(name)) is not None
     }
@@ -96,7 +99,7 @@ def main() -> None:
     say(f"{of.title} writes {of.completions} continuations of each of {size['prompts']} openings")
     with quiet():
         of.reward_folder()
-    of.write_openings(out / "prompts.jsonl", size["prompts"], seed=PART)
+    of.write_openings(out / "prompts.jsonl", size["prompts"], seed=PART[of.name])
     share = size["held"] / size["prompts"]
     how = {"seed": 0, "samples": size["samples"], "say": say, "threads": 2}
     make_pool(out / "pool", out / "prompts.jsonl", of, holdout=share, **how)
