@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from whichpairs.design.baselines import random_pairs
-from whichpairs.train.forecast import Forecast, Known
-from whichpairs.workflow.collect import import_pool
 
 from cli import ok, pool_rows, write_jsonl
 from whichpairs.design import information, prior
+from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.forecast.predicted_gap import Forecast, Known
 from whichpairs.pool.read import Columns
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.features import FeatureSettings, compute_features
-from whichpairs.workflow.select import Desk, SelectSettings
+from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.import_pool import import_pool
+from whichpairs.workflow.select.stage import Desk, SelectSettings
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")
