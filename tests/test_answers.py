@@ -16,7 +16,7 @@ from sklearn.metrics import cohen_kappa_score
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.label.agreement import agreements
 from whichpairs.label.stores.sqlite import SqliteStore
-from whichpairs.pool.read import Columns
+from whichpairs.pool.reading.read import Columns
 from whichpairs.types import Label
 from whichpairs.workflow.features.stage import FeatureSettings, compute_features
 from whichpairs.workflow.fit import fit_labels

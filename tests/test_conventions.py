@@ -7,7 +7,7 @@ import pytest
 
 from cli import fails, ok, write_jsonl
 from whichpairs.errors import UserError
-from whichpairs.pool.conventions import label_map, understand_answers
+from whichpairs.pool.reading.conventions import label_map, understand_answers
 
 A, B, TIE, NONE = "a", "b", "tie", None
 AB = ("answer_a", "answer_b")

@@ -11,8 +11,8 @@ import pytest
 from cli import fails, ok, tree, write_jsonl
 from whichpairs.errors import UserError
 from whichpairs.label.agreement import agreements
-from whichpairs.pool.drawer import DRAWER, read_drawer
-from whichpairs.pool.read import Columns
+from whichpairs.pool.reading.drawer import DRAWER, read_drawer
+from whichpairs.pool.reading.read import Columns
 from whichpairs.report.data.commands import commands
 from whichpairs.report.data.facts import gather
 from whichpairs.report.sections.headline import _picked
@@ -263,9 +263,9 @@ def test_what_cannot_be_kept(
 def test_pairs_that_nobody_answered_are_not_listed_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whichpairs.pool.drawer.MOST_OTHERS", 7)
+    monkeypatch.setattr("whichpairs.pool.reading.drawer.MOST_OTHERS", 7)
     a_run(tmp_path, rows())
-    monkeypatch.setattr("whichpairs.pool.drawer.MOST_OTHERS", 6)
+    monkeypatch.setattr("whichpairs.pool.reading.drawer.MOST_OTHERS", 6)
     prompt = "alone has 5 completions. name what else tells prompts apart"
     with pytest.raises(UserError, match=f"there are 7; prompt .* {prompt}"):
         a_run(tmp_path / "other", rows())

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from whichpairs.errors import UserError
-from whichpairs.pool.sources import load_bytes, load_file, read_text
+from whichpairs.pool.raw.sources import load_bytes, load_file, read_text
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 ROWS = [{"prompt": "A?", "completion": "“é”"}, {"prompt": "A?", "completion": "x\n2"}]

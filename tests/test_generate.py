@@ -13,8 +13,8 @@ from whichpairs.errors import UserError
 from whichpairs.generate.transformers import Sampling, sample
 from whichpairs.lm import sampler
 from whichpairs.lm.encode import Encoded, encode, encode_prompt
+from whichpairs.lm.gumbel import may_draw, pick
 from whichpairs.lm.logprobs import completion_logprobs
-from whichpairs.lm.race import may_draw, pick
 from whichpairs.types import Example
 
 PROMPTS = ["", "The film", "I saw this movie on a Sunday", "It", "The film"]

@@ -28,7 +28,7 @@ from whichpairs.generate.transformers import sample
 from whichpairs.lm.encode import decode, encode_prompt
 from whichpairs.lm.model import load
 from whichpairs.lm.sampler import draw
-from whichpairs.pool.likeness import near_duplicates
+from whichpairs.pool.near_duplicates import near_duplicates
 
 KILLS = int(os.environ.get("WHICHPAIRS_KILLS", "2"))
 """How often the jobs of the resume tests are killed; 20 is what we measure by hand."""

@@ -16,7 +16,7 @@ import pytest
 from whichpairs.cli import main
 from whichpairs.errors import UserError
 from whichpairs.label.judge import RUBRIC
-from whichpairs.pool.read import Columns
+from whichpairs.pool.reading.read import Columns
 from whichpairs.report.compose import compose
 from whichpairs.report.data.applied import applied
 from whichpairs.report.data.commands import commands

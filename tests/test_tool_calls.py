@@ -10,7 +10,7 @@ import pytest
 from cli import ok, write_jsonl
 from whichpairs.label.judge import Question, ask_for
 from whichpairs.pool.pool import load_pool
-from whichpairs.pool.read import read_pool
+from whichpairs.pool.reading.read import read_pool
 
 
 def user(text: str) -> dict[str, Any]:

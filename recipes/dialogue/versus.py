@@ -38,8 +38,8 @@ def at_one_kl(folder: Path, url: str, ours: Trial, theirs: Trial) -> dict[str, A
         return dict(json.loads(cell.read_text(encoding="utf-8")))
     from whichpairs.evaluate.policy import sequence_kl
     from whichpairs.lm.encode import Encoded, decode
+    from whichpairs.lm.gumbel import Sampling
     from whichpairs.lm.model import load
-    from whichpairs.lm.race import Sampling
     from whichpairs.lm.sampler import draw
 
     one_thread()

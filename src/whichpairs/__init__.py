@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from whichpairs.bench.robustness.stage import BenchSettings
     from whichpairs.bench.robustness.stage import bench as run_bench
     from whichpairs.design import FrankWolfe, PairSpace, PairWeights, Problem, solve
-    from whichpairs.pool.read import Columns
+    from whichpairs.pool.reading.read import Columns
     from whichpairs.report.stage import report as write_report
     from whichpairs.train.teach import CannotTeachError, TeachSettings, teach
     from whichpairs.workflow.evaluate.compare import compare_policies
@@ -50,7 +50,7 @@ _HOME = {
         "gap_criterion",
         "solve",
     ),
-    "whichpairs.pool.read": ("Columns",),
+    "whichpairs.pool.reading.read": ("Columns",),
     "whichpairs.bench.robustness.stage": ("BenchSettings",),
     "whichpairs.workflow.import_pool": ("import_pool",),
     "whichpairs.workflow.evaluate.compare": ("compare_policies",),

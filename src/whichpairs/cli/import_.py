@@ -68,7 +68,7 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Read completions, or labelled pairs, into the pool of a new run."""
-    from whichpairs.pool.read import Columns
+    from whichpairs.pool.reading.read import Columns
     from whichpairs.workflow.import_pool import import_pool
 
     columns = Columns(

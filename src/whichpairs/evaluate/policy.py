@@ -16,9 +16,9 @@ from whichpairs.errors import UserError
 from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.lm.batch import check_context, pad, sorted_batches
 from whichpairs.lm.encode import Encoded, Prompt, decode, encode_prompt
+from whichpairs.lm.gumbel import Sampling
 from whichpairs.lm.logprobs import completion_logits
 from whichpairs.lm.optional import require
-from whichpairs.lm.race import Sampling
 from whichpairs.lm.sampler import draw
 
 require("torch")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from whichpairs.generate.backend import Prompt, Sample, Sampling, cut_at
 from whichpairs.lm.encode import decode, encode_all, encode_prompt
-from whichpairs.lm.race import Sampling as Rules
+from whichpairs.lm.gumbel import Sampling as Rules
 from whichpairs.lm.sampler import Drawn, draw
 from whichpairs.types import SILENT, Example, Message, Progress
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from whichpairs.errors import UserError
 from whichpairs.label.studio import flat_tasks, is_label_studio
-from whichpairs.pool.conventions import Answers, means_something, understand_answers
-from whichpairs.pool.source import Source, show
-from whichpairs.pool.sources import load_file
+from whichpairs.pool.raw.source import Source, show
+from whichpairs.pool.raw.sources import load_file
+from whichpairs.pool.reading.conventions import Answers, means_something, understand_answers
 from whichpairs.types import Choice, Label
 from whichpairs.wording import counted, counted_of, plural
 
@@ -104,7 +104,7 @@ def read_answers(
 
     Args:
         annotator: for rows that name none.
-        given: what the values of ``choice`` mean (`pool.conventions.label_map`).
+        given: what the values of ``choice`` mean (`pool.reading.conventions.label_map`).
 
     Raises:
         UserError: all rows that are wrong, the first with what is wrong; or it is no answer file.

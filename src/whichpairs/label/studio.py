@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from whichpairs.errors import UserError
-from whichpairs.pool.objects import table_of
-from whichpairs.pool.source import Source, show
+from whichpairs.pool.raw.objects import table_of
+from whichpairs.pool.raw.source import Source, show
 
 KINDS = {"pairwise": "selected", "choices": "choices"}
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from whichpairs.errors import UserError
 from whichpairs.lm.batch import check_context
+from whichpairs.lm.gumbel import Sampling, pick
 from whichpairs.lm.logprobs import takes_cache, takes_positions
 from whichpairs.lm.optional import require
-from whichpairs.lm.race import Sampling, pick
 from whichpairs.types import SILENT, Progress
 
 require("torch")

@@ -101,8 +101,11 @@ def _records(run: Run) -> list[tuple[Record, Path]]:
 def answers_in(
     run: Run, columns: list[str] | None = None
 ) -> Iterator[tuple[Record, "pl.DataFrame"]]:
-    """The record of every file that was put in, and its answers (`pool.drawer.SCHEMA`)."""
-    from whichpairs.pool.drawer import DRAWER, read_drawer  # polars, which `status` does without
+    """The record of every file that was put in, and its answers (`pool.reading.drawer.SCHEMA`)."""
+    from whichpairs.pool.reading.drawer import (  # polars, which `status` does without
+        DRAWER,
+        read_drawer,
+    )
 
     for record, folder in _records(run):
         yield record, read_drawer(folder / DRAWER, columns)

@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.likeness import near_duplicates
+from whichpairs.pool.near_duplicates import near_duplicates
 from whichpairs.pool.pool import hold_out
-from whichpairs.pool.read import PoolTables, pool_from_samples, read_prompts
+from whichpairs.pool.reading.read import PoolTables, pool_from_samples, read_prompts
 from whichpairs.run.files import to_json, write_whole
 from whichpairs.run.folder import Record, Run, create_run, locked
 from whichpairs.run.once import Outcome, differences

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.drawer import DRAWER, all_pairs, others
-from whichpairs.pool.read import PoolTables
-from whichpairs.pool.source import show
+from whichpairs.pool.raw.source import show
+from whichpairs.pool.reading.drawer import DRAWER, all_pairs, others
+from whichpairs.pool.reading.read import PoolTables
 from whichpairs.run.folder import Run
 from whichpairs.run.once import Outcome, find
 from whichpairs.workflow.drawer import KIND, answers_in

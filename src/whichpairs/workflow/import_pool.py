@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.drawer import DRAWER, PROBABILITY, others
-from whichpairs.pool.policy import MAX_BAD, by_reason
 from whichpairs.pool.pool import Pool, hold_out, no_scores, save_pool
-from whichpairs.pool.read import Columns, PoolTables, read_pool
-from whichpairs.pool.source import show
-from whichpairs.pool.tables import EMPTY_ONE, EMPTY_SIDE, SAME_TEXTS
-from whichpairs.pool.values import renamed
+from whichpairs.pool.raw.source import show
+from whichpairs.pool.reading.drawer import DRAWER, PROBABILITY, others
+from whichpairs.pool.reading.policy import MAX_BAD, by_reason
+from whichpairs.pool.reading.read import Columns, PoolTables, read_pool
+from whichpairs.pool.reading.tables import EMPTY_ONE, EMPTY_SIDE, SAME_TEXTS
+from whichpairs.pool.reading.values import renamed
 from whichpairs.run.folder import Record, Run, create_run, locked
 from whichpairs.run.once import Outcome, settle
 from whichpairs.wording import counted, counted_of, plural

@@ -11,7 +11,7 @@ from whichpairs.bench.robustness.grid import Grid, load_grid, user_cells
 from whichpairs.bench.robustness.page import in_words, plain_ratio, write_results
 from whichpairs.bench.robustness.runner import run_grid
 from whichpairs.errors import UserError
-from whichpairs.pool.read import Columns
+from whichpairs.pool.reading.read import Columns
 from whichpairs.run.once import Outcome
 from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.features.stage import FeatureSettings, compute_features

@@ -88,8 +88,8 @@ def _samples(
 ) -> list[list[str]]:
     """For each of the two, its completions: `settings.samples` of the first prompt, and so on."""
     from whichpairs.lm.encode import decode, encode_prompt
+    from whichpairs.lm.gumbel import Sampling
     from whichpairs.lm.model import load
-    from whichpairs.lm.race import Sampling
     from whichpairs.lm.sampler import draw
 
     base = reference_path(space, names[0])

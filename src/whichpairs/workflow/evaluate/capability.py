@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from whichpairs.errors import UserError
 from whichpairs.evaluate.interval import Interval
-from whichpairs.pool.read import read_prompts
+from whichpairs.pool.reading.read import read_prompts
 from whichpairs.run.once import Outcome, find
 from whichpairs.types import Progress
 from whichpairs.wording import counted

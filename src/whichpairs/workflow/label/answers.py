@@ -8,7 +8,7 @@ from whichpairs.errors import UserError
 from whichpairs.label.agreement import Agreement, agreements, counts
 from whichpairs.label.file import AnswerFile, Asked, read_answers
 from whichpairs.label.stores.base import Added
-from whichpairs.pool.sources import show
+from whichpairs.pool.raw.sources import show
 from whichpairs.types import Label
 from whichpairs.wording import counted, counted_of, plural
 from whichpairs.workflow.workspace import Workspace

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.errors import UserError
-from whichpairs.pool.source import show
+from whichpairs.pool.raw.source import show
 from whichpairs.run.files import user_facing_os_errors, write_whole
 from whichpairs.workflow.label.stage import label_from_file
 from whichpairs.workflow.workspace import IMPORTED, workspace

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from whichpairs.pool.rows import Columns
-from whichpairs.pool.source import Source
-from whichpairs.pool.trees import read_nested_trees, read_trees
+from whichpairs.pool.raw.source import Source
+from whichpairs.pool.reading.rows import Columns
+from whichpairs.pool.reading.trees import read_nested_trees, read_trees
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from whichpairs.errors import UserError
-from whichpairs.pool.sources import show
+from whichpairs.pool.raw.sources import show
 from whichpairs.types import Choice
 from whichpairs.wording import counted
 

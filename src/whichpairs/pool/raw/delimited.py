@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from whichpairs.errors import UserError
-from whichpairs.pool.decode import STRAY
-from whichpairs.pool.source import OddRow, Source, show
+from whichpairs.pool.raw.decode import STRAY
+from whichpairs.pool.raw.source import OddRow, Source, show
 from whichpairs.wording import counted
 
 LONGEST_FIELD = 2**31 - 1

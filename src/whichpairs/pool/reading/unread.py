@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from whichpairs.pool.rows import Columns, Rows
-from whichpairs.pool.source import Source
+from whichpairs.pool.raw.source import Source
+from whichpairs.pool.reading.rows import Columns, Rows
 
 PARTS = frozenset(
     [

@@ -10,7 +10,7 @@ from typing import Any
 
 from whichpairs.chat import CALLS, SAID, spoken, transcript
 from whichpairs.errors import UserError
-from whichpairs.pool.source import show
+from whichpairs.pool.raw.source import show
 from whichpairs.types import Message
 from whichpairs.wording import counted
 

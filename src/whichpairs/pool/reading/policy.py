@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from whichpairs.errors import UserError
-from whichpairs.pool.source import ROW_OUT, OddRow
+from whichpairs.pool.raw.source import ROW_OUT, OddRow
 from whichpairs.wording import counted, counted_of
 
 MAX_BAD = 0.01

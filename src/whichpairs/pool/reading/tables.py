@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.conventions import Answers
 from whichpairs.pool.pool import MESSAGE
-from whichpairs.pool.rows import Columns, Rows
-from whichpairs.pool.source import OddRow, show
-from whichpairs.pool.unread import differing
-from whichpairs.pool.values import merged_values
+from whichpairs.pool.raw.source import OddRow, show
+from whichpairs.pool.reading.conventions import Answers
+from whichpairs.pool.reading.rows import Columns, Rows
+from whichpairs.pool.reading.unread import differing
+from whichpairs.pool.reading.values import merged_values
 
 EMPTY_SIDE = "a pair must have a text on both sides"
 SAME_TEXTS = "the texts of a pair must differ"

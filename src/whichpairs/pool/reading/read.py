@@ -12,16 +12,16 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.drawer import drawer_faults, kept_back, read_beside
-from whichpairs.pool.hub import HUB_NAME, load_folder, load_hub
-from whichpairs.pool.messages import blank
-from whichpairs.pool.policy import MAX_BAD, check_odd
-from whichpairs.pool.rows import Columns, read_prompt_rows, understand
-from whichpairs.pool.shapes import arrange
-from whichpairs.pool.sources import SUFFIXES, Source, load_file, read_text, show
-from whichpairs.pool.tables import ImportedPair, PoolTables, build_tables, user_ids
-from whichpairs.pool.unread import unread_columns
-from whichpairs.pool.values import faults
+from whichpairs.pool.raw.hub import HUB_NAME, load_folder, load_hub
+from whichpairs.pool.raw.sources import SUFFIXES, Source, load_file, read_text, show
+from whichpairs.pool.reading.drawer import drawer_faults, kept_back, read_beside
+from whichpairs.pool.reading.messages import blank
+from whichpairs.pool.reading.policy import MAX_BAD, check_odd
+from whichpairs.pool.reading.rows import Columns, read_prompt_rows, understand
+from whichpairs.pool.reading.shapes import arrange
+from whichpairs.pool.reading.tables import ImportedPair, PoolTables, build_tables, user_ids
+from whichpairs.pool.reading.unread import unread_columns
+from whichpairs.pool.reading.values import faults
 from whichpairs.types import Message
 from whichpairs.wording import counted
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.decode import SNIFF, STRAY, read_bytes, to_text, unpack
-from whichpairs.pool.delimited import read_delimited
-from whichpairs.pool.objects import read_objects
-from whichpairs.pool.source import Source, check_rows, from_frame, no_column, show
+from whichpairs.pool.raw.decode import SNIFF, STRAY, read_bytes, to_text, unpack
+from whichpairs.pool.raw.delimited import read_delimited
+from whichpairs.pool.raw.objects import read_objects
+from whichpairs.pool.raw.source import Source, check_rows, from_frame, no_column, show
 
 __all__ = [
     "FORMATS",

@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.known import KNOWN, Reading
-from whichpairs.pool.messages import ROLE_KEYS, ROLES, chat_in_text, is_messages
-from whichpairs.pool.rows import LAST_TURN, Columns
-from whichpairs.pool.source import Source, show
-from whichpairs.pool.unread import meant
+from whichpairs.pool.raw.source import Source, show
+from whichpairs.pool.reading.known import KNOWN, Reading
+from whichpairs.pool.reading.messages import ROLE_KEYS, ROLES, chat_in_text, is_messages
+from whichpairs.pool.reading.rows import LAST_TURN, Columns
+from whichpairs.pool.reading.unread import meant
 from whichpairs.wording import counted_of
 
 PROMPTS = (

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.decode import STRAY
-from whichpairs.pool.source import OddRow, Source, show
+from whichpairs.pool.raw.decode import STRAY
+from whichpairs.pool.raw.source import OddRow, Source, show
 
 WELL_FORMED, UNICODE = "JSON must be well-formed", "JSON strings must be Unicode"
 DEEP = "it is nested too deeply"

@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
-from whichpairs.pool.conventions import NUMBER
 from whichpairs.pool.pool import MESSAGE
-from whichpairs.pool.rows import Columns, Rows
-from whichpairs.pool.source import ROW_OUT, Source, show
-from whichpairs.pool.unread import meant
+from whichpairs.pool.raw.source import ROW_OUT, Source, show
+from whichpairs.pool.reading.conventions import NUMBER
+from whichpairs.pool.reading.rows import Columns, Rows
+from whichpairs.pool.reading.unread import meant
 from whichpairs.wording import counted
 
 _AS_READ = "_as_read"

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whichpairs.errors import UserError
-from whichpairs.pool.conventions import Answers, understand_answers
-from whichpairs.pool.messages import (
+from whichpairs.pool.raw.source import OddRow, Source, no_column, show
+from whichpairs.pool.reading.conventions import Answers, understand_answers
+from whichpairs.pool.reading.messages import (
     Messages,
     Prompt,
     Reply,
@@ -19,7 +20,6 @@ from whichpairs.pool.messages import (
     shared_prompt,
     with_system,
 )
-from whichpairs.pool.source import OddRow, Source, no_column, show
 
 LAST_TURN = "\n\nAssistant:"
 """Where Anthropic's HH dialogues (one string, the prompt included) hand over to the completion."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from whichpairs.pool.messages import ROLES
-from whichpairs.pool.source import Source
+from whichpairs.pool.raw.source import Source
+from whichpairs.pool.reading.messages import ROLES
 
 KEPT = ("rank", "lang", "message_id")
 """What is kept of a reply beside its text."""

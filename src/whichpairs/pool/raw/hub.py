@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.errors import MissingExtraError, UserError
-from whichpairs.pool.sources import FORMATS, Source, check_rows, from_frame, show
+from whichpairs.pool.raw.sources import FORMATS, Source, check_rows, from_frame, show
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?")
 

@@ -13,11 +13,11 @@ import polars as pl
 
 from whichpairs.errors import UserError, plainly
 from whichpairs.pool.pool import pair_id
-from whichpairs.pool.rows import Columns, Rows
-from whichpairs.pool.source import show
-from whichpairs.pool.tables import completion_id, prompt_id, user_ids
-from whichpairs.pool.unread import meant
-from whichpairs.pool.values import as_number
+from whichpairs.pool.raw.source import show
+from whichpairs.pool.reading.rows import Columns, Rows
+from whichpairs.pool.reading.tables import completion_id, prompt_id, user_ids
+from whichpairs.pool.reading.unread import meant
+from whichpairs.pool.reading.values import as_number
 
 DRAWER = "drawer.parquet"
 """In the pool's folder; answers of further files are in ``RUN/drawer/NUMBER``, of the same name."""

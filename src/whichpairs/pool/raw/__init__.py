@@ -1,0 +1,1 @@
+"""Files as users have them, brought to columns of values."""

@@ -1,0 +1,1 @@
+"""What the columns mean: prompts, completions, and which of two was preferred."""
