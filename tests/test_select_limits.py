@@ -18,7 +18,7 @@ import cli
 from cli import fails, pool_rows, tree, write_jsonl
 from whichpairs import LimitSettings, SelectSettings, UserError, select, status
 from whichpairs.cli import main
-from whichpairs.cli.select import note
+from whichpairs.cli.labels.select import note
 from whichpairs.design import PassReport
 from whichpairs.design.solver.frank_wolfe import Checkpoint
 from whichpairs.engine.kernels.tiles import has_tiles

@@ -484,7 +484,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys) -> None:
 def test_a_command_picks_the_next_batch(tmp_path: Path, capsys) -> None:
     """As the owner's button does: the last batch's own command, once more."""
     from cli import ok, pool_rows, write_jsonl
-    from whichpairs.cli.serve import _pick
+    from whichpairs.cli.labels.serve import _pick
 
     run = tmp_path / "run"
     ok(capsys, "import", write_jsonl(tmp_path / "p.jsonl", pool_rows(8, 4)), "--run", run)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import JsonOption, show
+from whichpairs.cli.options.common import JsonOption, show
 from whichpairs.cli.progress import Bars
 
 

@@ -10,24 +10,10 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from whichpairs.cli import (
-    bench,
-    evaluate,
-    export,
-    features,
-    fit,
-    generate,
-    import_,
-    label,
-    loop,
-    plan,
-    report,
-    score,
-    select,
-    serve,
-    status,
-    train,
-)
+from whichpairs.cli import bench, report, status
+from whichpairs.cli.completions import features, generate, import_, score
+from whichpairs.cli.labels import label, loop, plan, select, serve
+from whichpairs.cli.policies import evaluate, export, fit, train
 from whichpairs.errors import WhichpairsError, one_line, plainly
 
 app = typer.Typer(

@@ -1,6 +1,6 @@
 """`whichpairs status`."""
 
-from whichpairs.cli.options import BetaOption, JsonOption, RunOption, show
+from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption, show
 
 
 def command(run: RunOption, beta: BetaOption = None, json_: JsonOption = False) -> None:

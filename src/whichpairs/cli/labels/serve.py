@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichpairs.cli.options import BetaOption, JsonOption, RunOption
+from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption
 
 if TYPE_CHECKING:
     from whichpairs.workflow.serve import Doors

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import (
+from whichpairs.cli.completions.unread import given, say_idle
+from whichpairs.cli.options.common import (
     BetaOption,
     DeviceOption,
     JsonOption,
@@ -13,15 +14,14 @@ from whichpairs.cli.options import (
     RunOption,
     show,
 )
-from whichpairs.cli.progress import Bars
-from whichpairs.cli.server_options import (
+from whichpairs.cli.options.server import (
     AtOnceOption,
     KeyVariableOption,
     PerMinuteOption,
     RetriesOption,
     TimeoutOption,
 )
-from whichpairs.cli.unread import given, say_idle
+from whichpairs.cli.progress import Bars
 
 PromptsOption = Annotated[Path, typer.Option(help="JSONL, JSON, Parquet, CSV, or a .txt of lines.")]
 ModelOption = Annotated[

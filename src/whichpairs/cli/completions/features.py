@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import (
+from whichpairs.cli.completions.unread import given, refuse_unread, say_idle
+from whichpairs.cli.options.common import (
     BetaOption,
     JsonOption,
     ReplaceOption,
@@ -14,7 +15,6 @@ from whichpairs.cli.options import (
     show,
 )
 from whichpairs.cli.progress import Bars
-from whichpairs.cli.unread import given, refuse_unread, say_idle
 
 OF_A_MODEL = ("gradient", "hidden", "embed")
 READERS = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from whichpairs.cli.server_options import SERVER_OPTIONS
+from whichpairs.cli.options.server import SERVER_OPTIONS
 from whichpairs.errors import UserError
 from whichpairs.wording import listed
 

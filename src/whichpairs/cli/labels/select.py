@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichpairs.cli.limit_options import (
+from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption, SeedOption, show
+from whichpairs.cli.options.limits import (
     CostColumnOption,
     GroupColumnOption,
     MustNotOption,
@@ -16,7 +17,6 @@ from whichpairs.cli.limit_options import (
     RepeatsOption,
     ShareOption,
 )
-from whichpairs.cli.options import BetaOption, JsonOption, RunOption, SeedOption, show
 from whichpairs.cli.progress import Bars
 from whichpairs.wording import percent
 

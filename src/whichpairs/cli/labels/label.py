@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import BetaOption, JsonOption, RunOption, SeedOption, show
-from whichpairs.cli.progress import Bars
-from whichpairs.cli.server_options import (
+from whichpairs.cli.completions.unread import given, refuse_unread, say_idle
+from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption, SeedOption, show
+from whichpairs.cli.options.server import (
     SERVER_OPTIONS,
     AtOnceOption,
     KeyVariableOption,
@@ -15,7 +15,7 @@ from whichpairs.cli.server_options import (
     RetriesOption,
     TimeoutOption,
 )
-from whichpairs.cli.unread import given, refuse_unread, say_idle
+from whichpairs.cli.progress import Bars
 from whichpairs.errors import UserError
 
 READERS = {

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import (
+from whichpairs.cli.completions.unread import add_line, given, say_idle
+from whichpairs.cli.options.common import (
     BetaOption,
     DeviceOption,
     JsonOption,
@@ -12,15 +13,14 @@ from whichpairs.cli.options import (
     SeedOption,
     show,
 )
-from whichpairs.cli.progress import Bars
-from whichpairs.cli.teach_options import (
+from whichpairs.cli.options.teach import (
     FitOption,
     TeachOption,
     TeachPairsOption,
     TeachScaleOption,
     teach_settings,
 )
-from whichpairs.cli.unread import add_line, given, say_idle
+from whichpairs.cli.progress import Bars
 from whichpairs.wording import counted
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import (
+from whichpairs.cli.completions.unread import given, refuse_unread, say_idle
+from whichpairs.cli.options.common import (
     BetaOption,
     DeviceOption,
     JsonOption,
@@ -13,8 +14,7 @@ from whichpairs.cli.options import (
     SeedOption,
     show,
 )
-from whichpairs.cli.progress import Bars
-from whichpairs.cli.server_options import (
+from whichpairs.cli.options.server import (
     SERVER_OPTIONS,
     AtOnceOption,
     KeyVariableOption,
@@ -22,7 +22,7 @@ from whichpairs.cli.server_options import (
     RetriesOption,
     TimeoutOption,
 )
-from whichpairs.cli.unread import given, refuse_unread, say_idle
+from whichpairs.cli.progress import Bars
 
 WAYS = ("score", "reward", "judge", "perplexity", "tasks")
 READERS = {

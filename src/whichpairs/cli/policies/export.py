@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import BetaOption, JsonOption, ReplaceOption, RunOption, show
-from whichpairs.cli.teach_options import (
+from whichpairs.cli.completions.unread import given, say_idle
+from whichpairs.cli.options.common import BetaOption, JsonOption, ReplaceOption, RunOption, show
+from whichpairs.cli.options.teach import (
     FitOption,
     TeachOption,
     TeachPairsOption,
     TeachScaleOption,
     teach_settings,
 )
-from whichpairs.cli.unread import given, say_idle
 
 
 def command(

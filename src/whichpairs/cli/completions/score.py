@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import BetaOption, JsonOption, ReplaceOption, RunOption, show
+from whichpairs.cli.completions.unread import given, say_idle
+from whichpairs.cli.options.common import BetaOption, JsonOption, ReplaceOption, RunOption, show
 from whichpairs.cli.progress import Bars
-from whichpairs.cli.unread import given, say_idle
 
 
 def command(

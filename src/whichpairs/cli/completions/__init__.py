@@ -1,0 +1,1 @@
+"""Commands on the pool: import, generate, features, score."""

@@ -1,0 +1,1 @@
+"""Commands on labels: plan, select, label, loop."""

@@ -1,0 +1,1 @@
+"""Commands on policies: fit, train, evaluate, export."""
