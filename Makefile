@@ -2,6 +2,7 @@
 # make test   everything that must hold (with the checks)
 # make test-quick  the inner loop, a minute: no slow tests, one case of each other; says what it leaves out
 # make check  format, lint, types, import direction, docs against code
+# make house  the figures of the tree: circles, sizes, beside their goals
 # make setup  the .venv that the others make by themselves when it is missing or stale
 
 SHELL := /bin/bash
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test test-quick check format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design bench-calibration imdb dialogue paper
+.PHONY: setup demo test test-quick check house format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design bench-calibration imdb dialogue paper
 
 setup: $(STAMP)
 
@@ -43,6 +44,9 @@ check: setup
 	@$(BIN)/mypy --no-error-summary -n auto 2> /dev/null || $(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > /tmp/lint-imports.$$$$ || { cat /tmp/lint-imports.$$$$; exit 1; }
 	@$(BIN)/python docs/generate.py --check
+
+house: setup
+	@$(BIN)/python docs/house.py
 
 format: setup
 	@$(BIN)/ruff format --quiet .

@@ -25,7 +25,7 @@ from whichpairs.run.once import Outcome
 from whichpairs.workflow.label import command as asking
 from whichpairs.workflow.loop import stage as rounds
 from whichpairs.workflow.loop import standing
-from whichpairs.workflow.loop.schedule import next_total, plan_rounds
+from whichpairs.workflow.schedule import next_total, plan_rounds
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")

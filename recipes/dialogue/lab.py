@@ -30,7 +30,7 @@ from whichpairs import (
 from whichpairs.bench.fingerprint import short
 from whichpairs.lm.folder import identity
 from whichpairs.workflow.label.stage import JudgeSettings, label_judged
-from whichpairs.workflow.loop.schedule import plan_rounds
+from whichpairs.workflow.schedule import plan_rounds
 
 HERE = Path(__file__).parent
 JUDGE, PROMPTS = HERE / "judge", HERE / "prompts.jsonl"

@@ -16,10 +16,11 @@ import numpy as np
 from whichpairs.errors import UserError
 from whichpairs.run.folder import Record, Run
 from whichpairs.types import Label
-from whichpairs.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from whichpairs.workflow.workspace import Workspace
 
 KIND = "drawer"
 """The folder of further files, the beginning of their annotators' names, and the kind of a source."""
@@ -48,7 +49,7 @@ class Drawer:
         return {**vars(self), "left": self.left}
 
 
-def drawer_of(space: Workspace) -> Drawer | None:
+def drawer_of(space: "Workspace") -> Drawer | None:
     """The drawer of a run by its manifests and labels alone; None where it has none."""
     records = _records(space.run)
     if not records:
@@ -58,7 +59,7 @@ def drawer_of(space: Workspace) -> Drawer | None:
     return Drawer(answers, pairs, len(from_drawer(space)))
 
 
-def check_drawer(space: Workspace) -> None:
+def check_drawer(space: "Workspace") -> None:
     """Raise a `UserError` unless the run has a drawer."""
     if drawer_of(space) is None:
         raise UserError(
@@ -68,7 +69,7 @@ def check_drawer(space: Workspace) -> None:
         )
 
 
-def label_command(space: Workspace, file: str) -> str:
+def label_command(space: "Workspace", file: str) -> str:
     """The command that labels what waits: from the drawer, or from a file of answers."""
     run = shlex.quote(str(space.run.root))
     # A picked pair has an answer in the drawer; one that still waits after that has no more.
@@ -78,7 +79,7 @@ def label_command(space: Workspace, file: str) -> str:
     return f"whichpairs label --run {run} --from {file}"
 
 
-def from_drawer(space: Workspace) -> list[Label]:
+def from_drawer(space: "Workspace") -> list[Label]:
     """The labels that came from the drawer."""
     sources = space.store.sources().items()
     names = {name for name, source in sources if source["kind"] == KIND}
@@ -111,7 +112,7 @@ def answers_in(
         yield record, read_drawer(folder / DRAWER, columns)
 
 
-def unanswerable(space: Workspace) -> np.ndarray:
+def unanswerable(space: "Workspace") -> np.ndarray:
     """Pairs that are no candidates, for the drawer has no answer to them: (n, 2) rows with i < j.
 
     Of prompts all of whose pairs have an answer, as where each has one pair, there are none.
@@ -133,14 +134,14 @@ def unanswerable(space: Workspace) -> np.ndarray:
     return some.from_keys(np.setdiff1d(every, keys))
 
 
-def _answers_a_pair(space: Workspace) -> Counter[str]:
+def _answers_a_pair(space: "Workspace") -> Counter[str]:
     """How many answers the drawer has to every pair."""
     return Counter(
         key for _, frame in answers_in(space.run, ["pair_id"]) for key in frame["pair_id"]
     )
 
 
-def check_repeats(space: Workspace, repeats: int) -> None:
+def check_repeats(space: "Workspace", repeats: int) -> None:
     """Raise a `UserError` where a pair may be asked more often than the drawer can answer any."""
     if repeats == 1 or drawer_of(space) is None:
         return
@@ -153,7 +154,7 @@ def check_repeats(space: Workspace, repeats: int) -> None:
         )
 
 
-def not_in_drawer(space: Workspace, asked: Mapping[str, int]) -> int:
+def not_in_drawer(space: "Workspace", asked: Mapping[str, int]) -> int:
     """How many of the labels asked of these pairs the drawer has no answer to."""
     if drawer_of(space) is None:
         return 0
@@ -161,7 +162,7 @@ def not_in_drawer(space: Workspace, asked: Mapping[str, int]) -> int:
     return sum(max(times - there[key], 0) for key, times in asked.items())
 
 
-def no_candidates(space: Workspace, what: str) -> UserError:
+def no_candidates(space: "Workspace", what: str) -> UserError:
     """What to say where no pair is left to pick.
 
     Args:
@@ -180,7 +181,7 @@ def no_candidates(space: Workspace, what: str) -> UserError:
     return UserError(f"{what} needs candidate pairs", f"{whole} is labelled or waits", remedy)
 
 
-def take(space: Workspace) -> tuple[list[Label], dict[str, dict[str, Any]]]:
+def take(space: "Workspace") -> tuple[list[Label], dict[str, dict[str, Any]]]:
     """An answer for every label that picked pairs wait for, as far as the drawer has them.
 
     The first answer of nobody in particular is of ``drawer``, Ann's of ``drawer:Ann``, what one

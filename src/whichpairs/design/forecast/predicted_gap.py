@@ -24,13 +24,12 @@ from scipy.linalg import solve_triangular
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from whichpairs.design import PairSpace
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.design.estimate.bradley_terry import FOLDS, STRENGTHS, fit_theta
 from whichpairs.design.estimate.policy_gap import PolicyGaps
 from whichpairs.design.estimate.refit import refit
 from whichpairs.design.problem.criterion import Matrix, lower_factor
-from whichpairs.design.problem.space import Rows
+from whichpairs.design.problem.space import PairSpace, Rows
 from whichpairs.streams import Stream, stream
 
 DRAWS, LEAST_DRAWS = 64, 8

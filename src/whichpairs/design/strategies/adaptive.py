@@ -16,25 +16,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from whichpairs.design import (
-    Belief,
-    FrankWolfe,
-    Linear,
-    PairSpace,
-    PassReport,
-    Problem,
-    Solution,
-    gap_criterion,
-    information,
-    solve,
-)
 from whichpairs.design.batches.ordered import part_of, within
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.design.batches.versus_random import VersusRandom, no_worse_than_random, value_of
 from whichpairs.design.estimate.bradley_terry import Fit, posterior
+from whichpairs.design.problem.belief import Belief
+from whichpairs.design.problem.criterion import Linear, gap_criterion
+from whichpairs.design.problem.information import information
 from whichpairs.design.problem.limits import Budget, Limits
-from whichpairs.design.problem.space import Rows
-from whichpairs.design.solver.frank_wolfe import Checkpoint
+from whichpairs.design.problem.problem import Problem
+from whichpairs.design.problem.space import PairSpace, Rows
+from whichpairs.design.solver.frank_wolfe import Checkpoint, FrankWolfe, PassReport, Solution, solve
 from whichpairs.design.strategies.bounded import (
     SAMPLE_PROMPTS,
     BoundedBatch,

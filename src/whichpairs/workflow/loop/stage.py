@@ -2,7 +2,7 @@
 
 Nothing of its own is kept: every call reads the batches, labels and fits that are there and goes on
 from them (`workflow.loop.standing`), so that a killed call, late labels and labels out of order are all
-the same case. The plan is a function of the budget alone (`workflow.loop.schedule`), a round's pairs one
+the same case. The plan is a function of the budget alone (`workflow.schedule`), a round's pairs one
 of the run's seed and the labels before.
 """
 
@@ -22,7 +22,6 @@ from whichpairs.workflow.drawer import check_drawer, label_command
 from whichpairs.workflow.fit import fit_labels
 from whichpairs.workflow.label.command import ask, command_words
 from whichpairs.workflow.label.stage import label_from_drawer, label_simulated
-from whichpairs.workflow.loop.schedule import CONTROLS_SHARE, next_total, plan_rounds, share_of
 from whichpairs.workflow.loop.standing import (
     Standing,
     claim,
@@ -32,6 +31,7 @@ from whichpairs.workflow.loop.standing import (
     table,
 )
 from whichpairs.workflow.loop_record import LoopRecord, command, forget, picking_of
+from whichpairs.workflow.schedule import CONTROLS_SHARE, next_total, plan_rounds, share_of
 from whichpairs.workflow.select.stage import SelectSettings, select
 from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import Workspace, workspace

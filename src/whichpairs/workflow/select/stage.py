@@ -36,7 +36,7 @@ from whichpairs.run.once import Outcome, find, said
 from whichpairs.streams import Stream, stream
 from whichpairs.wording import counted
 from whichpairs.workflow.drawer import check_repeats, no_candidates, not_in_drawer
-from whichpairs.workflow.loop.schedule import CONTROLS_SHARE, share_of
+from whichpairs.workflow.schedule import CONTROLS_SHARE, share_of
 from whichpairs.workflow.select.batch import batch_message, batch_rows, finite
 from whichpairs.workflow.select.checkpoint import Resume, digest
 from whichpairs.workflow.select.criteria import choose
