@@ -9,7 +9,7 @@ from cli import ok, pool_rows, write_jsonl
 from whichpairs.design import information, prior
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.design.forecast.predicted_gap import Forecast, Known
-from whichpairs.pool.read import Columns
+from whichpairs.pool.reading.read import Columns
 from whichpairs.streams import Stream, stream
 from whichpairs.workflow.features.stage import FeatureSettings, compute_features
 from whichpairs.workflow.import_pool import import_pool
