@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from whichpairs.bench.fingerprint import MUTE, SOURCE, Sources, changed, fingerprint, here, restamp
+from whichpairs.bench.behind import MUTE, SOURCE, Sources
+from whichpairs.bench.fingerprint import changed, fingerprint, here, restamp
 from whichpairs.bench.markdown import About, Figure, goals, table, write_page
 from whichpairs.evaluate.interval import Interval
 
