@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test test-quick check house format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design bench-calibration imdb dialogue paper
+.PHONY: setup demo test test-quick check house format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design bench-calibration bench-labels picture-serve imdb dialogue paper
 
 setup: $(STAMP)
 
@@ -88,6 +88,14 @@ bench-design: setup
 bench-calibration: setup
 	@$(BIN)/python -m whichpairs.bench.calibration.run $(QUICK) \
 	  --results $(if $(QUICK),build/calibration,docs/results)
+
+# Labelling: answers under load and kills, a real browser; three or four idle minutes; QUICK=--quick for a taste.
+bench-labels: setup
+	@$(BIN)/python -m whichpairs.bench.labels $(QUICK) --results $(if $(QUICK),build/labels,docs/results)
+
+# The README's picture of the labelling page, in a real browser.
+picture-serve: setup
+	@$(BIN)/python -m whichpairs.bench.labels.shot docs/serve.png
 
 # The paper's dialogue experiment in small: about ten minutes; cells are kept in build/dialogue.
 dialogue: setup

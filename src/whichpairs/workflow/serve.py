@@ -119,11 +119,11 @@ def open_project(root: Path, pick: Callable[[Workspace], Sequence[str] | None]) 
                 f"run: whichpairs select --run {root} --budget N",
             )
         pool = space.pool
-    text = pool.completions["completion"]
+    text, row_of, prompt_of = pool.completions["completion"], pool.row_of, pool.prompt_of
 
     def texts(id_a: str, id_b: str) -> Texts:
-        a, b = pool.row_of[id_a], pool.row_of[id_b]
-        return Texts(turns(pool, int(pool.prompt_of[a])), text[a], text[b])
+        a, b = row_of[id_a], row_of[id_b]
+        return Texts(turns(pool, int(prompt_of[a])), text[a], text[b])
 
     def pick_now() -> str:
         words = pick(Workspace(open_run(root)))
