@@ -259,6 +259,7 @@ def test_events_are_kept(make: Make) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("make", ["serving", "postgres"], indirect=True)
 def test_fifty_at_once(make: Make) -> None:
     """Two stores, as two processes have them; a third of the pairs wants two answers."""
     stores = [make(), make()]

@@ -72,6 +72,8 @@ class Stream(IntEnum):
     """The draw from the paper's design."""
     SHARES = 35
     """The pairs that a design of shares begins with."""
+    SHARES_OF_PEOPLE = 39
+    """Who of a team answers which pairs, and in which order each sees them."""
     GRADIENTS_BENCH = 77
     """Labels of the bench of gradient features."""
 

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from whichpairs.cli import bench, report, status
 from whichpairs.cli.completions import features, generate, import_, score
-from whichpairs.cli.labels import label, loop, plan, select, serve
+from whichpairs.cli.labels import label, loop, plan, select, serve, share
 from whichpairs.cli.policies import evaluate, export, fit, train
 from whichpairs.errors import WhichpairsError, one_line, plainly
 
@@ -32,6 +32,7 @@ STAGES = {
     "select": select,
     "label": label,
     "serve": serve,
+    "share": share,
     "fit": fit,
     "loop": loop,
     "export": export,

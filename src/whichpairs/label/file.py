@@ -23,6 +23,9 @@ from whichpairs.wording import counted, counted_of, plural
 
 SHOWN = 5
 WHOLE = re.compile(r"\d+\.0")
+BOTH_BAD = re.compile(r"\bboth[ _-]?bad\b", re.IGNORECASE)
+FORMULA = re.compile(r"^'(?=\s*[=+\-@])")
+"""What keeps a spreadsheet from taking a text for a formula (`exchange.sheets`)."""
 SIDES = ("completion_a", "completion_b")
 KNOWN = {"pair_id", "choice", "probability", "annotator", "id_a", "id_b", *SIDES}
 KNOWN |= {"prompt", "prompt_id", "weight", "control", "repeats"}
@@ -294,7 +297,8 @@ def _read(reading: _Reading, row: int, choice: Choice, p: float | None) -> None:
         reading.unnamed += cell("annotator") is None
         if choice == "tie" and p not in (None, 0.5):
             reading.apart.append(f"{reading.place(row)}: {p:g}")
-        _add(reading, row, Label(key, str(shown[0]), str(shown[1]), choice, who, batch, p))
+        bad = choice == "tie" and BOTH_BAD.search(str(cell("choice"))) is not None
+        _add(reading, row, Label(key, str(shown[0]), str(shown[1]), choice, who, batch, p, bad))
         if turned is None and any(cell(side) is not None for side in SIDES):
             reading.strange.append(reading.where[-1])
 
@@ -306,11 +310,16 @@ def _add(reading: _Reading, row: int, label: Label) -> None:
 
 def _swapped(asked: Asked, id_a: str, id_b: str, sides: list[Any]) -> bool | None:
     """Whether the texts that a row shows as A and B are the batch's B and A; None: neither order."""
-    shown = [" ".join(text.split()) if isinstance(text, str) else None for text in sides]
-    ours = [" ".join(asked.text(name).split()) for name in (id_a, id_b)]
+    shown = [_bare(text) if isinstance(text, str) else None for text in sides]
+    ours = [_bare(asked.text(name)) for name in (id_a, id_b)]
     if shown == ours:
         return False
     return True if shown == ours[::-1] else None
+
+
+def _bare(text: str) -> str:
+    """A text without what a file may change of it: blanks, and a sheet's guard against formulas."""
+    return " ".join(FORMULA.sub("", text).split())
 
 
 def _name(value: Any, usual: str, untyped: bool = False) -> str | None:

@@ -96,7 +96,7 @@ class Browser:
                 self.acknowledged[handle] = said["kept"]
                 waiting = said.get("pairs") or None
             except (OSError, HTTPException):
-                time.sleep(0.05)
+                time.sleep(0.3)
 
 
 @dataclass

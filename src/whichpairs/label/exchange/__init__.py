@@ -1,0 +1,1 @@
+"""Other tools' files: what they ask people, and what comes back."""
