@@ -97,6 +97,7 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=3,
         )
         uvicorn.Server(config).run(sockets=[listening])

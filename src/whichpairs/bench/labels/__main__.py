@@ -7,12 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from whichpairs.bench.labels import postgres
 from whichpairs.bench.labels.load import Load, Speed, speed, under_kills
-from whichpairs.bench.labels.page import figures, page
-from whichpairs.bench.labels.screen import hostility, knocks, looks
+from whichpairs.bench.labels.page import figures, milliseconds, page
+from whichpairs.bench.labels.screen import hostility, knocks, looks, watched
 from whichpairs.bench.markdown import About, write_page
 
 MEASURES = ("whichpairs.bench.labels.load", "whichpairs.bench.labels.screen")
@@ -26,7 +24,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=None)
     settings = parser.parse_args()
     answers, kills, pairs, seconds = (
-        (1000, 3, 5000, 8.0) if settings.quick else (10_000, 20, 100_000, 40.0)
+        (1000, 3, 5000, 8.0) if settings.quick else (5000, 10, 100_000, 40.0)
     )
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
@@ -38,7 +36,7 @@ def main() -> None:
             return folder / what
 
         loads = _loads(room, answers, kills)
-        times: list[Speed] = speed(room("speed"), pairs, seconds, 1.0)
+        times: list[Speed] = speed(room("speed"), pairs, seconds, 1.0, watched)
         hostile, seen = (
             hostility(room("hostile")),
             looks(room("looks"), 40 if settings.quick else 100),
@@ -51,10 +49,7 @@ def main() -> None:
         "seconds": round(time.perf_counter() - began, 1),
         "loads": [asdict(one) for one in loads],
         "pairs": pairs,
-        "p99_answer": float(np.quantile([t for one in times for t in one.answers], 0.99)),
-        "p99_empty": float(np.quantile([t for one in times for t in one.empty], 0.99)),
-        "p50_answer": float(np.median([t for one in times for t in one.answers])),
-        "p50_empty": float(np.median([t for one in times for t in one.empty])),
+        "milliseconds": milliseconds(times),
         "hostile": asdict(hostile),
         "axe": {"pages": seen.pages, "findings": seen.findings},
         "refused": asdict(refused),

@@ -63,7 +63,10 @@ class Browser:
         self.ask("GET", self._join)
         status, found = self.ask("GET", "/")
         page = (self.ask("GET", "/owner")[1] if status == 303 else found).decode()
-        self._headers["x-csrf"] = page.partition('name="csrf" content="')[2].partition('"')[0]
+        token = page.partition('name="csrf" content="')[2].partition('"')[0]
+        if not token:
+            raise HTTPException("the invitation was not taken")
+        self._headers["x-csrf"] = token
 
     def wears(self, other: "Browser", csrf: bool = True) -> None:
         """Take another's cookie, and its page's token unless it is a page elsewhere that sends."""
@@ -79,7 +82,9 @@ class Browser:
                     self.enter()
                 if waiting is None:
                     status, found = self.ask("GET", "/api/next")
-                    waiting = json.loads(found).get("pairs") if status == 200 else None
+                    if status != 200:
+                        raise HTTPException(f"status {status}")
+                    waiting = json.loads(found).get("pairs")
                     if waiting == []:
                         if json.loads(found)["left"] == 0:
                             return
@@ -181,23 +186,37 @@ def _counted(
 
 @dataclass(frozen=True)
 class Speed:
-    """Times of one annotator's requests: an answer with what follows, and the empty page, in seconds."""
+    """Times in seconds.
 
-    answers: list[float]
-    empty: list[float]
+    Attributes:
+        answers: until the server says that an answer is on disk, and what follows it; empty: until it
+            sends its empty page; screen: in a browser, from a key to the next pair painted;
+            fetched: there, until an empty page has come.
+    """
+
+    answers: list[float] = field(default_factory=list)
+    empty: list[float] = field(default_factory=list)
+    screen: list[float] = field(default_factory=list)
+    fetched: list[float] = field(default_factory=list)
 
 
-def speed(folder: Path, pairs: int, seconds: float, pause: float) -> list[Speed]:
-    """Fifty annotators, each an answer and an empty page at random moments, `pause` seconds apart."""
+def speed(
+    folder: Path, pairs: int, seconds: float, pause: float, watch: Callable[[str, float], Speed]
+) -> list[Speed]:
+    """Fifty annotators, each an answer or an empty page every `pause` seconds, and one in a browser.
+
+    Args:
+        watch: what the one in the browser sees, by the link and for how long.
+    """
     sides = [(f"first {k} " + "text " * 20, f"second {k} " + "text " * 20) for k in range(pairs)]
     run = picked_run(folder, [f"Question {k}?" for k in range(pairs)], sides)
-    names = [f"p{k:02d}" for k in range(PEOPLE)]
+    names = [f"p{k:02d}" for k in range(PEOPLE + 1)]
     server: Served = start(run, *[w for name in names for w in ("--person", name)])
     try:
-        browsers = [Browser(server.people[name], k) for k, name in enumerate(names)]
+        browsers = [Browser(server.people[name], k) for k, name in enumerate(names[:PEOPLE])]
         for one in browsers:
             one.enter()
-        found = [Speed([], []) for _ in browsers]
+        found = [Speed() for _ in browsers]
         end = time.monotonic() + seconds
         threads = [
             threading.Thread(target=_timed, args=(one, times, end, pause, k))
@@ -205,6 +224,7 @@ def speed(folder: Path, pairs: int, seconds: float, pause: float) -> list[Speed]
         ]
         for thread in threads:
             thread.start()
+        found.append(watch(server.people[names[-1]], seconds))
         for thread in threads:
             thread.join()
     finally:

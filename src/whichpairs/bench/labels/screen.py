@@ -2,11 +2,12 @@
 
 import itertools
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from whichpairs.bench.labels.hostile import HOSTILE
-from whichpairs.bench.labels.load import Browser
+from whichpairs.bench.labels.load import Browser, Speed
 from whichpairs.bench.labels.site import browser, picked_run, served
 from whichpairs.bench.labels.views import Watch, accessibility, layout
 from whichpairs.label.web.app import ROUTES
@@ -23,6 +24,12 @@ _TIMED = """() => {
     };
     requestAnimationFrame(look);
   }, true);
+}"""
+
+_EMPTY = """async () => {
+  const began = performance.now();
+  await (await fetch(document.querySelector("meta[name=root]").content + "/alive")).text();
+  return (performance.now() - began) / 1000;
 }"""
 
 
@@ -123,6 +130,24 @@ def looks(folder: Path, answers: int) -> Looks:
             page.wait_for_function(f"() => window.times.length > {number}")
             page.wait_for_timeout(150)
         found.times = page.evaluate("() => window.times")
+    return found
+
+
+def watched(link: str, seconds: float) -> Speed:
+    """One annotator in a browser for so long: a key, and then an empty page, again and again."""
+    found = Speed()
+    with browser() as chromium:
+        page = chromium.new_page(viewport=DESK)
+        page.goto(link)
+        page.wait_for_selector("#text-a .plain")
+        page.evaluate(_TIMED)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            page.keyboard.press("ArrowLeft")
+            page.wait_for_function(f"() => window.times.length > {len(found.fetched)}")
+            found.fetched.append(page.evaluate(_EMPTY))
+            page.wait_for_timeout(300)
+        found.screen.extend(page.evaluate("() => window.times"))
     return found
 
 

@@ -151,12 +151,10 @@ def _join(web: Web) -> Callable[[Request], Awaitable[Response]]:
     """Exchange a link for a cookie."""
 
     async def endpoint(request: Request) -> Response:
-        who = request.client.host if request.client else ""
-        if not web.knocks.allows(who):
-            return refused(429)
         cookie = web.keys.join(request.path_params["token"][:200])
         if cookie is None:
-            return refused(401)
+            who = request.client.host if request.client else ""
+            return refused(401 if web.knocks.allows(who) else 429)
         session = web.keys.session(cookie)
         assert session is not None
         home = "/owner" if session.role == "owner" else "/"
