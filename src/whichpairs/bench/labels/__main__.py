@@ -1,6 +1,7 @@
 """Labelling, measured: `make bench-labels`."""
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ def main() -> None:
     answers, kills, pairs, seconds = (
         (1000, 3, 5000, 8.0) if settings.quick else (5000, 10, 100_000, 40.0)
     )
-    began = time.perf_counter()
+    began, load = time.perf_counter(), os.getloadavg()[2]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
@@ -46,6 +47,8 @@ def main() -> None:
     for one in found:
         print(one.name, one.as_json())
     facts = {
+        "quick": settings.quick,
+        "load_before": load,
         "seconds": round(time.perf_counter() - began, 1),
         "loads": [asdict(one) for one in loads],
         "pairs": pairs,
@@ -55,7 +58,7 @@ def main() -> None:
         "refused": asdict(refused),
     }
     if settings.results is not None:
-        about = About("make bench-labels", MEASURES)
+        about = About("make bench-labels" + " QUICK=--quick" * settings.quick, MEASURES)
         write_page(settings.results, "labels", about, found, facts, page(found, facts))
 
 

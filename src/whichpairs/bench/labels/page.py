@@ -118,9 +118,10 @@ def page(found: Sequence[Figure], facts: dict[str, Any]) -> str:
         for k in told
     ]
     slower = ms["answers"]["p99"] / ms["empty"]["p99"]
+    quick = " in small (`QUICK=--quick`)" if facts["quick"] else ""
     return f"""# Labels
 
-By `make bench-labels`. Intervals of counts say what as many tries again may be expected to show (Clopper–Pearson, 95 %).
+By `make bench-labels`{quick}; {facts["load_before"]:.1f} processes wanted to run on the machine's cores before. Intervals of counts say what as many tries again may be expected to show (Clopper–Pearson, 95 %).
 
 {goals(found)}
 ## Fifty annotators at once, the server killed meanwhile
