@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.options import BetaOption, JsonOption, RunOption, SeedOption, show
+from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption, SeedOption, show
 
 
 def command(
