@@ -233,6 +233,7 @@ def test_other_names_long_bodies_and_hurry_are_refused(site: Site, monkeypatch) 
     now[0] = 1.0
     assert [pace.allows("x") for _ in range(3)] == [True] * 2 + [False]
     assert pace.allows("y")
+    site.web.pace.clock = site.web.knocks.clock = lambda: 1e6  # however slow this machine is
     statuses = [ann.get("/alive").status_code for _ in range(90)]
     assert 429 in statuses
     tries = [site.client().get("/join/wrong").status_code for _ in range(40)]
