@@ -328,13 +328,21 @@ def mortal(moment):
             return real(*args, **kwargs)
         return call
 
+    class Cursor(sqlite3.Cursor):
+        execute = wrap(sqlite3.Cursor.execute)
+        executemany = wrap(sqlite3.Cursor.executemany)
+
     class Connection(sqlite3.Connection):
         execute = wrap(sqlite3.Connection.execute)
-        executescript = wrap(sqlite3.Connection.executescript)
-        __exit__ = wrap(sqlite3.Connection.__exit__)
+        commit = wrap(sqlite3.Connection.commit)
         close = wrap(sqlite3.Connection.close)
 
+        def cursor(self):
+            return super().cursor(Cursor)
+
+    # SQLAlchemy takes `connect` from dbapi2
     sqlite3.connect = functools.partial(sqlite3.connect, factory=Connection)
+    sqlite3.dbapi2.connect = sqlite3.connect
     for module, names in ((os, ("replace", "fsync", "mkdir", "pwrite")), (shutil, ("rmtree",))):
         for name in names:
             setattr(module, name, wrap(getattr(module, name)))
