@@ -97,9 +97,10 @@ bench-labels: setup
 picture-serve: setup
 	@$(BIN)/python -m whichpairs.bench.labels.shot docs/serve.png
 
-# The paper's dialogue experiment in small: about ten minutes; cells are kept in build/dialogue.
+# The paper's dialogue experiment on SmolLM2, about 45 minutes; FULL=--full for every method. Cells are kept in
+# build/dialogue.
 dialogue: setup
-	@$(BIN)/python recipes/dialogue/run.py --results docs/results
+	@HF_HUB_OFFLINE=1 $(BIN)/python recipes/dialogue/run.py $(FULL) --results docs/results
 
 # The paper's IMDb experiment on SmolLM2, about an hour on two idle cores; FULL=--full for every cell (hours). Kept in
 # build/imdb; a second call goes on from there.

@@ -131,8 +131,7 @@ def test_an_answer_waits_for_a_server_that_was_killed(chromium, tmp_path: Path) 
     first.kill()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
-    page.wait_for_selector("#saving:not([hidden])")
-    assert "answers wait" in page.text_content("#saving")
+    page.wait_for_selector("#saving:has-text('2 answers wait')")
     with served(run, "--port", port) as again:
         assert again.people == first.people  # the same links, the same cookies
         page.reload()

@@ -463,7 +463,7 @@ def test_a_checkpoint_of_anything_else_is_no_beginning(change: str, run: Path, c
 def test_a_process_killed_by_the_system_goes_on(run: Path, tmp_path: Path, capsys) -> None:
     code = (
         "import os, signal, sys\n"
-        "from whichpairs.workflow import resume\n"
+        "from whichpairs.workflow.select import checkpoint as resume\n"
         "keep = resume.Resume.keep\n"
         "def kept(self, checkpoint):\n"
         "    keep(self, checkpoint)\n"

@@ -22,7 +22,7 @@ from whichpairs.label.web.keys import Keys, read_secret
 from whichpairs.label.web.project import Project, Quiz, QuizPair, ServeSettings, Texts
 from whichpairs.run.folder import open_run
 from whichpairs.types import Label
-from whichpairs.workflow.serve import open_project, picked
+from whichpairs.workflow.label.serve import open_project, picked
 from whichpairs.workflow.workspace import Workspace
 
 ORIGIN = "http://127.0.0.1:8080"

@@ -10,7 +10,7 @@ import typer
 from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.serve import Doors
+    from whichpairs.workflow.label.serve import Doors
     from whichpairs.workflow.workspace import Workspace
 
 
@@ -55,7 +55,7 @@ def command(
     """Let people label the picked pairs in a browser; prints their links and serves until stopped."""
     from whichpairs.label.web.project import ServeSettings, read_guidelines, read_quiz
     from whichpairs.run.folder import open_run
-    from whichpairs.workflow.serve import serve
+    from whichpairs.workflow.label.serve import serve
 
     open_run(run, beta)
     settings = ServeSettings(

@@ -19,6 +19,6 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Deal the pairs that wait out to people: sheets, or tasks for Label Studio."""
-    from whichpairs.workflow.share import share
+    from whichpairs.workflow.label.share import share
 
     show(share(run, out, people=people, overlap=overlap, to=to, seed=seed, beta=beta), json_)

@@ -12,7 +12,7 @@ from whichpairs.run.files import write_whole
 from whichpairs.run.once import Outcome
 from whichpairs.streams import Stream, stream
 from whichpairs.wording import counted
-from whichpairs.workflow.serve import turns
+from whichpairs.workflow.label.serve import turns
 from whichpairs.workflow.workspace import workspace
 
 FORMS: dict[str, tuple[str, Callable[[Sequence[dict[str, Any]]], str]]] = {
