@@ -134,17 +134,17 @@ def _harm(results: Results) -> str:
 def _dialogue(results: Results) -> str:
     page = results["dialogue"]
     figures, one = page["figures"], page["cells"][0]
-    names = [m for m in ("signal", "gap", "adaptive") if f"{m} − random, points" in figures]
-    said = ", ".join(f"`{name}` {_points(figures[f'{name} − random, points'])}" for name in names)
+    ours, plain = "by the fit, taught", "random"
 
     def cost(name: str) -> str:
-        signal, random = (figures[f"{m}, {name}"]["value"] for m in ("signal", "random"))
-        return f"{signal:.1f} against {random:.1f}"
+        return " against ".join(f"{figures[f'{m}, {name}']['value']:.1f}" for m in (ours, plain))
 
+    won = figures["P4c"]
     return (
-        f"({one['budget']} labels, {len(page['seeds'])} trainings, {one['held_out_prompts']} held-out prompts, one "
-        "pool, one small judge; win rate against the reference, over random's, intervals that hold together for new "
-        f"trainings and prompts): {said}; `signal` at a KL of {cost('kl')} nats and a perplexity of {cost('perplexity')}"
+        f"({page['model']}, {one['budget']} labels by a small judge, {len(page['seeds'])} trainings, {one['held_out_prompts']} held-out "
+        f"prompts): against the reference `{ours}` wins {_points(figures[f'{ours} − {plain}, points'])} over plain random, at a "
+        f"KL of {cost('kl')} nats and a perplexity of {cost('perplexity')}; set beside it at one KL it wins "
+        f"{100 * won['value']:.0f} % ({100 * won['low']:.0f} to {100 * won['high']:.0f})"
     )
 
 
