@@ -143,9 +143,16 @@ def _dialogue(results: Results) -> str:
     return (
         f"({page['model']}, {one['budget']} labels by a small judge, {len(page['seeds'])} trainings, {one['held_out_prompts']} held-out "
         f"prompts): against the reference `{ours}` wins {_points(figures[f'{ours} − {plain}, points'])} over plain random, at a "
-        f"KL of {cost('kl')} nats and a perplexity of {cost('perplexity')}; set beside it at one KL it wins "
+        f"KL of {cost('kl')} nats and a perplexity of {cost('perplexity')}; set beside it at one KL on training prompts "
+        f"({_mean_kl(page, 0):.2f} and {_mean_kl(page, 1):.2f} nats on held-out ones) it wins "
         f"{100 * won['value']:.0f} % ({100 * won['low']:.0f} to {100 * won['high']:.0f})"
     )
+
+
+def _mean_kl(page: dict[str, Any], side: int) -> float:
+    """On held-out prompts, of ours (0) or plain random's policy (1), where both are at one KL."""
+    every = [value for one in page["beside"] for value in one["kl"][side]]
+    return float(sum(every) / len(every))
 
 
 def _points(figure: dict[str, Any]) -> str:
