@@ -95,6 +95,7 @@ def test_what_is_behind_a_figure(root: Path) -> None:
         "bench/speed.py: at the top level",
     }
     own = {*measured, "bench/speed.py: idle", "bench/speed.py: Clock"}
+    own |= {"bench/speed.py: Clock.now", "bench/speed.py: Clock.later"}
     assert _names(root, *SPEED) == {*own, *solver, *engine, tools, *stream}
     some = {*measured, *solver, *engine, tools, *stream}
     # one name of it; the top-level statement that the module has registers METHODS
@@ -167,7 +168,7 @@ def _split_solver(root: Path) -> None:
         (_edit("design/solver.py", "x / 2", "x / 3"), ["design/solver.py: half"]),
         (_edit("design/solver.py", "LIMIT = 3", "LIMIT = 4"), ["design/solver.py: LIMIT"]),
         (_edit("design/solver.py", "maxsize=2", "maxsize=3"), ["design/solver.py: solve"]),
-        (_edit("bench/speed.py", "return 2", "return 3"), ["bench/speed.py: Clock"]),
+        (_edit("bench/speed.py", "return 2", "return 3"), ["bench/speed.py: Clock.later"]),
         (_edit("bench/speed.py", "['a'] = solve", "['a'] = idle"), ["bench/speed.py: at the top level"]),
         (_edit("bench/speed.py", "METHODS['a'] = solve\n", ""), ["bench/speed.py: gone"]),
         (_edit("bench/speed.py", "import numpy as np", "import scipy as np"), ["bench/speed.py: measure"]),
@@ -193,6 +194,66 @@ def test_what_ages_a_page(root: Path, edit: Callable[[Path], None], ages: list[s
     assert changed(recorded, _read(root)) == []
     edit(root)
     assert changed(recorded, _read(root)) == ages
+
+
+BOX = """
+from typing import Annotated
+from enum import Enum
+from threading import Thread
+class Lid:
+    def shut(self):
+        return 1
+class Box(Lid):
+    size: Annotated[int, "of a side"] = 1
+    def __len__(self):
+        return self.size
+    def open(self):
+        return self._open()
+    def _open(self):
+        return 1
+    @property
+    def idle(self):
+        return 3
+    @Box.known
+    def told(self):
+        return 4
+    def shut(self):
+        return 5
+class Runner(Thread):
+    def run(self):
+        return 6
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "ages"),
+    [
+        ("return 3", "return 4", []),
+        ("def idle", "def lazy", ["Box"]),  # may be another in the place of Lid's
+        ("    def open", "    def new(self):\n        return 8\n    def open", ["Box"]),
+        ("of a side", "of an edge", []),
+        ("Annotated[int", "Annotated[float", ["Box"]),
+        ("Annotated[int, \"of a side\"]", "int", []),
+        ("self.size", "2 * self.size", ["Box"]),
+        ("return self._open()", "return 2 * self._open()", ["Box.open"]),
+        ("self):\n        return 1\n    @", "self):\n        return 2\n    @", ["Box._open"]),
+        ("return 4", "return 5", ["Box"]),
+        ("return 6", "return 7", ["Runner.run"]),
+        ("    def shut(self):\n        return 1\nclass", "    def shut(self):\n        return 2\nclass", ["Lid.shut"]),
+        ("    def shut(self):\n        return 5\n", "", ["Box"]),
+    ],
+)  # fmt: skip
+def test_a_method_counts_once_it_is_named(root: Path, old: str, new: str, ages: list[str]) -> None:
+    box, speed = (root / "whichpairs" / name for name in ("box.py", "bench/speed.py"))
+    box.write_text(BOX)
+    speed.write_text(
+        "from whichpairs.box import Box, Runner\n"
+        "def measure(box: Box = Box(), of=Runner()):\n    return box.open(), getattr(box, 'shut')\n"
+    )
+    recorded = fingerprint(SPEED, _read(root))
+    assert BOX.count(old) == 1
+    box.write_text(BOX.replace(old, new))
+    assert changed(recorded, _read(root)) == [f"box.py: {name}" for name in ages]
 
 
 def test_the_same_name_from_another_module(root: Path) -> None:

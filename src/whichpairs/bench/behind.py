@@ -9,6 +9,7 @@ from typing import Any
 from whichpairs.bench.definitions import (
     BY_MEMBER,
     PACKAGE,
+    QUIET,
     Binding,
     Definition,
     Module,
@@ -235,6 +236,19 @@ class Sources:
             home, module, chain = inner, f"{module}.{chain[0]}", chain[1:]
         return home, chain
 
+    def foreign(self, place: _Place) -> bool:
+        """Whether a class has a base from outside, which may call any of its methods."""
+        definition = place.definition
+        if not definition.methods:
+            return False
+        for base in definition.read.bases:
+            _, places, whole, origins = self._lead(place.path, base)
+            if base.chain[-1] not in QUIET and (origins or not (places or whole)):
+                return True
+            if any(self.foreign(one) for one in places if one != place):
+                return True
+        return False
+
     def look(self, home: Path, chain: tuple[str, ...]) -> tuple[list[_Place], list[Path]]:
         """Where a name of a module is defined; the whole module where that cannot be told."""
         places = self._defined(home, chain)
@@ -267,7 +281,8 @@ class Sources:
             if len(chain) > 1 and member in defined:
                 found += defined[member]
             else:
-                found += [one for name in defined if "." in name for one in defined[name]]
+                every = [name for name in defined if name.startswith(f"{BY_MEMBER}.")]
+                found += [one for name in every for one in defined[name]]
         return [_Place(home, one) for one in found]
 
 
@@ -280,6 +295,8 @@ class _Walk:
         self.seen: dict[_Place, None] = {}
         self.used: set[Path] = set()
         self.all_of: set[Path] = set()
+        self.names: set[str] = set()
+        self.waiting: dict[str, list[_Place]] = {}
         self.files: dict[Path, None] = {}
 
     def begin(self, entry: str) -> None:
@@ -315,6 +332,10 @@ class _Walk:
             for path in resolved.whole:
                 self._whole(path)
             read = place.definition.read
+            for name in read.names - self.names:
+                for method in self.waiting.pop(name, ()):
+                    self._add(method)
+            self.names |= read.names
             for binding in read.imports:
                 self._run(place.path, binding)
             for star in read.stars:
@@ -329,6 +350,13 @@ class _Walk:
         self.seen[place] = None
         self.queue.append(place)
         self._use(place.path)
+        foreign = self.sources.foreign(place)
+        for name, some in place.definition.methods.items():
+            for method in (_Place(place.path, one) for one in some):
+                if foreign or name in self.names:
+                    self._add(method, loud=loud)
+                else:
+                    self.waiting.setdefault(name, []).append(method)
 
     def _use(self, path: Path) -> None:
         """A module is imported: its statements count, and so do those of all that it imports."""

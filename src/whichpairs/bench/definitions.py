@@ -1,16 +1,17 @@
 """Reads a Python module as definitions: for each, its code without what cannot change a figure, and what it names.
 
-A definition is a top-level function, a whole class, or a simple assignment. Left out of its code are comments,
-docstrings, imports and the types of arguments, so that a move changes nothing. What it names is found
-by the scopes of Python: a name that a function binds itself leads nowhere. Of the random streams (the
-enumeration `Stream`) each member is a definition of its own. A top-level statement of any other kind may
-change what is defined elsewhere (a registration), so it counts with any use of its module; likewise a
-definition under a decorator of our own.
+A definition is a top-level function, a class, a method of one, or a simple assignment. Left out of its code are
+comments, docstrings, imports, the types of arguments and what ``Annotated`` adds to a field's, so that a move changes
+nothing. What it names is found by the scopes of Python: a name that a function binds itself leads nowhere. Of the
+random streams (the enumeration `Stream`) each member is a definition of its own. A method that Python itself or a
+decorator may call (``__eq__``, ``@validator``) belongs to its class. A top-level statement of any other kind may change
+what is defined elsewhere (a registration), so it counts with any use of its module; likewise a definition under a
+decorator of our own.
 """
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,34 @@ Binding = tuple[str, str]
 
 BY_MEMBER = "Stream"
 """The enumeration of which only those members count that somebody names."""
+
+SILENT = {
+    "property",
+    "cached_property",
+    "staticmethod",
+    "classmethod",
+    "abstractmethod",
+    "override",
+}
+"""Decorators under which a method is called by whoever names it, and by nobody else."""
+
+QUIET = {
+    "object",
+    "Protocol",
+    "Generic",
+    "ABC",
+    "Enum",
+    "IntEnum",
+    "StrEnum",
+    "NamedTuple",
+    "TypedDict",
+    "Exception",
+    "ValueError",
+    "RuntimeError",
+    "LookupError",
+    "KeyError",
+}
+"""Bases from outside that call no method but by its name."""
 
 PACKAGE = re.compile(r"whichpairs(\.[a-z_0-9]+)+(:\w+)?")
 
@@ -47,11 +76,13 @@ class Definition:
         name: for people.
         nodes: its syntax.
         leaving: members of a class that are definitions of their own.
+        methods: those of them that count once somebody names them.
     """
 
     name: str
     nodes: tuple[ast.AST, ...]
     leaving: frozenset[str] = frozenset()
+    methods: "Mapping[str, tuple[Definition, ...]]" = field(default_factory=dict)
 
     @cached_property
     def read(self) -> "_Reader":
@@ -133,14 +164,23 @@ def _place(module: Module, node: ast.stmt, parents: tuple[str, ...]) -> None:
 def _place_definition(
     module: Module, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 ) -> None:
-    members = {}
-    if isinstance(node, ast.ClassDef) and node.name == BY_MEMBER:
-        members = {names[0]: one for one in node.body if (names := _assigned(one)) is not None}
-    definition = Definition(node.name, (node,), frozenset(members))
+    members: dict[str, list[ast.stmt]] = {}
+    methods: dict[str, list[ast.stmt]] = {}
+    if isinstance(node, ast.ClassDef):
+        methods = _methods(node)
+        if node.name == BY_MEMBER:
+            for one in node.body:
+                if (names := _assigned(one)) is not None:
+                    members[names[0]] = [one]
+    parts = {
+        name: tuple(Definition(f"{node.name}.{name}", (one,)) for one in some)
+        for name, some in (members | methods).items()
+    }
+    called = {name: parts[name] for name in methods}
+    definition = Definition(node.name, (node,), frozenset(parts), called)
     module.defined.setdefault(node.name, []).append(definition)
-    for name, one in members.items():
-        whole = f"{node.name}.{name}"
-        module.defined.setdefault(whole, []).append(Definition(whole, (one,)))
+    for name, some in parts.items():
+        module.defined.setdefault(f"{node.name}.{name}", []).extend(some)
     for decorator in node.decorator_list:
         chain = _chain(decorator.func if isinstance(decorator, ast.Call) else decorator)
         origins = module.imports.get(chain[0], []) if chain else []
@@ -148,6 +188,33 @@ def _place_definition(
         if not chain or chain[0] in module.defined or ours:
             module.statements.append(definition)
             return
+
+
+def _methods(node: ast.ClassDef) -> dict[str, list[ast.stmt]]:
+    """The methods of a class that nobody calls but by their name."""
+    found: dict[str, list[ast.stmt]] = {}
+    loud: set[str] = set()
+    for one in node.body:
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.setdefault(one.name, []).append(one)
+            known = {_chain(d)[-1:] for d in one.decorator_list} <= {
+                *((name,) for name in SILENT),
+                *((way,) for way in ("setter", "deleter")),
+            }
+            if one.name.startswith("__") or not known:
+                loud.add(one.name)
+        loud.update(_assigned(one) or ())
+    return {name: some for name, some in found.items() if name not in loud}
+
+
+class _Bare(ast.NodeTransformer):
+    """``Annotated[T, …]`` as T."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if _chain(node.value)[-1:] == ("Annotated",) and isinstance(node.slice, ast.Tuple):
+            return node.slice.elts[0]
+        return node
 
 
 def _assigned(node: ast.stmt) -> list[str] | None:
@@ -227,12 +294,16 @@ class _Frame:
     read: list[Reference] = field(default_factory=list)
 
 
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
 class _Reader:
     """Goes through a definition once.
 
     Attributes:
         code: its syntax as text, with a `Reference` where something is named.
         references: those that lead out of it; texts: short strings with a dot; imports, stars: those that it makes itself.
+        names: all names, attributes and words in strings: what it may call of an object; bases: of a class.
     """
 
     def __init__(self, leaving: frozenset[str]) -> None:
@@ -241,6 +312,8 @@ class _Reader:
         self.texts: list[str] = []
         self.imports: list[Binding] = []
         self.stars: list[str] = []
+        self.names: set[str] = set()
+        self.bases: list[Reference] = []
         self._leaving = leaving
         self._top = self._frame = _Frame(hides=False)
 
@@ -289,12 +362,15 @@ class _Reader:
             self._frame.bound.add(node.id)
             self.code.append(node.id)
 
-    def _refer(self, chain: tuple[str, ...]) -> None:
+    def _refer(self, chain: tuple[str, ...]) -> Reference:
         reference = Reference(chain)
+        self.names.update(chain)
         self.code.append(reference)
         self._frame.read.append(reference)
+        return reference
 
     def _attribute(self, node: ast.Attribute) -> None:
+        self.names.add(node.attr)
         chain = _chain(node)
         if chain:
             self._refer(chain)
@@ -303,6 +379,8 @@ class _Reader:
 
     def _constant(self, node: ast.Constant) -> None:
         value = node.value
+        if isinstance(value, str) and value.isidentifier():
+            self.names.add(value)
         if isinstance(value, str) and 2 < len(value) < 80 and "." in value[1:]:
             self.texts.append(value)
             if PACKAGE.fullmatch(value):
@@ -329,18 +407,28 @@ class _Reader:
         self._leave()
 
     def _class(self, node: ast.ClassDef) -> None:
+        outermost = self._frame is self._top
+        leaving = self._leaving if outermost else frozenset()
         self.code += ["ClassDef", node.name]
         self._frame.bound.add(node.name)
         self._all(node.decorator_list)
         self._all(node.bases)
         self._all(node.keywords)
+        if outermost:
+            chains = [_chain(base) or _chain(getattr(base, "value", base)) for base in node.bases]
+            self.bases = [Reference(chain or ("unknown",)) for chain in chains]
+        if (
+            leaving and {one.chain[-1] for one in self.bases} - QUIET
+        ):  # what it puts in the place of a method of a base
+            self.code += sorted(_methods(node))
         self._enter(_Frame(hides=False))
         for one in node.body:
-            names = _assigned(one)
-            if not names or names[0] not in self._leaving:
-                if isinstance(one, ast.AnnAssign):  # a field of a dataclass
-                    self.code.append(ast.unparse(one.annotation))
-                self._visit(one)
+            names = [one.name] if isinstance(one, _FUNCTIONS) else _assigned(one)
+            if names and names[0] in leaving:
+                continue
+            if isinstance(one, ast.AnnAssign):  # a field of a dataclass
+                self.code.append(ast.unparse(_Bare().visit(one.annotation)))
+            self._visit(one)
         self._leave()
 
     def _annotated(self, node: ast.AnnAssign) -> None:

@@ -3,7 +3,8 @@
 A page names where its measuring begins: modules, scripts of a recipe, or names in one
 (``whichpairs.workflow.features.stage:compute_features``). From all that they define every name is followed to
 the function, class or assignment that it means, in the same module or, by imports, in another; also imports inside
-functions, and names that a package only passes on. Where that cannot be told (a module handed on as
+functions, and names that a package only passes on. A method of a class counts once anything behind the page names it
+(`x.name`, or the word in a string), or the class has a base from outside the package. Where that cannot be told (a module handed on as
 a whole, or named in a string) all of the module counts. Top-level statements count with any use of their module
 (`bench.definitions`), and so do files of another kind that a definition names and that stand beside it (`tiles.c`,
 `grid.toml`), but for Markdown. Not followed are the rooms that cannot change a number: the command line, the report and the
