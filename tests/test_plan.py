@@ -359,7 +359,7 @@ def test_every_candidate_is_the_same_batch_for_both(run: Path, capsys) -> None:
             ["--budget", 28 * 28 + 1],
             "budget must be between 1 and the 784 candidate pairs; got 785",
         ),
-        (["--budget", 0], "budget must be at least 1; got 0"),
+        (["--budget", 0], "budget must be a whole number of at least 1; got 0"),
         (["--cost-per-label", 0], "cost per label must be a finite number above 0; got 0"),
         (["--cost-per-label", "nan"], "cost per label must be a finite number above 0; got nan"),
         (["--target-gap", -1], "target gap must be a finite number above 0; got -1"),

@@ -8,21 +8,16 @@ from functools import cache
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from whichpairs.cli import bench, report, status
 from whichpairs.cli.completions import features, generate, import_, score
 from whichpairs.cli.labels import label, loop, plan, select, serve, share
+from whichpairs.cli.options.from_settings import expanded
 from whichpairs.cli.policies import evaluate, export, fit, train
 from whichpairs.errors import WhichpairsError, one_line, plainly
 
-app = typer.Typer(
-    name="whichpairs",
-    help="Which pairs of completions should I pay to have compared?",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
 STAGES = {
     "import": import_,
     "generate": generate,
@@ -42,8 +37,43 @@ STAGES = {
     "status": status,
     "bench": bench,
 }
+
+
+class Stages(TyperGroup):
+    """All stages; the options of one are put together when it is called."""
+
+    def resolve_command(
+        self, ctx: Any, args: list[str]
+    ) -> tuple[str | None, Any, list[str]]:
+        """The stage that is named, with its options."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, stage_command(name) if name in STAGES else command, rest
+
+
+@cache
+def stage_command(name: str) -> Any:
+    """A stage with its options, for typer."""
+    one = typer.Typer(add_completion=False, **_PLAIN)
+    one.command(name)(expanded(STAGES[name].command))
+    return get_command(one)
+
+
+_PLAIN: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
+app = typer.Typer(
+    name="whichpairs",
+    help="Which pairs of completions should I pay to have compared?",
+    cls=Stages,
+    add_completion=False,
+    **_PLAIN,
+)
+
+
+def _listed() -> None:
+    """Stands in the list of all stages for one whose options nobody has asked for."""
+
+
 for _name, _stage in STAGES.items():
-    app.command(_name)(_stage.command)
+    app.command(_name, help=_stage.command.__doc__)(_listed)
 
 
 def _version(wanted: bool) -> None:
@@ -90,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @cache
 def _parser() -> Callable[..., Any]:
-    """All commands with their options, put together once a process."""
+    """All commands, put together once a process."""
     return get_command(app)
 
 

@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 from math import inf
+from typing import Annotated
 
 from whichpairs.errors import UserError
+from whichpairs.setting import Setting
 
 LOGS = ("none", "tensorboard", "wandb")
 """Where TRL may write its log; the name is the package's too."""
@@ -46,19 +48,27 @@ class DPOSettings:
     """
 
     beta: float = 0.1
-    learning_rate: float = 1e-5
-    epochs: int = 1
-    batch_size: int = 16
-    lora_rank: int | None = None
-    max_length: int | None = None
+    learning_rate: Annotated[float, Setting("Peak learning rate.")] = 1e-5
+    epochs: Annotated[int, Setting("Passes over the labels.")] = 1
+    batch_size: Annotated[int, Setting("Labels a step.")] = 16
+    lora_rank: Annotated[int | None, Setting("Train low-rank adapters only.")] = None
+    max_length: Annotated[int | None, Setting("Most tokens a text.")] = None
     seed: int = 0
     warmup_ratio: float = 0.1
     max_grad_norm: float = 1.0
-    accumulation: int = 1
-    soft_labels: bool = False
-    validation: float = 0.0
-    dtype: str = "float32"
-    layers: str = ALL_LAYERS
+    accumulation: Annotated[
+        int, Setting("Parts that a batch is computed in, to save memory.", after="batch_size")
+    ] = 1
+    soft_labels: Annotated[bool, Setting("Learn the labels' probabilities; a tie is ½.")] = False
+    validation: Annotated[
+        float, Setting("Share of prompts set aside to choose the best epoch.")
+    ] = 0.0
+    dtype: Annotated[
+        str, Setting("Matrix products in float32 or bfloat16; weights are float32.", after="fit")
+    ] = "float32"
+    layers: Annotated[
+        str, Setting("all, or top:N: only the last N transformer layers change.", after="dtype")
+    ] = ALL_LAYERS
 
     def __post_init__(self) -> None:
         for name in ("beta", "learning_rate", "max_grad_norm"):

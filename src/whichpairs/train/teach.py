@@ -13,6 +13,7 @@ c and the learning rate are one knob: three times the rate is about three times 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf, log
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -23,6 +24,7 @@ from whichpairs.design.estimate.calibrate import Calibration
 from whichpairs.design.problem.shards import Shards
 from whichpairs.design.problem.space import PairSpace, Rows
 from whichpairs.errors import UserError
+from whichpairs.setting import Setting
 from whichpairs.streams import Stream, stream
 from whichpairs.train.teach_pairs import PAIRS, choose
 from whichpairs.wording import number
@@ -57,11 +59,29 @@ class TeachSettings:
         UserError: a value out of range.
     """
 
-    count: int
-    pairs: str = "random"
-    scale: float = 1.0
-    label_weight: float = 1.0
-    fit: str | None = None
+    count: Annotated[
+        int,
+        Setting(
+            "Pairs without a label that the fit teaches, by soft labels of its own.",
+            flags=("--teach",),
+        ),
+    ]
+    pairs: Annotated[
+        str,
+        Setting(
+            "Which: random, margin, best-worst or best-worst-of-5, by the fit.",
+            flags=("--teach-pairs",),
+        ),
+    ] = "random"
+    scale: Annotated[
+        float,
+        Setting(
+            "Factor of the soft labels' logits; one knob with the learning rate.",
+            flags=("--teach-scale",),
+        ),
+    ] = 1.0
+    label_weight: Annotated[float, Setting("Weight of a labelled pair beside a taught one.")] = 1.0
+    fit: Annotated[str | None, Setting("The fit that teaches; else the latest.")] = None
 
     def __post_init__(self) -> None:
         if self.count < 1:

@@ -7,18 +7,27 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import polars as pl
 
+from whichpairs.endpoint.settings import (
+    KEY_VARIABLE,
+    REQUESTS_AT_ONCE,
+    REQUESTS_PER_MINUTE,
+    RETRIES,
+    TIMEOUT,
+)
 from whichpairs.errors import UserError
+from whichpairs.lm.settings import DEVICE, PRECISION
 from whichpairs.pool.near_duplicates import near_duplicates
 from whichpairs.pool.pool import hold_out
 from whichpairs.pool.reading.read import PoolTables, pool_from_samples, read_prompts
 from whichpairs.run.files import to_json, write_whole
 from whichpairs.run.folder import Record, Run, create_run, locked
 from whichpairs.run.once import Outcome, differences
+from whichpairs.setting import Setting
 from whichpairs.streams import derived_seed
 from whichpairs.types import SILENT, Message, Progress
 from whichpairs.wording import counted, counted_of, listed, plural
@@ -57,31 +66,53 @@ class GenerateSettings:
         dtype: of weights and matrix products, ``float32``, ``bfloat16`` or ``float16``.
     """
 
-    model: str
-    prompts: str
-    n: int = 16
-    max_new_tokens: int = 64
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    prompt_column: str = "prompt"
-    holdout: float = 0.0
-    seed: int = 0
-    batch_size: int = 256
+    model: Annotated[
+        str,
+        Setting(
+            "Model folder, GGUF file, hub name, smollm2, or a server's name for it.",
+            after="prompts",
+            default="",
+        ),
+    ]
+    prompts: Annotated[str, Setting("JSONL, JSON, Parquet, CSV, or a .txt of lines.", kind=Path)]
+    n: Annotated[int, Setting("Completions a prompt.", flags=("-n", "--completions"))] = 16
+    max_new_tokens: Annotated[int, Setting("Tokens a completion, at most.")] = 64
+    temperature: Annotated[float, Setting("Sampling temperature.")] = 1.0
+    top_p: Annotated[float, Setting("Nucleus sampling; 1 is off.")] = 1.0
+    top_k: Annotated[int, Setting("The k likeliest tokens only; 0 is off.")] = 0
+    prompt_column: Annotated[str, Setting("Column of the prompt.")] = "prompt"
+    holdout: Annotated[float, Setting("Share of prompts held out.")] = 0.0
+    seed: Annotated[int, Setting("Seed of the run.", low=0, after="beta")] = 0
+    batch_size: Annotated[int, Setting("Completions side by side.", low=1, after="sources")] = 256
     chunk: int = 64
-    device: str = "auto"
-    stop: tuple[str, ...] = ()
-    api: str | None = None
-    system: str | None = None
-    backend: str | None = None
-    server: str | None = field(default=None, repr=False)
-    key_variable: str = "OPENAI_API_KEY"
-    requests_at_once: int = 8
-    requests_per_minute: float | None = None
-    retries: int = 6
-    timeout: float = 120.0
-    sources: str | None = None
-    dtype: str = "float32"
+    device: Annotated[str, replace(DEVICE, after="batch_size")] = "auto"
+    stop: Annotated[
+        tuple[str, ...], Setting("A completion ends before this text; repeatable.", after="top_k")
+    ] = ()
+    api: Annotated[
+        str | None,
+        Setting(
+            "chat: plain prompts become a user's message; or completions.", after="prompt_column"
+        ),
+    ] = None
+    system: Annotated[
+        str | None, Setting("System message before every conversation without one.", after="api")
+    ] = None
+    backend: Annotated[
+        str | None, Setting("transformers, server or vllm; server where a URL is given.")
+    ] = None
+    server: Annotated[str | None, Setting("Base URL of an OpenAI-compatible server.")] = field(
+        default=None, repr=False
+    )
+    key_variable: Annotated[str, KEY_VARIABLE] = "OPENAI_API_KEY"
+    requests_at_once: Annotated[int, REQUESTS_AT_ONCE] = 8
+    requests_per_minute: Annotated[float | None, REQUESTS_PER_MINUTE] = None
+    retries: Annotated[int, RETRIES] = 6
+    timeout: Annotated[float, TIMEOUT] = 120.0
+    sources: Annotated[
+        str | None, Setting("TOML or JSON file of several sources for one pool.", kind=Path)
+    ] = None
+    dtype: Annotated[str, PRECISION] = "float32"
 
 
 def generate_pool(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from whichpairs.design.problem.limits import check_budget
 from whichpairs.design.strategies.adaptive import next_batch
 from whichpairs.errors import UserError
 from whichpairs.run.once import Outcome
+from whichpairs.setting import SEED, Setting, check_ranges
 from whichpairs.streams import Stream, stream
 from whichpairs.wording import counted
 from whichpairs.workflow.drawer import drawer_of, no_candidates
@@ -50,26 +51,26 @@ class PlanSettings:
         criterion: one of `PLANNED`: whose batches are foreseen.
     """
 
-    cost_per_label: float | None = None
-    target_gap: float | None = None
-    budget: int | None = None
-    features: str | None = None
-    seed: int | None = None
-    criterion: str = "adaptive"
+    cost_per_label: Annotated[float | None, Setting("Price of a label.", above=0)] = None
+    target_gap: Annotated[float | None, Setting("A predicted gap to reach.", above=0)] = None
+    budget: Annotated[
+        int | None,
+        Setting("Further labels that the verdict is about; else 16 d.", low=1, after="run"),
+    ] = None
+    features: Annotated[str | None, Setting("Feature set; else the latest.", after="criterion")] = (
+        None
+    )
+    seed: Annotated[int | None, SEED] = None
+    criterion: Annotated[
+        str, Setting("Whose batches: adaptive, or paper (as in select).", after="target_gap")
+    ] = "adaptive"
 
     def __post_init__(self) -> None:
         if self.criterion not in PLANNED:
             raise UserError(
                 f"a plan's criterion must be one of {', '.join(PLANNED)}", f"got {self.criterion!r}"
             )
-        for name in ("cost_per_label", "target_gap"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 < value < float("inf"):
-                raise UserError(
-                    f"{name.replace('_', ' ')} must be a finite number above 0", f"got {value}"
-                )
-        if self.budget is not None and self.budget < 1:
-            raise UserError("budget must be at least 1", f"got {self.budget}")
+        check_ranges(self)
 
 
 def plan(

@@ -1,9 +1,9 @@
 """`whichpairs bench` and `make bench-robust`: run a grid, write its tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from whichpairs.bench.markdown import shown
 from whichpairs.bench.methods.registry import IF_ASKED, METHODS, OURS, RANDOM
@@ -13,9 +13,25 @@ from whichpairs.bench.robustness.runner import run_grid
 from whichpairs.errors import UserError
 from whichpairs.pool.reading.read import Columns
 from whichpairs.run.once import Outcome
+from whichpairs.setting import Setting, check_ranges
 from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.features.stage import FeatureSettings, compute_features
 from whichpairs.workflow.import_pool import import_pool
+
+
+def several(kind: type) -> Callable[[str], tuple[Any, ...]]:
+    """A reader of lists with commas between, as ``250,500,1000`` is one of numbers."""
+
+    def read(text: str) -> tuple[Any, ...]:
+        try:
+            return tuple(map(kind, text.split(",")))
+        except ValueError:
+            raise UserError(
+                f"this is a list of {'whole ' if kind is int else ''}numbers with commas between",
+                f"got {text!r}",
+            ) from None
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -33,19 +49,45 @@ class BenchSettings:
         processes: how many.
     """
 
-    out: Path
-    results: Path | None = None
-    grid: Path | None = None
-    alpaca: Path | None = None
-    run: Path | None = None
-    score: str | None = None
-    temperatures: tuple[float, ...] = (1.0,)
-    beta: float | None = None
-    budgets: tuple[int, ...] = (125, 250, 500, 1000)
-    methods: tuple[str, ...] | None = None
-    seeds: int | None = None
-    quick: bool = False
-    processes: int = 2
+    out: Annotated[
+        Path, Setting("Folder of the rows; what is there is not run again.", argument=True)
+    ]
+    results: Annotated[
+        Path | None,
+        Setting("Folder of the tables and pictures; else that of the rows.", after="processes"),
+    ] = None
+    grid: Annotated[
+        Path | None,
+        Setting("A TOML file of cells and seeds; else the committed one.", after="beta"),
+    ] = None
+    alpaca: Annotated[
+        Path | None, Setting("alpaca_eval_core.parquet; else its cells are left out.", after="grid")
+    ] = None
+    run: Annotated[
+        Path | None, Setting("A pool of your own, with features and held-out prompts.")
+    ] = None
+    score: Annotated[str | None, Setting("Its score: labels are drawn from σ(difference / T).")] = (
+        None
+    )
+    temperatures: Annotated[
+        tuple[float, ...],
+        Setting(
+            "T, or several with commas between.", flags=("--temperature",), parse=several(float)
+        ),
+    ] = (1.0,)
+    beta: Annotated[
+        float | None, Setting("β of your own pool's cells; else the run's.", after="budgets")
+    ] = None
+    budgets: Annotated[
+        tuple[int, ...], Setting("Cumulative budgets of your own pool, rising.", parse=several(int))
+    ] = (125, 250, 500, 1000)
+    methods: Annotated[
+        tuple[str, ...] | None,
+        Setting("Methods with commas between; else all.", parse=several(str)),
+    ] = None
+    seeds: Annotated[int | None, Setting("Seeds; else the grid's.", low=1)] = None
+    quick: Annotated[bool, Setting("Few cells, seeds and budgets: under five minutes.")] = False
+    processes: Annotated[int, Setting("How many processes.", low=1)] = 2
     command: str = "whichpairs bench"
 
     def __post_init__(self) -> None:
@@ -59,10 +101,7 @@ class BenchSettings:
                 "a pool of your own needs both --run and --score",
                 "got --run alone" if self.score is None else "got --score alone",
             )
-        for name in ("seeds", "processes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be at least 1", f"got {value}")
+        check_ranges(self)
 
 
 def bench(settings: BenchSettings, *, progress: Progress = SILENT) -> Outcome:
@@ -128,18 +167,3 @@ def _alpaca(settings: BenchSettings, progress: Progress) -> str:
     import_pool(settings.alpaca, run, columns, holdout=0.2, beta=1.0)
     compute_features(run, FeatureSettings(method="text", dim=32), progress=progress)
     return str(run)
-
-
-def parse_numbers(text: str, kind: type[int] | type[float]) -> Sequence[Any]:
-    """``250,500,1000`` as numbers.
-
-    Raises:
-        UserError: it is not such a list.
-    """
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(
-            f"this is a list of {'whole ' if kind is int else ''}numbers with commas between",
-            f"got {text!r}",
-        ) from None

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from whichpairs.cli.options.server import SERVER_OPTIONS
+from whichpairs.endpoint.settings import OF_A_SERVER
 from whichpairs.errors import UserError
+from whichpairs.setting import settings_of
 from whichpairs.wording import listed
 
 if TYPE_CHECKING:
     from whichpairs.run.once import Outcome
 
-HOW = ("device", "batch_size", "save_every", "log_to", "server", *SERVER_OPTIONS)
+HOW = ("device", "batch_size", "save_every", "log_to", "server", *OF_A_SERVER)
 """Options that say how a result is computed, and not which: of no use where it is there already."""
 
 
@@ -31,7 +32,21 @@ def given(context: typer.Context) -> dict[str, str]:
     return found
 
 
-def refuse_unread(
+def refuse_unread(options: Mapping[str, str], kind: type, ways: Collection[str]) -> None:
+    """Refuse what only another way of the command reads.
+
+    Args:
+        options: see `given`; kind: the settings class, which says what is read by which ways;
+        ways: those that the user chose.
+
+    Raises:
+        UserError: one is of no use.
+    """
+    read_by = {one.name: one.setting.read_by for one in settings_of(kind) if one.setting.read_by}
+    refuse(options, read_by, ways)
+
+
+def refuse(
     options: Mapping[str, str], readers: Mapping[str, Collection[str]], ways: Collection[str]
 ) -> None:
     """Refuse what only another way of the command reads.

@@ -18,10 +18,6 @@ BetaOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed; else the run's.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace what is there.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")]
-PrecisionOption = Annotated[
-    str, typer.Option("--dtype", help="The model computes in float32, bfloat16 or float16.")
-]
 
 
 def show(outcome: "Outcome", as_json: bool) -> None:

@@ -1,37 +1,43 @@
 """`whichpairs export`."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whichpairs.cli.completions.unread import given, say_idle
 from whichpairs.cli.options.common import BetaOption, JsonOption, ReplaceOption, RunOption, show
-from whichpairs.cli.options.teach import (
-    FitOption,
-    TeachOption,
-    TeachPairsOption,
-    TeachScaleOption,
-    teach_settings,
+from whichpairs.cli.options.from_settings import Options, with_settings
+from whichpairs.cli.options.teach import TEACH, check_teach
+from whichpairs.setting import Setting
+
+if TYPE_CHECKING:
+    from whichpairs.train.teach import TeachSettings
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the file is to be."""
+
+    to: Annotated[str, Setting("What it is for: trl.")] = "trl"
+    join: Annotated[bool, Setting("One row a pair, the majority's, not one an answer.")] = False
+    teach_labels: Annotated[
+        str,
+        Setting("soft: a column with their probability; drawn: an answer.", after="scale"),
+    ] = "soft"
+
+
+@with_settings(
+    form=Form,
+    lesson=Options(TEACH, optional=True, without=("label_weight",), before=check_teach),
 )
-
-
 def command(
     context: typer.Context,
     out: Annotated[Path, typer.Argument(help="A .jsonl or .parquet file to write.")],
     run: RunOption,
-    to: Annotated[str, typer.Option(help="What it is for: trl.")] = "trl",
-    join: Annotated[
-        bool, typer.Option("--join", help="One row a pair, the majority's, not one an answer.")
-    ] = False,
-    teach: TeachOption = None,
-    teach_pairs: TeachPairsOption = None,
-    teach_scale: TeachScaleOption = None,
-    teach_labels: Annotated[
-        str | None,
-        typer.Option(help="soft: a column with their probability (the default); drawn: an answer."),
-    ] = None,
-    fit: FitOption = None,
+    form: Form,
+    lesson: "TeachSettings | None",
     replace: ReplaceOption = False,
     beta: BetaOption = None,
     json_: JsonOption = False,
@@ -39,17 +45,5 @@ def command(
     """Write the labels as a preference set that TRL's DPOTrainer takes as it is."""
     from whichpairs.workflow.train.export import export_labels
 
-    lesson = teach_settings(
-        teach, pairs=teach_pairs, scale=teach_scale, fit=fit, needless=(teach_labels,)
-    )
-    outcome = export_labels(
-        run,
-        out,
-        to=to,
-        join=join,
-        teach=lesson,
-        teach_labels=teach_labels or "soft",
-        replace=replace,
-        beta=beta,
-    )
+    outcome = export_labels(run, out, teach=lesson, replace=replace, beta=beta, **vars(form))
     show(say_idle(outcome, given(context), ("replace",)), json_)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from whichpairs.errors import UserError
 from whichpairs.pool.raw.source import OddRow, Source, no_column, show
@@ -20,10 +20,23 @@ from whichpairs.pool.reading.messages import (
     shared_prompt,
     with_system,
 )
+from whichpairs.setting import Setting
 
 LAST_TURN = "\n\nAssistant:"
 """Where Anthropic's HH dialogues (one string, the prompt included) hand over to the completion."""
 NOBODY = Prompt("")
+
+
+def two_names(names: str) -> tuple[str, str]:
+    """Two columns, with a comma between.
+
+    Raises:
+        UserError: they are not two.
+    """
+    parts = names.split(",")
+    if len(parts) != 2 or not all(parts):
+        raise UserError("--pair-columns must be two names with a comma between", f"got {names!r}")
+    return parts[0], parts[1]
 
 
 @dataclass(frozen=True)
@@ -46,16 +59,68 @@ class Columns:
             is such a column of texts; empty: none.
     """
 
-    prompt: str | tuple[str, ...] = "prompt"
-    completion: str = "completion"
-    prompt_id: str | None = None
-    group: str | None = None
-    scores: tuple[str, ...] = ()
-    weight: str | None = None
-    pair: tuple[str, str] = ("chosen", "rejected")
-    label: str | None = None
-    label_map: str | None = None
-    system: str | None = None
+    prompt: Annotated[
+        str | tuple[str, ...],
+        Setting(
+            "Column of the prompt; several (A,B) are joined by a blank line.",
+            flags=("--prompt-column",),
+            kind=str,
+        ),
+    ] = "prompt"
+    completion: Annotated[
+        str,
+        Setting("Column of the completion, or of a list of them.", flags=("--completion-column",)),
+    ] = "completion"
+    prompt_id: Annotated[
+        str | None,
+        Setting(
+            "Column that tells prompts apart; else their text does.", flags=("--prompt-id-column",)
+        ),
+    ] = None
+    group: Annotated[
+        str | None,
+        Setting(
+            "Column of the prompt's group; groups are held out whole.", flags=("--group-column",)
+        ),
+    ] = None
+    scores: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Column of a score to keep, for simulation; repeatable.", flags=("--score-column",)
+        ),
+    ] = ()
+    weight: Annotated[
+        str | None,
+        Setting(
+            "Column of π_ref's weight; else duplicates are counted.", flags=("--weight-column",)
+        ),
+    ] = None
+    pair: Annotated[
+        tuple[str, str],
+        Setting(
+            "Two columns of a labelled pair, the preferred one first.",
+            flags=("--pair-columns",),
+            parse=two_names,
+        ),
+    ] = ("chosen", "rejected")
+    label: Annotated[
+        str | None,
+        Setting(
+            "Column that says which is preferred: 1, 2, or 0 for a tie; words.",
+            flags=("--label-column",),
+        ),
+    ] = None
+    label_map: Annotated[
+        str | None, Setting("What its values mean, if not that: VALUE=a,VALUE=b,VALUE=tie or skip.")
+    ] = None
+    system: Annotated[
+        str | None,
+        Setting(
+            "Column of the system turn; else system, if it is there; '' for none.",
+            flags=("--system-column",),
+            after="prompt",
+        ),
+    ] = None
 
     @property
     def pair_named(self) -> bool:

@@ -5,18 +5,27 @@ What a judge prefers is in `judged`, what training cost in `capability`.
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from whichpairs.design.estimate.policy import policy_values
+from whichpairs.endpoint.settings import (
+    KEY_VARIABLE,
+    REQUESTS_AT_ONCE,
+    REQUESTS_PER_MINUTE,
+    RETRIES,
+    TIMEOUT,
+)
 from whichpairs.errors import UserError
 from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.evaluate.verdict import verdict
 from whichpairs.label.simulate import check_temperature
 from whichpairs.lm.precision import check_precision
+from whichpairs.lm.settings import DEVICE, PRECISION
 from whichpairs.run.files import read_array
 from whichpairs.run.once import Outcome, find
+from whichpairs.setting import SEED, Setting
 from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted
 from whichpairs.workflow.evaluate.policies import (
@@ -28,6 +37,9 @@ from whichpairs.workflow.evaluate.policies import (
     reference_print,
 )
 from whichpairs.workflow.workspace import Workspace, workspace
+
+_SAMPLED = ("--reward", "--judge")
+_BY_A_MODEL = ("--reward", "--judge", "--perplexity", "--tasks")
 
 
 @dataclass(frozen=True)
@@ -55,28 +67,79 @@ class EvaluateSettings:
         model: the reference model, for ``reward`` where no policy has been trained yet.
     """
 
-    score: str | None = None
-    reward: str | None = None
-    policy: str | None = None
-    temperature: float | None = None
-    samples: int = 8
-    max_new_tokens: int | None = None
-    seed: int | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-    model: str | None = None
-    against: str | None = None
-    judge: str | None = field(default=None, repr=False)
-    judge_model: str = ""
-    rubric: str | None = None
-    key_variable: str = "OPENAI_API_KEY"
-    requests_at_once: int = 8
-    requests_per_minute: float | None = None
-    retries: int = 6
-    timeout: float = 120.0
-    perplexity: str | None = None
-    text_column: str = "text"
-    tasks: str | None = None
+    score: Annotated[str | None, Setting("Evaluate a fit exactly on the pool, by this score.")] = (
+        None
+    )
+    reward: Annotated[
+        str | None, Setting("Evaluate a trained model's samples, by this reward folder.")
+    ] = None
+    policy: Annotated[
+        str | None, Setting("Policy or fit; reference; else the latest.", after="tasks")
+    ] = None
+    temperature: Annotated[
+        float | None,
+        Setting(
+            "T of r = score / T; else that of the labels.",
+            read_by=("--score", "--reward"),
+            after="against",
+        ),
+    ] = None
+    samples: Annotated[
+        int, Setting("Completions a prompt.", read_by=_SAMPLED, after="temperature")
+    ] = 8
+    max_new_tokens: Annotated[
+        int | None,
+        Setting(
+            "Tokens a completion, at most; else the pool's, or 64.",
+            read_by=_SAMPLED,
+            after="samples",
+        ),
+    ] = None
+    seed: Annotated[int | None, replace(SEED, read_by=_SAMPLED)] = None
+    device: Annotated[str, replace(DEVICE, read_by=_BY_A_MODEL, after="timeout")] = "auto"
+    dtype: Annotated[str, replace(PRECISION, read_by=_BY_A_MODEL, after="device")] = "float32"
+    model: Annotated[
+        str | None,
+        Setting(
+            "The reference, where no policy has been trained.", read_by=("--reward",), after="dtype"
+        ),
+    ] = None
+    against: Annotated[
+        str | None,
+        Setting("Another policy or fit to compare with, prompt by prompt.", after="policy"),
+    ] = None
+    judge: Annotated[
+        str | None, Setting("Base URL of an OpenAI-compatible server that judges.", after="reward")
+    ] = field(default=None, repr=False)
+    judge_model: Annotated[
+        str, Setting("The judge's name on its server.", read_by=("--judge",), after="judge")
+    ] = ""
+    rubric: Annotated[
+        str | None,
+        Setting("What the judge is to look at.", read_by=("--judge",), after="judge_model"),
+    ] = None
+    key_variable: Annotated[
+        str, replace(KEY_VARIABLE, read_by=("--judge",), after="max_new_tokens")
+    ] = "OPENAI_API_KEY"
+    requests_at_once: Annotated[
+        int, replace(REQUESTS_AT_ONCE, read_by=("--judge",), after="key_variable")
+    ] = 8
+    requests_per_minute: Annotated[
+        float | None, replace(REQUESTS_PER_MINUTE, read_by=("--judge",), after="requests_at_once")
+    ] = None
+    retries: Annotated[int, replace(RETRIES, read_by=("--judge",), after="requests_per_minute")] = 6
+    timeout: Annotated[float, replace(TIMEOUT, read_by=("--judge",), after="retries")] = 120.0
+    perplexity: Annotated[
+        str | None,
+        Setting("Texts: lines of a .txt, or a column of JSONL or Parquet.", after="rubric"),
+    ] = None
+    text_column: Annotated[
+        str, Setting("Their column.", read_by=("--perplexity",), after="perplexity")
+    ] = "text"
+    tasks: Annotated[
+        str | None,
+        Setting("JSONL of context, choices and answer (a place from 0).", after="text_column"),
+    ] = None
 
     def __post_init__(self) -> None:
         ways = {

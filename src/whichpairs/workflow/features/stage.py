@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from whichpairs.errors import UserError
 from whichpairs.features.store import NAME, write_features
 from whichpairs.lm.precision import check_precision
 from whichpairs.run.once import Outcome, plain_name, settle
+from whichpairs.setting import SEED, Setting
 from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted, percent
 from whichpairs.workflow.features.blocks import (
@@ -37,6 +38,7 @@ _CHOICES = {
     "pooling": ("last", "mean"),
     "texts": ("completion", "both"),
 }
+_OF_A_MODEL = ("gradient", "hidden", "embed")
 
 
 @dataclass(frozen=True)
@@ -71,27 +73,80 @@ class FeatureSettings:
         device: a torch device, or several with commas between, a process each.
     """
 
-    method: str
-    dim: int | None = None
-    name: str | None = None
-    model: str | None = None
-    file: str | None = None
-    sets: str | None = None
-    standardise: bool = False
-    parameters: str = "all"
-    lora_rank: int = 8
-    normalise: str = "none"
-    projection: str = "pca"
-    pooling: str = "last"
-    layer: int | None = None
-    texts: str = "completion"
-    max_length: int | None = None
-    dtype: str = "float32"
-    seed: int | None = None
-    batch_size: int = 64
-    device: str = "auto"
-    fidelity: bool = True
-    model_dtype: str = "float32"
+    method: Annotated[str, Setting("text, gradient, hidden, embed, file or join.")]
+    dim: Annotated[
+        int | None, Setting("Dimensions: 32 for text, 256 for gradient where not given.")
+    ] = None
+    name: Annotated[str | None, Setting("Name of the set; else the method.")] = None
+    model: Annotated[
+        str | None,
+        Setting(
+            "Folder, GGUF file, hub name or smollm2; for embed, a sentence embedder's.",
+            read_by=_OF_A_MODEL,
+        ),
+    ] = None
+    file: Annotated[
+        str | None,
+        Setting(
+            "A .npy, one row a completion, in the order of RUN/pool/completions.parquet.",
+            kind=Path,
+            read_by=("file",),
+        ),
+    ] = None
+    sets: Annotated[
+        str | None,
+        Setting(
+            "For join: feature sets and column:NAME of the pool, commas between.", read_by=("join",)
+        ),
+    ] = None
+    standardise: Annotated[
+        bool, Setting("For join: every column by its spread first.", read_by=("join",))
+    ] = False
+    parameters: Annotated[
+        str,
+        Setting("For gradient: all, last-layer (the output head) or lora.", read_by=("gradient",)),
+    ] = "all"
+    lora_rank: Annotated[int, Setting("Rank of the adapters, for lora.", read_by=("gradient",))] = 8
+    normalise: Annotated[
+        str,
+        Setting(
+            "For gradient: divide by tokens (mean), their root (sqrt), or none.",
+            read_by=("gradient",),
+        ),
+    ] = "none"
+    projection: Annotated[
+        str,
+        Setting("For gradient: pca (axes fitted to the pool) or random.", read_by=("gradient",)),
+    ] = "pca"
+    pooling: Annotated[str, Setting("For hidden: last or mean.", read_by=("hidden",))] = "last"
+    layer: Annotated[
+        int | None,
+        Setting("For hidden: after so many layers; else after all.", read_by=("hidden",)),
+    ] = None
+    texts: Annotated[
+        str, Setting("For embed: completion, or both (the prompt too).", read_by=("embed",))
+    ] = "completion"
+    max_length: Annotated[
+        int | None, Setting("Most tokens a text; what is cut is counted.", read_by=_OF_A_MODEL)
+    ] = None
+    dtype: Annotated[str, Setting("Stored as float32 or float16.")] = "float32"
+    seed: Annotated[int | None, SEED] = None
+    batch_size: Annotated[int, Setting("Completions a pass.", read_by=_OF_A_MODEL)] = 64
+    device: Annotated[
+        str,
+        Setting(
+            "cpu, cuda, mps or auto; several (cuda:0,cuda:1) share the work.", read_by=_OF_A_MODEL
+        ),
+    ] = "auto"
+    fidelity: Annotated[bool, Setting("Measure what the projection costs the design.")] = True
+    model_dtype: Annotated[
+        str,
+        Setting(
+            "For hidden: computed in float32, bfloat16 or float16.",
+            read_by=("hidden",),
+            after="dtype",
+        ),
+    ] = "float32"
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():

@@ -1,21 +1,24 @@
 """Stage loop: select, label, fit in rounds, to a budget or until more labels buy too little.
 
 Nothing of its own is kept: every call reads the batches, labels and fits that are there and goes on
+from typing import Annotated
 from them (`workflow.loop.standing`), so that a killed call, late labels and labels out of order are all
 the same case. The plan is a function of the budget alone (`workflow.schedule`), a round's pairs one
 of the run's seed and the labels before.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from whichpairs.errors import UserError
 from whichpairs.label.simulate import check_temperature
 from whichpairs.run.once import Outcome
+from whichpairs.setting import SEED, Setting, check_ranges, options
 from whichpairs.types import SILENT, Progress
 from whichpairs.wording import counted, counted_of
 from whichpairs.workflow.drawer import check_drawer, label_command
@@ -59,37 +62,44 @@ class LoopSettings:
         criterion, features, seed, threads: see `SelectSettings`; None is its default.
     """
 
-    budget: int
-    first: int | None = None
-    rounds: int | None = None
-    controls_share: float = CONTROLS_SHARE
-    simulate: str | None = None
-    temperature: float = 1.0
-    labeller: str | None = None
-    from_drawer: bool = False
-    stop_gain: float | None = None
-    top_up: bool = False
-    criterion: str | None = None
-    features: str | None = None
-    seed: int | None = None
-    threads: int = 1
+    budget: Annotated[int, Setting("Labels of the run in all, those there counted.", low=1)]
+    first: Annotated[
+        int | None, Setting("The totals double from here; else 4 a feature.", low=1)
+    ] = None
+    rounds: Annotated[int | None, Setting("This many rounds of equal growth instead.", low=1)] = (
+        None
+    )
+    controls_share: Annotated[
+        float,
+        Setting(
+            "Share of the labels for control pairs of held-out prompts.",
+            low=0,
+            high=MOST_CONTROLS,
+            words="the share of controls",
+        ),
+    ] = CONTROLS_SHARE
+    simulate: Annotated[str | None, Setting("Answer by this score: P = σ((s_A − s_B) / T).")] = None
+    temperature: Annotated[float, Setting("T, in units of the score.")] = 1.0
+    labeller: Annotated[
+        str | None, Setting("Answer by this command: COMMAND PAIRS.jsonl ANSWERS.jsonl.")
+    ] = None
+    from_drawer: Annotated[bool, Setting("Answer by the labels kept back at import.")] = False
+    stop_gain: Annotated[
+        float | None,
+        Setting(
+            "Stop when a round gains less, in J, and controls show no better fit.",
+            low=0,
+            words="the gain to stop at",
+        ),
+    ] = None
+    top_up: Annotated[bool, Setting("Pick the next round although pairs wait.")] = False
+    criterion: Annotated[str | None, Setting("How to pick, as in select; else its default.")] = None
+    features: Annotated[str | None, Setting("Feature set; else the latest.")] = None
+    seed: Annotated[int | None, SEED] = None
+    threads: Annotated[int, Setting("Workers; the batches do not depend on it.")] = 1
 
     def __post_init__(self) -> None:
-        for name in ("budget", "first", "rounds"):
-            value = getattr(self, name)
-            if value is None and name != "budget":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} must be a whole number of at least 1", f"got {value}")
-        if not 0.0 <= self.controls_share <= MOST_CONTROLS:
-            raise UserError(
-                f"the share of controls must be between 0 and {MOST_CONTROLS:g}",
-                f"got {self.controls_share:g}",
-            )
-        if self.stop_gain is not None and not 0.0 <= self.stop_gain < float("inf"):
-            raise UserError(
-                "the gain to stop at must be a finite number of at least 0", f"got {self.stop_gain}"
-            )
+        check_ranges(self)
         check_temperature(self.temperature)
         self._check_source()
         self.picking(1, 0)
@@ -136,13 +146,7 @@ class LoopSettings:
     @property
     def options(self) -> tuple[str, ...]:
         """As the command takes them to go on."""
-        words: list[str] = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "top_up" and value != field.default:
-                words.append("--" + field.name.replace("_", "-"))
-                words += [] if value is True else [f"{value}"]
-        return tuple(words)
+        return tuple(options(type(self), vars(self) | {"top_up": None}))
 
     def again(self, run: Path) -> str:
         """The command that goes on."""

@@ -5,7 +5,7 @@ Groups and costs are read from the pool, pairs from the user's files (`workflow.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from whichpairs.design.problem.limits import NO_PAIRS, Budget, Groups, Limits
 from whichpairs.design.problem.space import PairSpace
 from whichpairs.errors import UserError
 from whichpairs.pool.pool import Pool
+from whichpairs.setting import Setting
 from whichpairs.workflow.select.pairs_file import NamedPairs, file_hash, read_pairs
 
 OVERHEAD = 0.1
@@ -44,16 +45,40 @@ class LimitSettings:
         UserError: values that cannot be, alone or together.
     """
 
-    repeats: int = 1
-    per_prompt: int | None = None
-    per_completion: int | None = None
-    group_column: str | None = None
-    share: tuple[str, ...] = ()
-    must: str | None = None
-    must_not: str | None = None
-    cost_column: str | None = None
-    reading: float | None = None
-    overhead: float | None = None
+    repeats: Annotated[int, Setting("Labels a pair at most, each by another annotator.")] = 1
+    per_prompt: Annotated[int | None, Setting("Labels a prompt at most.")] = None
+    per_completion: Annotated[int | None, Setting("Labels a completion at most.")] = None
+    group_column: Annotated[
+        str | None, Setting("Pool column of the prompts' groups, for --share.")
+    ] = None
+    share: Annotated[
+        tuple[str, ...],
+        Setting(
+            "NAME=LEAST:MOST, a group's share of the budget, 0 to 1; either may be empty; "
+            "repeatable."
+        ),
+    ] = ()
+    must: Annotated[
+        str | None, Setting("File of pairs to pick in any case: ids, or JSONL of id_a and id_b.")
+    ] = None
+    must_not: Annotated[str | None, Setting("File of pairs never to pick, likewise.")] = None
+    cost_column: Annotated[
+        str | None,
+        Setting(
+            "Numeric pool column: what looking at a completion costs; a pair costs the sum of its "
+            "two, and --budget is in that unit."
+        ),
+    ] = None
+    reading: Annotated[
+        float | None,
+        Setting(
+            "Words a minute: a pair costs the minutes to read its prompt and both completions, "
+            "and --budget is minutes."
+        ),
+    ] = None
+    overhead: Annotated[
+        float | None, Setting("Minutes a pair beside its reading; 0.1 if left out.")
+    ] = None
 
     def __post_init__(self) -> None:
         for name in ("repeats", "per_prompt", "per_completion"):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from whichpairs.engine.kernels.choose import KERNELS
 from whichpairs.errors import UserError
 from whichpairs.run.folder import versions
 from whichpairs.run.once import Outcome, find, said
+from whichpairs.setting import SEED, Setting
 from whichpairs.streams import Stream, stream
 from whichpairs.wording import counted
 from whichpairs.workflow.drawer import check_repeats, no_candidates, not_in_drawer
@@ -90,20 +91,48 @@ class SelectSettings:
         limits: what else the batch must obey.
     """
 
-    budget: int | float
-    criterion: str = "adaptive"
-    features: str | None = None
-    score: str | None = None
-    matrix: str | None = None
-    ridge: float | None = None
-    controls: int | None = None
-    prior_spread: float = PRIOR_MARGIN_SPREAD
-    seed: int | None = None
-    passes: int = 15
-    tolerance: float = 1e-3
-    threads: int = 1
-    kernel: str | None = None
-    limits: LimitSettings = field(default_factory=LimitSettings)
+    budget: Annotated[
+        int | float,
+        Setting("Labels to pick; minutes or money with --reading or --cost-column.", kind=float),
+    ]
+    criterion: Annotated[
+        str,
+        Setting(
+            "adaptive, signal (for DPO), gap (the best batch by the paper's criterion), paper (drawn "
+            "as in the paper), random, uniform-prompts, reference, d-optimal, a-optimal, c-optimal, "
+            "i-optimal or best-vs-worst."
+        ),
+    ] = "adaptive"
+    features: Annotated[str | None, Setting("Feature set; else the latest.")] = None
+    score: Annotated[str | None, Setting("For best-vs-worst: a score; else the latest fit.")] = None
+    matrix: Annotated[
+        str | None,
+        Setting(
+            "For c-optimal a direction, (d,); for i-optimal a moment, (d, d): a .npy in the "
+            "features' coordinates."
+        ),
+    ] = None
+    ridge: Annotated[float | None, Setting("For paper: its λ; else 0.001, the paper's.")] = None
+    controls: Annotated[
+        int | None,
+        Setting(
+            "Random pairs of held-out prompts beside the budget, never fitted, which judge the fit; "
+            "else a tenth of the batch's labels."
+        ),
+    ] = None
+    prior_spread: Annotated[float, Setting("Prior spread of a random pair's margin, logits.")] = (
+        PRIOR_MARGIN_SPREAD
+    )
+    seed: Annotated[int | None, SEED] = None
+    passes: Annotated[int, Setting("Passes over all pairs, at most.")] = 15
+    tolerance: Annotated[float, Setting("Certificate to stop at.")] = 1e-3
+    threads: Annotated[int, Setting("Workers; the batch does not depend on it.")] = 1
+    kernel: Annotated[
+        str | None, Setting("numpy, torch or tiles; else the fastest. The batch is the same.")
+    ] = None
+    limits: Annotated[LimitSettings, Setting(after="prior_spread")] = field(
+        default_factory=LimitSettings
+    )
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
