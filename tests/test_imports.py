@@ -26,6 +26,19 @@ def test_nothing_heavy_is_loaded(code: str) -> None:
     assert done.stdout.strip().endswith("LOADED")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["--help", "status --help"])
+def test_asking_for_help_loads_no_arrays(words: str) -> None:
+    """The settings' modules are imported with the command that takes them, not before."""
+    probe = (
+        "import sys\nfrom whichpairs.cli import main\n"
+        f"try: main({words.split()!r})\nexcept SystemExit: pass\n"
+        "print('LOADED', *(m for m in ('numpy', 'polars', 'scipy') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("LOADED")
+
+
 def test_every_public_name_exists() -> None:
     import whichpairs
 

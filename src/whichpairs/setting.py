@@ -116,6 +116,16 @@ class Field:
             got = f"{value:g}" if isinstance(value, float) else f"{value}"
             raise UserError(f"{name} must be {_range(s, whole)}", f"got {got}")
 
+    def option(self, value: Any) -> list[str]:
+        """The words of a command that set it; none for None and for the default."""
+        value = tuple(value) if isinstance(value, list) else value
+        if value is None or value == self.default:
+            return []
+        if isinstance(value, bool):
+            return [self.flag if value else f"--no-{self.flag[2:]}"]
+        texts = value if self.many else [value]
+        return [word for text in texts for word in (self.flag, shown(text))]
+
 
 def _within(s: Setting, value: float) -> bool:
     return (
@@ -176,20 +186,13 @@ def options(kind: type, values: Mapping[str, Any]) -> list[str]:
     Args:
         kind: a settings class; values: by the name of its fields; others are left out.
     """
-    words: list[str] = []
+    return [word for one in flat(kind) for word in one.option(values.get(one.name))]
+
+
+def flat(kind: type) -> Iterator[Field]:
+    """As `settings_of`, with the fields of nested settings classes in their place."""
     for one in settings_of(kind):
-        if one.inner is not None:
-            words += options(one.inner, values)
-            continue
-        value = values.get(one.name)
-        if value is None or value == one.default:
-            continue
-        if isinstance(value, bool):
-            words.append(one.flag if value else f"--no-{one.flag[2:]}")
-            continue
-        for text in value if one.many else [value]:
-            words += [one.flag, shown(text)]
-    return words
+        yield from [one] if one.inner is None else flat(one.inner)
 
 
 def shown(value: Any) -> str:

@@ -42,9 +42,7 @@ STAGES = {
 class Stages(TyperGroup):
     """All stages; the options of one are put together when it is called."""
 
-    def resolve_command(
-        self, ctx: Any, args: list[str]
-    ) -> tuple[str | None, Any, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The stage that is named, with its options."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, stage_command(name) if name in STAGES else command, rest

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from whichpairs.cli.completions.unread import given, refuse_unread, say_idle
 from whichpairs.cli.options.common import BetaOption, JsonOption, ReplaceOption, RunOption, show
 from whichpairs.cli.options.from_settings import Options, with_settings
+from whichpairs.cli.options.unread import given, refuse_unread, say_idle
 from whichpairs.cli.progress import Bars
 
 if TYPE_CHECKING:

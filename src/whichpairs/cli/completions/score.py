@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.completions.unread import given, say_idle
 from whichpairs.cli.options.common import BetaOption, JsonOption, ReplaceOption, RunOption, show
+from whichpairs.cli.options.unread import given, say_idle
 from whichpairs.cli.progress import Bars
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichpairs.cli.completions.unread import given, refuse_unread, say_idle
 from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption, show
 from whichpairs.cli.options.from_settings import Options, with_settings
+from whichpairs.cli.options.unread import given, refuse_unread, say_idle
 from whichpairs.cli.progress import Bars
 from whichpairs.endpoint.settings import OF_A_SERVER
 from whichpairs.errors import UserError

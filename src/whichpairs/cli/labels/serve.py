@@ -2,80 +2,74 @@
 
 import json
 import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption
+from whichpairs.cli.options.from_settings import with_settings
+from whichpairs.setting import Setting
 
 if TYPE_CHECKING:
+    from whichpairs.label.web.project import ServeSettings
     from whichpairs.workflow.label.serve import Doors
     from whichpairs.workflow.workspace import Workspace
 
 
-def command(
-    run: RunOption,
-    person: Annotated[
-        list[str] | None, typer.Option(help="An annotator to invite; may be given again.")
-    ] = None,
-    guidelines: Annotated[
-        Path | None, typer.Option(help="Markdown file shown beside the pairs.")
-    ] = None,
+@dataclass(frozen=True)
+class Quiz:
+    """What an annotator answers before the first pair."""
+
     quiz: Annotated[
         Path | None,
-        typer.Option(help="JSON lines of prompt, completion_a, completion_b, answer, why."),
-    ] = None,
-    quiz_pass: Annotated[float, typer.Option(help="Share of right answers to begin.")] = 0.8,
-    quiz_tries: Annotated[int, typer.Option(help="How often the quiz may be tried.")] = 2,
-    title: Annotated[str, typer.Option(help="What the page asks.")] = "Which is better?",
-    strength: Annotated[
-        bool, typer.Option("--strength", help="Ask how much better, too: 1 to 4.")
-    ] = False,
-    repeat: Annotated[
-        float, typer.Option(help="Share of questions that ask an earlier one again.")
-    ] = 0.0,
-    lease_minutes: Annotated[
-        float, typer.Option(help="Until a pair that was shown goes to somebody else.")
-    ] = 30.0,
-    price: Annotated[float | None, typer.Option(help="Of one label, for the owner's view.")] = None,
-    currency: Annotated[str, typer.Option(help="Of the price.")] = "EUR",
+        Setting(
+            "JSON lines of prompt, completion_a, completion_b, answer, why.", after="guidelines"
+        ),
+    ] = None
+    quiz_pass: Annotated[float, Setting("Share of right answers to begin.", after="quiz")] = 0.8
+    quiz_tries: Annotated[int, Setting("How often the quiz may be tried.", after="quiz_pass")] = 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the page is, and the labels."""
+
     store: Annotated[
         str | None,
-        typer.Option(help="postgresql://USER@HOST/DATABASE: the labels move there, for good."),
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at; 0 is any that is free.")] = 8080,
+        Setting("postgresql://USER@HOST/DATABASE: the labels move there, for good."),
+    ] = None
+    host: Annotated[str, Setting("Address to listen at.")] = "127.0.0.1"
+    port: Annotated[int, Setting("Port to listen at; 0 is any that is free.")] = 8080
     public_url: Annotated[
-        str | None, typer.Option(help="How browsers reach it, behind a proxy: https://NAME/PREFIX.")
-    ] = None,
+        str | None, Setting("How browsers reach it, behind a proxy: https://NAME/PREFIX.")
+    ] = None
+
+
+@with_settings(settings="whichpairs.label.web.project:ServeSettings", quiz=Quiz, place=Place)
+def command(
+    run: RunOption,
+    settings: "ServeSettings",
+    quiz: Quiz,
+    place: Place,
     beta: BetaOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Let people label the picked pairs in a browser; prints their links and serves until stopped."""
-    from whichpairs.label.web.project import ServeSettings, read_guidelines, read_quiz
+    from whichpairs.label.web.project import read_quiz
     from whichpairs.run.folder import open_run
     from whichpairs.workflow.label.serve import serve
 
     open_run(run, beta)
-    settings = ServeSettings(
-        people=tuple(person or ()),
-        title=title,
-        guidelines=None if guidelines is None else read_guidelines(guidelines),
-        quiz=None if quiz is None else read_quiz(quiz, quiz_pass, quiz_tries),
-        strength=strength,
-        lease_minutes=lease_minutes,
-        repeat=repeat,
-        price=price,
-        currency=currency,
-    )
+    if quiz.quiz is not None:
+        asked = read_quiz(quiz.quiz, quiz.quiz_pass, quiz.quiz_tries)
+        settings = replace(settings, quiz=asked)
     serve(
         run,
         settings,
-        host=host,
-        port=port,
-        public_url=public_url,
-        store=store,
+        host=place.host,
+        port=place.port,
+        public_url=place.public_url,
+        store=place.store,
         pick=_pick,
         opened=lambda doors: _say(doors, json_),
     )

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from whichpairs.cli.completions.unread import given
+from whichpairs.cli.options.unread import given
 from whichpairs.setting import Field, check_ranges, settings_of, shown
 
 Function = TypeVar("Function", bound=Callable[..., None])

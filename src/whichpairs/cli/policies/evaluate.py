@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from whichpairs.cli.completions.unread import given, refuse, refuse_unread, say_idle
 from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption, show
 from whichpairs.cli.options.from_settings import with_settings
+from whichpairs.cli.options.unread import given, refuse, refuse_unread, say_idle
 from whichpairs.cli.progress import Bars
 
 if TYPE_CHECKING:

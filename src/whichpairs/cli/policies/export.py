@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichpairs.cli.completions.unread import given, say_idle
 from whichpairs.cli.options.common import BetaOption, JsonOption, ReplaceOption, RunOption, show
 from whichpairs.cli.options.from_settings import Options, with_settings
 from whichpairs.cli.options.teach import TEACH, check_teach
+from whichpairs.cli.options.unread import given, say_idle
 from whichpairs.setting import Setting
 
 if TYPE_CHECKING:

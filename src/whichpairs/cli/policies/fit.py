@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from whichpairs.cli.completions.unread import add_line, given
 from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption, SeedOption, show
+from whichpairs.cli.options.unread import add_line, given
 
 
 def command(

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichpairs.cli.completions.unread import add_line, given, say_idle
 from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption, show
 from whichpairs.cli.options.from_settings import Options, with_settings
 from whichpairs.cli.options.teach import TEACH, check_teach
+from whichpairs.cli.options.unread import add_line, given, say_idle
 from whichpairs.cli.progress import Bars
 from whichpairs.lm.settings import DEVICE
 from whichpairs.setting import SEED, Setting

@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from whichpairs.errors import UserError, plainly
 from whichpairs.label.stores.base import SAID, Task
+from whichpairs.setting import Setting, check_ranges
 from whichpairs.wording import counted
 
 Turns = tuple[tuple[str, str], ...]
@@ -44,6 +46,22 @@ class Quiz:
     tries: int = 2
 
 
+def read_guidelines(path: Path) -> str:
+    """A file of Markdown.
+
+    Raises:
+        UserError: it cannot be read, or is too long to show.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError("--guidelines must name a file", f"{path}: {plainly(error)}") from None
+    if len(text) > 100_000:
+        got = f"{path} has {counted(len(text), 'character')}"
+        raise UserError("guidelines must have at most 100000 characters", got)
+    return text
+
+
 @dataclass(frozen=True)
 class ServeSettings:
     """What the owner chose.
@@ -58,26 +76,41 @@ class ServeSettings:
         public_url: how browsers reach the page, where that is not http://HOST:PORT.
     """
 
-    people: tuple[str, ...] = ()
-    title: str = "Which is better?"
-    guidelines: str | None = None
+    people: Annotated[
+        tuple[str, ...], Setting("An annotator to invite; may be given again.", flags=("--person",))
+    ] = ()
+    title: Annotated[str, Setting("What the page asks.")] = "Which is better?"
+    guidelines: Annotated[
+        str | None,
+        Setting("Markdown file shown beside the pairs.", kind=Path, parse=read_guidelines),
+    ] = None
     quiz: Quiz | None = None
-    strength: bool = False
-    lease_minutes: float = 30.0
-    repeat: float = 0.0
-    price: float | None = None
-    currency: str = "EUR"
+    strength: Annotated[bool, Setting("Ask how much better, too: 1 to 4.")] = False
+    lease_minutes: Annotated[
+        float,
+        Setting(
+            "Until a pair that was shown goes to somebody else.",
+            low=0.1,
+            high=10_000,
+            words="--lease-minutes",
+        ),
+    ] = 30.0
+    repeat: Annotated[
+        float,
+        Setting(
+            "Share of questions that ask an earlier one again.", low=0, below=1, words="--repeat"
+        ),
+    ] = 0.0
+    price: Annotated[
+        float | None, Setting("Of one label, for the owner's view.", low=0, words="--price")
+    ] = None
+    currency: Annotated[str, Setting("Of the price.")] = "EUR"
     public_url: str = "http://127.0.0.1:8080"
 
     def __post_init__(self) -> None:
         for name in self.people:
             check_name(name)
-        if not 0.1 <= self.lease_minutes <= 10_000:
-            raise UserError("--lease-minutes must be 0.1 to 10000", f"got {self.lease_minutes:g}")
-        if not 0.0 <= self.repeat < 1.0:
-            raise UserError("--repeat must be at least 0 and below 1", f"got {self.repeat:g}")
-        if self.price is not None and not 0.0 <= self.price < float("inf"):
-            raise UserError("--price must be a finite number of at least 0", f"got {self.price:g}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -149,19 +182,3 @@ def _quiz_pair(line: str, place: str) -> QuizPair:
         )
     texts = Texts((("", row["prompt"]),), row["completion_a"], row["completion_b"])
     return QuizPair(texts, row["answer"], str(row.get("why", "")))
-
-
-def read_guidelines(path: Path) -> str:
-    """A file of Markdown.
-
-    Raises:
-        UserError: it cannot be read, or is too long to show.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError("--guidelines must name a file", f"{path}: {plainly(error)}") from None
-    if len(text) > 100_000:
-        got = f"{path} has {counted(len(text), 'character')}"
-        raise UserError("guidelines must have at most 100000 characters", got)
-    return text

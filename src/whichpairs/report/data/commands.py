@@ -7,15 +7,15 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
+from whichpairs.pool.reading.rows import Columns
 from whichpairs.report.data.applied import applied
 from whichpairs.report.data.facts import KINDS
 from whichpairs.run.folder import Record
+from whichpairs.setting import Field, flat, options, shown
 from whichpairs.workflow.drawer import KIND as DRAWER
 from whichpairs.workflow.workspace import IMPORTED, Workspace
 
-_RENAMED = {"n": "completions", "prompt": "prompt-column", "completion": "completion-column"}
 _NOT_OPTIONS = {"beta", "kind", "model_fingerprint", "prompts_fingerprint"}
-_NOT_OPTIONS |= {"warmup_ratio", "max_grad_norm"}
 _BEGIN = ("import", "generate")
 """Stages that set the run's seed; the others take it from there."""
 
@@ -47,45 +47,48 @@ def _line(space: Workspace, stage: str, *words: str) -> str:
 
 
 def _options(space: Workspace, stage: str, settings: dict[str, Any]) -> list[str]:
-    """``--name value`` for every setting that is not the command's default."""
-    usual = {**_defaults(stage), "seed": 0 if stage in _BEGIN else space.run.seed}
+    """The options of every setting that is not the command's default."""
+    kinds = _kinds(stage)
+    said = {name: one for kind in kinds for one in flat(kind) for name in _names(one)}
+    unsaid = _NOT_OPTIONS | {one.name for kind in kinds for one in fields(kind)} - set(said)
+    seed = 0 if stage in _BEGIN else space.run.seed
     words = []
     for name, value in settings.items():
-        if value is None or name in _NOT_OPTIONS or (name in usual and usual[name] == value):
-            continue
-        for one in value if isinstance(value, list) else [value]:
-            words += [f"--{_RENAMED.get(name, name).replace('_', '-')}", _value(one)]
+        if name == "seed":
+            words += [] if value in (None, seed) else ["--seed", str(value)]
+        elif name in said:
+            words += said[name].option(value)
+        elif name not in unsaid and value is not None and (name, value) != ("holdout", 0.0):
+            words += [f"--{name.replace('_', '-')}", shown(value)]
     return words
 
 
-def _defaults(stage: str) -> dict[str, Any]:
-    """What a command takes for an option that is left out."""
+def _names(one: Field) -> set[str]:
+    """What manifests call a setting: its name, or that of its option."""
+    return {one.name, one.flag[2:].replace("-", "_")}
+
+
+def _kinds(stage: str) -> list[Any]:
+    """The settings classes of a command, as far as it has any."""
     from whichpairs.train.settings import DPOSettings
+    from whichpairs.train.teach import TeachSettings
     from whichpairs.workflow.evaluate.stage import EvaluateSettings
     from whichpairs.workflow.features.stage import FeatureSettings
     from whichpairs.workflow.generate import GenerateSettings
     from whichpairs.workflow.select.stage import SelectSettings
 
-    kinds: dict[str, Any] = {
-        "generate": GenerateSettings,
-        "features": FeatureSettings,
-        "select": SelectSettings,
-        "train": DPOSettings,
-        "evaluate": EvaluateSettings,
+    kinds: dict[str, list[Any]] = {
+        "generate": [GenerateSettings],
+        "features": [FeatureSettings],
+        "select": [SelectSettings],
+        "train": [DPOSettings, TeachSettings],
+        "evaluate": [EvaluateSettings],
     }
-    if stage not in kinds:
-        return {"holdout": 0.0}
-    taught = {"teach_pairs": "random", "teach_scale": 1.0, "label_weight": 1.0}
-    usual = {field.name: field.default for field in fields(kinds[stage])}
-    return usual | (taught if stage == "train" else {})
-
-
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+    return kinds.get(stage, [])
 
 
 def _pool_command(space: Workspace, record: Record) -> str:
-    beta = ["--beta", _value(space.run.beta)]
+    beta = ["--beta", shown(space.run.beta)]
     settings = applied("pool", record)
     if record.stage == "generate":
         words = ["--model", "MODEL", "--prompts", "FILE"]
@@ -97,26 +100,8 @@ def _pool_command(space: Workspace, record: Record) -> str:
         return _line(space, "generate", *words, *_options(space, "generate", settings), *beta)
     columns = settings.pop("columns", {})
     source = str(settings.pop("source", "FILE"))
-    words = _column_options(columns)
+    words = options(Columns, columns)
     return _line(space, "import", source, *words, *_options(space, "import", settings), *beta)
-
-
-def _column_options(columns: dict[str, Any]) -> list[str]:
-    usual = {"prompt": "prompt", "completion": "completion", "pair": ["chosen", "rejected"]}
-    words: list[str] = []
-    for name, value in columns.items():
-        if value is None or usual.get(name) == value:
-            continue
-        if name == "scores":
-            words += [w for column in value for w in ("--score-column", str(column))]
-        elif name == "pair":
-            words += ["--pair-columns", ",".join(value)]
-        elif name == "label_map":
-            words += ["--label-map", str(value)]
-        else:
-            told = ",".join(value) if isinstance(value, list) else str(value)
-            words += [f"--{name.replace('_', '-')}-column", told]
-    return words
 
 
 def _stage_command(space: Workspace, kind: str, name: str, record: Record) -> str:
@@ -157,7 +142,7 @@ def _label_commands(space: Workspace, batch: str) -> list[str]:
         elif made["kind"] == "judge":
             words = ["--judge", "URL", "--judge-model", made["model"], "--rubric", made["rubric"]]
         else:
-            words = ["--simulate", made["column"], "--temperature", _value(made["temperature"])]
+            words = ["--simulate", made["column"], "--temperature", shown(made["temperature"])]
             words += ["--seed", str(made["seed"])] if made["seed"] != space.run.seed else []
         found.append(_line(space, "label", *words))
     return list(dict.fromkeys(found))
