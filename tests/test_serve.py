@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from cli import fails
 from whichpairs.bench.labels.site import picked_run
 from whichpairs.label.agreement import alpha
+from whichpairs.label.stores.serving import ServingStore
 from whichpairs.label.stores.sqlite import SqliteStore
 from whichpairs.label.web.app import NOT_YOURS, ROUTES, STATIC, application
 from whichpairs.label.web.desk import Desk
@@ -47,7 +48,7 @@ class Site:
     """A project served in this process, and people's browsers."""
 
     def __init__(self, folder: Path, project: Project, url: str = ORIGIN, **settings: Any) -> None:
-        self.store = SqliteStore(folder / "labels.sqlite")
+        self.store = ServingStore(SqliteStore(folder / "labels.sqlite"))
         self.settings = ServeSettings(public_url=url, **settings)
         self.desk = Desk(self.store, project, self.settings)
         self.keys = Keys(read_secret(folder / "serve.json"), self.store)
@@ -187,7 +188,7 @@ def test_an_invitation_is_a_link_that_can_be_taken_back(site: Site) -> None:
     assert again != token
     assert client.get("/").status_code == 401  # the old cookie stays out
     assert site.client().get(f"/join/{again}").status_code == 303
-    restarted = Keys(read_secret(Path(site.store.path.parent / "serve.json")), site.store)
+    restarted = Keys(read_secret(Path(site.store.place).parent / "serve.json"), site.store)
     assert restarted.token("ann") == again
 
 
@@ -382,6 +383,9 @@ def test_the_quiz_comes_before_the_first_pair(tmp_path: Path, project: Project) 
     site.keys.revoke("bob")
     bob = site.person("bob")
     assert bob.get("/api/next").json()["quiz"]["number"] == 0
+    owner = site.owner()
+    owner.post("/api/owner/revoke", json={"name": "ann"})
+    assert site.person().get("/api/next").json()["quiz"]["number"] == 0  # though it was passed
 
 
 def test_the_owner_pauses_invites_and_sees(site: Site) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import inspect
@@ -22,12 +23,13 @@ from whichpairs.errors import UserError
 from whichpairs.label.stores.base import LabelStore, Reply, Task
 from whichpairs.label.stores.place import move_to, open_store
 from whichpairs.label.stores.postgres import PostgresStore
+from whichpairs.label.stores.serving import ServingStore
 from whichpairs.label.stores.sql import SqlStore
 from whichpairs.label.stores.sqlite import SqliteStore
 from whichpairs.label.stores.tables import METADATA
 from whichpairs.types import Label
 
-Make = Callable[..., SqlStore]
+Make = Callable[..., Any]
 
 
 class Clock:
@@ -40,23 +42,30 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(params=["sqlite", "serving", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "serving", "serving postgres"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Opens the test's own store, again and again."""
-    made = list[SqlStore]()
-    url = request.getfixturevalue("postgres") if request.param == "postgres" else ""
+    made = list[Any]()
+    serving, postgres = "serving" in request.param, "postgres" in request.param
+    url = request.getfixturevalue("postgres") if postgres else ""
 
-    def opened(clock: Callable[[], float] = time.time) -> SqlStore:
-        if request.param == "postgres":
-            made.append(PostgresStore(url, f"s{abs(hash(str(tmp_path)))}", clock=clock))
+    def opened(clock: Callable[[], float] = time.time) -> Any:
+        store: SqlStore
+        if postgres:
+            store = PostgresStore(url, f"s{abs(hash(str(tmp_path)))}", clock=clock)
         else:
-            serving = request.param == "serving"
-            made.append(SqliteStore(tmp_path / "x.sqlite", serving=serving, clock=clock))
+            store = SqliteStore(tmp_path / "x.sqlite", serving=serving, clock=clock)
+        made.append(ServingStore(store, clock) if serving else store)
         return made[-1]
 
     yield opened
     for store in made:
         store.close()
+
+
+def plain(store: Any) -> SqlStore:
+    """The store without what serves it."""
+    return store._store if isinstance(store, ServingStore) else store  # type: ignore[no-any-return]
 
 
 def tasks(count: int, wanted: int = 1) -> list[Task]:
@@ -161,6 +170,7 @@ def test_a_lease_runs_out_and_comes_back_in_the_same_order(make: Make) -> None:
     assert (again.handle, again.id_a) == (first[0].handle, first[0].id_a)
     assert store.reply("bob", Reply(theirs[0].handle, "k", "a")).kept == "late"  # ann has it now
     assert store.all() == []
+    assert store.left() == 1
     assert store.reply("ann", Reply(again.handle, "k", "a")).kept == "new"
     assert [x.annotator for x in store.all()] == ["ann"]
     assert [(x.annotator, x.late) for x in store.answers()] == [("bob", True), ("ann", False)]
@@ -242,7 +252,7 @@ def test_no_answer_can_be_rewritten_or_erased(make: Make) -> None:
     store = make()
     store.add([Label("q", "x", "y", "a", "ann", "001")])
     for statement in (update(ANSWERS).values(choice="b"), delete(ANSWERS)):
-        with pytest.raises(UserError, match="never"), store._open(True) as db:
+        with pytest.raises(UserError, match="never"), plain(store)._open(True) as db:
             db.execute(statement)
     assert [x.choice for x in store.all()] == ["a"]
 
@@ -259,7 +269,7 @@ def test_events_are_kept(make: Make) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", ["serving", "postgres"], indirect=True)
+@pytest.mark.parametrize("make", ["serving", "serving postgres"], indirect=True)
 def test_fifty_at_once(make: Make) -> None:
     """Two stores, as two processes have them; a third of the pairs wants two answers."""
     stores = [make(), make()]
@@ -285,9 +295,9 @@ def test_fifty_at_once(make: Make) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from whichpairs.label.stores.place import open_store
+from whichpairs.label.stores.serving import open_serving
 from whichpairs.label.stores.base import Reply
-store = open_store(Path(sys.argv[1]), serving=True)
+store = open_serving(Path(sys.argv[1]))
 name = sys.argv[2]
 while loans := store.lease(name, 1, 0.5):
     one = loans[0]
@@ -396,7 +406,7 @@ def test_every_way_leads_to_the_same_tables(make: Make, tmp_path: Path) -> None:
     for store in (make(), old_store(tmp_path / "old.sqlite")):
         store.events()
         store.note("x")
-        with store._open(False) as db:
+        with plain(store)._open(False) as db:
             look = inspect(db)
             made = {t: {c["name"] for c in look.get_columns(t)} for t in look.get_table_names()}
         assert made.pop("whichpairs_schema") == {"version"}
@@ -406,11 +416,11 @@ def test_every_way_leads_to_the_same_tables(make: Make, tmp_path: Path) -> None:
 def test_a_newer_store_is_refused_in_one_line(make: Make) -> None:
     store = make()
     store.note("x")
-    with store._open(True) as db:
+    with plain(store)._open(True) as db:
         db.exec_driver_sql("INSERT INTO whichpairs_schema VALUES (9)")
-    for read in (SqlStore.all, SqlStore.sources):
+    for read in ("all", "sources"):
         with pytest.raises(UserError, match="has form 9, of a newer whichpairs") as error:
-            read(make())
+            getattr(make(), read)()
         assert "\n" not in str(error.value)
 
 

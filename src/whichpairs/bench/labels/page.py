@@ -136,8 +136,8 @@ pair: it is kept, and is no label.
 A batch of {facts["pairs"]} pairs, fifty annotators, each with a request a second: half of them answers, whose response
 brings the next pairs, half of them the server's own empty page; and one more annotator in Chromium, whose times are the
 first two rows. The page holds three pairs and sends an answer behind the next pair, so that nobody waits for the
-server; the server itself takes {slower:.1f} times as long (p99) for an answer as for its empty page: a transaction with a full
-sync, and another for the next lease. `seconds_an_answer` is of pairs of 200 words, with nobody else there.
+server; the server itself takes {slower:.1f} times as long (p99) for an answer as for its empty page: a transaction whose full
+sync is shared by those who answer meanwhile. `seconds_an_answer` is of pairs of 200 words, with nobody else there.
 
 {table(["", "number", "half take at most", "p99"], rows)}
 ## Hostile completions, accessibility, strangers

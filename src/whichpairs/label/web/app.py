@@ -290,8 +290,9 @@ async def invite(web: Web, request: Request, session: Session) -> Response:
 
 async def revoke(web: Web, request: Request, session: Session) -> Response:
     """Take an invitation back."""
-    said = await _body(request)
-    done = await run_in_threadpool(web.keys.revoke, str(said.get("name", "")))
+    name = str((await _body(request)).get("name", ""))
+    done = await run_in_threadpool(web.keys.revoke, name)
+    web.desk.forget(name)
     return JSONResponse({"revoked": done})
 
 

@@ -4,15 +4,17 @@ Counts that pages show are kept in memory and begin from the store; whatever dec
 """
 
 import statistics
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 from whichpairs.errors import UserError
-from whichpairs.label.stores.base import SAID, LabelStore, Lease, Receipt, Reply
+from whichpairs.label.stores.base import SAID, Lease, Receipt, Reply
+from whichpairs.label.stores.serving import ServedStore
 from whichpairs.label.web.figures import figures, took
 from whichpairs.label.web.project import Project, ServeSettings, Texts
 from whichpairs.label.web.render import tree
@@ -44,7 +46,7 @@ class Desk:
 
     def __init__(
         self,
-        store: LabelStore,
+        store: ServedStore,
         project: Project,
         settings: ServeSettings,
         clock: Callable[[], float] = time.time,
@@ -52,8 +54,10 @@ class Desk:
         self.store, self.project, self.settings, self._clock = store, project, settings, clock
         self._tallies: dict[str, Tally] = {}
         self._left, self._left_at = 0, 0.0
-        self._picking = Lock()
+        self._picking = threading.Lock()
         self.picked = ""
+        self._passed = set[str]()
+        self._figures: tuple[float, float, dict[str, Any]] = (0.0, 0.0, {})
         for answer in store.answers():
             if answer.handle is not None and answer.corrects is None:
                 self._count(answer.annotator, took(answer))
@@ -67,10 +71,18 @@ class Desk:
         return self.store.ask(self.project.tasks())
 
     def left(self) -> int:
-        """Answers that the queue waits for, not older than two seconds."""
-        if self._clock() - self._left_at > 2.0:
-            self._left, self._left_at = self.store.left(), self._clock()
+        """Answers that the queue waits for; counted anew every two seconds, while nobody waits for it."""
+        now = self._clock()
+        if self._left_at == 0.0:
+            self._left, self._left_at = self.store.left(), now
+        elif now - self._left_at > 2.0:
+            self._left_at = now
+            threading.Thread(target=self._recount, daemon=True).start()
         return self._left
+
+    def _recount(self) -> None:
+        with suppress(UserError):  # whoever answers next is told
+            self._left = self.store.left()
 
     def following(self, name: str) -> dict[str, Any]:
         """What an annotator's page shows now and next."""
@@ -79,8 +91,14 @@ class Desk:
             return {"quiz": quiz}
         if self.paused:
             return {"paused": True, **self.progress(name)}
-        seconds = 60.0 * self.settings.lease_minutes
-        loans = self.store.lease(name, AHEAD, seconds, repeat=self.settings.repeat)
+        loans = self.store.lease(name, AHEAD, self._seconds, repeat=self.settings.repeat)
+        return self._pairs(name, loans)
+
+    @property
+    def _seconds(self) -> float:
+        return 60.0 * self.settings.lease_minutes
+
+    def _pairs(self, name: str, loans: list[Lease]) -> dict[str, Any]:
         return {"pairs": [self._pair(one) for one in loans], **self.progress(name)}
 
     def _pair(self, one: Lease) -> dict[str, Any]:
@@ -113,13 +131,16 @@ class Desk:
         """
         if self.quiz_state(name) is not None:
             raise UserError("the first pairs come after the quiz", "it is not passed yet")
-        reply = _reply(said, self._clock())
-        receipt = self.store.reply(name, reply)
+        reply, have = _reply(said, self._clock()), said.get("have")
+        if self.paused or (isinstance(have, int) and have >= AHEAD):
+            receipt = self.store.reply(name, reply)
+            self._took(name, reply, receipt)
+            paused = {"paused": True} if self.paused else {}
+            return {"kept": receipt.kept, **paused, **self.progress(name)}
+        repeat = self.settings.repeat
+        receipt, loans = self.store.answer(name, reply, AHEAD, self._seconds, repeat=repeat)
         self._took(name, reply, receipt)
-        have = said.get("have")
-        if isinstance(have, int) and have >= AHEAD:
-            return {"kept": receipt.kept, **self.progress(name)}
-        return {"kept": receipt.kept, **self.following(name)}
+        return {"kept": receipt.kept, **self._pairs(name, loans)}
 
     def _took(self, name: str, reply: Reply, receipt: Receipt) -> None:
         if receipt.kept not in ("new", "late"):
@@ -139,7 +160,7 @@ class Desk:
     def quiz_state(self, name: str) -> dict[str, Any] | None:
         """The question of the quiz that comes next; None where it is passed, or there is none."""
         quiz = self.settings.quiz
-        if quiz is None:
+        if quiz is None or name in self._passed:
             return None
         events = [e for e in self.store.events("invited", "quiz") if e.annotator == name]
         since = max((k for k, e in enumerate(events) if e.kind == "invited"), default=-1)
@@ -148,12 +169,17 @@ class Desk:
         rounds = [answers[k : k + size] for k in range(0, len(answers), size)]
         whole = [one for one in rounds if len(one) == size]
         if any(sum(one) >= quiz.least * size - 1e-9 for one in whole):
+            self._passed.add(name)
             return None
         told = {"total": size, "needed": quiz.least, "tries": quiz.tries - len(whole)}
         if len(whole) >= quiz.tries:
             return {"failed": True, **told}
         number = len(answers) % size
         return {"number": number, **told, **shown(quiz.pairs[number].texts)}
+
+    def forget(self, name: str) -> None:
+        """Whoever is invited again takes the quiz again."""
+        self._passed.discard(name)
 
     def answer_quiz(self, name: str, said: dict[str, Any]) -> dict[str, Any]:
         """Take an answer to the quiz; whether it is right, why, and what follows.
@@ -202,7 +228,7 @@ class Desk:
     def overview(self, invited: list[str]) -> dict[str, Any]:
         """The owner's figures."""
         price = self.settings.price
-        found = figures(self.store.answers(), self.store.all(), invited)
+        found = self._seen(invited)
         cost = None if price is None else price * found["labels"]
         return {
             **found,
@@ -213,6 +239,19 @@ class Desk:
             "cost": cost,
             "currency": self.settings.currency,
         }
+
+    def _seen(self, invited: list[str]) -> dict[str, Any]:
+        """`figures`; where they take long, for people answer meanwhile, no more than a tenth of the time."""
+        made, took, found = self._figures
+        now = time.monotonic()
+        if took < 0.2 or now - made > 10.0 * took or invited != sorted(self._invited(found)):
+            found = figures(self.store.answers(), self.store.all(), invited)
+            self._figures = (time.monotonic(), time.monotonic() - now, found)
+        return found
+
+    @staticmethod
+    def _invited(found: dict[str, Any]) -> list[str]:
+        return [one["name"] for one in found["people"] if one["invited"]]
 
 
 def shown(texts: Texts) -> dict[str, Any]:

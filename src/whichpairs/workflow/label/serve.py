@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from whichpairs.chat import spoken
 from whichpairs.errors import MissingExtraError, UserError, plainly
 from whichpairs.label.stores.base import Task
-from whichpairs.label.stores.place import move_to, open_store
+from whichpairs.label.stores.place import move_to
+from whichpairs.label.stores.serving import open_serving
 from whichpairs.label.web.project import Project, ServeSettings, Texts, Turns
 from whichpairs.pool.pool import Pool
 from whichpairs.run.folder import open_run
@@ -83,7 +84,7 @@ def serve(
         number = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         settings = replace(settings, public_url=public_url or f"http://{shown}:{number}")
-        kept = open_store(root, serving=True)
+        kept = open_serving(root)
         desk, keys = Desk(kept, project, settings), Keys(read_secret(root / SECRET), kept)
         app = application(desk, keys, Address.of(settings.public_url))
         web = app.state.web
