@@ -95,6 +95,7 @@ def application(desk: Desk, keys: Keys, address: Address) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.web = web
+    keys.revoked.append(desk.forget)
     return app
 
 
@@ -290,9 +291,8 @@ async def invite(web: Web, request: Request, session: Session) -> Response:
 
 async def revoke(web: Web, request: Request, session: Session) -> Response:
     """Take an invitation back."""
-    name = str((await _body(request)).get("name", ""))
-    done = await run_in_threadpool(web.keys.revoke, name)
-    web.desk.forget(name)
+    said = await _body(request)
+    done = await run_in_threadpool(web.keys.revoke, str(said.get("name", "")))
     return JSONResponse({"revoked": done})
 
 

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,6 +44,9 @@ class Keys:
     Args:
         secret: 32 random bytes of the run's.
         store: where invitations are written down.
+
+    Attributes:
+        invited: numbers of the invitations that stand, by annotator; revoked: told of whoever's is no more.
     """
 
     def __init__(self, secret: bytes, store: LabelStore) -> None:
@@ -50,6 +54,7 @@ class Keys:
         self._signer = URLSafeTimedSerializer(self._derived("cookies"), salt="session")
         self.cookie = f"whichpairs_{self._derived('name')[:8]}"
         self.invited: dict[str, int] = {}
+        self.revoked: list[Callable[[str], object]] = []
         self.reload()
 
     def reload(self) -> None:
@@ -77,6 +82,8 @@ class Keys:
         self._store.note("revoked", name)
         self.reload()
         self._store.give_back(name)
+        for tell in self.revoked:
+            tell(name)
         return True
 
     def token(self, name: str) -> str:
