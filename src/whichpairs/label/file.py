@@ -1,6 +1,7 @@
 """Answers from a file: ``pair_id, choice`` in the order of A and B that the batch gives.
 
-Any file that a pool may come in (JSONL, JSON, CSV, Parquet, packed or not), and Label Studio's export.
+Any file that a pool may come in (JSONL, JSON, CSV, Parquet, packed or not), Label Studio's export, and
+Argilla's.
 All that is wrong with a file is said at once.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.errors import UserError
+from whichpairs.label.argilla import flat_records, is_argilla
 from whichpairs.label.studio import flat_tasks, is_label_studio
 from whichpairs.pool.raw.source import Source, show
 from whichpairs.pool.raw.sources import load_file
@@ -46,6 +48,7 @@ class AnswerFile:
         unnamed: answers whose row names no annotator.
         apart: places of ties whose probability is not ½, with it.
         missing: places of rows whose probability is NaN, which states none.
+        others: what a tool wrote that is no answer (drafts, skipped, discarded), counted.
     """
 
     labels: list[Label]
@@ -56,6 +59,7 @@ class AnswerFile:
     unnamed: int = 0
     apart: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    others: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,11 @@ def read_answers(
         UserError: all rows that are wrong, the first with what is wrong; or it is no answer file.
     """
     source = load_file(path)
+    others: dict[str, int] = {}
     if is_label_studio(source):
-        source = flat_tasks(source)
+        source, others = flat_tasks(source)
+    elif is_argilla(source):
+        source, others = flat_records(source)
     _check_columns(source)
     reading = _Reading(source, asked, annotator)
     for one in source.odd:
@@ -142,6 +149,7 @@ def read_answers(
         unnamed=reading.unnamed,
         apart=reading.apart,
         missing=reading.missing,
+        others=others,
     )
 
 

@@ -4,6 +4,7 @@ A task's ``data`` comes back whole, so ``pair_id`` travels there. The Pairwise t
 annotation without a result is no answer.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,13 +25,16 @@ def is_label_studio(source: Source) -> bool:
     )
 
 
-def flat_tasks(source: Source) -> Source:
-    """One row an annotation, as an answer file has them; ``numbers`` are those of the tasks.
+def flat_tasks(source: Source) -> tuple[Source, dict[str, int]]:
+    """One row an annotation, as an answer file has them, ``numbers`` those of the tasks; and how many skipped
+    annotations and drafts there are besides.
 
     Raises:
         UserError: the tasks do not say which pair each is.
     """
-    rows, numbers = list[dict[str, Any]](), list[int]()
+    rows, numbers, others = list[dict[str, Any]](), list[int](), Counter[str]()
+    drafts = source.values("drafts") if "drafts" in source.columns else []
+    others["draft"] = sum(len(some) for some in drafts if isinstance(some, list))
     tasks = zip(source.numbers, source.values("data"), source.values("annotations"), strict=True)
     for number, data, annotations in tasks:
         if "pair_id" not in data:
@@ -40,17 +44,22 @@ def flat_tasks(source: Source) -> Source:
                 "give Label Studio the rows of RUN/batches/NUMBER/pairs.jsonl as data, pair_id "
                 "included",
             )
+        others["skipped"] += sum(map(_skipped, annotations))
         for row in _answers(data, annotations):
             rows.append(row)
             numbers.append(number)
     table = table_of(rows, source.name)
-    return Source(source.name, table.columns, numbers, "task", odd=source.odd)
+    return Source(source.name, table.columns, numbers, "task", odd=source.odd), dict(+others)
+
+
+def _skipped(annotation: Any) -> bool:
+    return isinstance(annotation, dict) and bool(annotation.get("was_cancelled"))
 
 
 def _answers(data: dict[str, Any], annotations: list[Any]) -> Iterator[dict[str, Any]]:
     """The annotations of a task that were submitted; none is a row without a choice."""
     known: dict[str, Any] = {n: data[n] for n in ("pair_id", "id_a", "id_b") if n in data}
-    done = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
+    done = [one for one in annotations if isinstance(one, dict) and not _skipped(one)]
     for one in done or [{}]:
         result = one.get("result")
         found = [r for r in result if _is_answer(r)] if isinstance(result, list) else []

@@ -38,6 +38,9 @@ def accept_file(
     tally = found.answers.tally
     stated = sum(label.probability is not None for label in found.labels)
     words = [f"The file: {found.answers.words('A', 'B')}."]
+    if found.others:
+        told = ", ".join(f"{count} {what}" for what, count in sorted(found.others.items()))
+        words.append(f"Left out, as no answers: {told}.")
     if found.unread:
         words.append(f"Columns not read: {', '.join(map(show, found.unread[:20]))}.")
     if found.strange:
@@ -68,7 +71,14 @@ def accept_file(
     words += _idle(found, added, annotator, given, replace)
     if added.outdated:
         words.append(f"{added.outdated} had been superseded by corrections, which stand.")
-    return added, " ".join(words), {"read": tally, "probabilities": stated, **asdict(added)}
+    return (
+        added,
+        " ".join(words),
+        {
+            **{"read": tally, "no_answers": found.others, "probabilities": stated},
+            **asdict(added),
+        },
+    )
 
 
 def _idle(

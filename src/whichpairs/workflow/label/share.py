@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from whichpairs.errors import UserError
+from whichpairs.label.argilla import as_argilla, settings
 from whichpairs.label.exchange.sheets import CONFIG, as_csv, as_jsonl, as_label_studio, deal, row
 from whichpairs.label.stores.base import Task
 from whichpairs.label.web.project import Texts
@@ -19,7 +20,10 @@ FORMS: dict[str, tuple[str, Callable[[Sequence[dict[str, Any]]], str]]] = {
     "jsonl": (".jsonl", as_jsonl),
     "csv": (".csv", as_csv),
     "label-studio": (".json", as_label_studio),
+    "argilla": (".json", as_argilla),
 }
+TOOLS = {"label-studio": ("config.xml", CONFIG), "argilla": ("settings.json", settings())}
+"""What a tool is to be set up with."""
 
 
 def share(
@@ -71,15 +75,16 @@ def share(
         for number, hand in enumerate(hands, 1):
             rows = [row(question, texts(question.task)) for question in hand]
             write_whole(folder / f"person{number}{suffix}", written(rows))
-        if to == "label-studio":
-            write_whole(folder / "config.xml", CONFIG)
+        if to in TOOLS:
+            config, text_of = TOOLS[to]
+            write_whole(folder / config, text_of)
         root = space.run.root
     questions = sum(map(len, hands))
     result = {"pairs": len(tasks), "questions": questions, "people": [len(hand) for hand in hands]}
     name = f"{folder}/person1{suffix}"
-    back = "EXPORT.json" if to == "label-studio" else name
+    back = {"label-studio": "EXPORT.json", "argilla": "EXPORT.jsonl"}.get(to, name)
     message = (
         f"{counted(len(tasks), 'pair')} for {counted(people, 'person', 'people')}, {counted(questions, 'question')} in all: "
-        f"{folder}. Their answers come back by: whichpairs label --run {root} --from {back} --annotator NAME"
+        f"{folder}. Their answers come back by: whichpairs label --run {root} --from {back}{' --annotator NAME' * (to not in TOOLS)}"
     )
     return Outcome(message, result, False, folder)
