@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from whichpairs.errors import UserError
 from whichpairs.label.exchange.sheets import deal
 from whichpairs.label.stores.base import Task
 from whichpairs.label.stores.place import open_store
+from whichpairs.label.stores.serving import ServingStore
+from whichpairs.label.stores.sqlite import SqliteStore
+from whichpairs.workflow.label.serve import open_project
 
 
 def tasks(count: int, wanted: int = 1) -> list[Task]:
@@ -28,7 +32,11 @@ def tasks(count: int, wanted: int = 1) -> list[Task]:
     [(3, 0.1, 1), (5, 0.5, 1), (1, 0.0, 1), (4, 0.2, 3), (2, 1.0, 1)],
 )
 def test_pairs_are_dealt_fairly(people: int, overlap: float, wanted: int) -> None:
-    hands = deal(tasks(100, wanted), people, overlap, np.random.default_rng(1))
+    asked_for = [
+        replace(task, wanted=max(wanted, 2 if k < 100 * overlap else 1))
+        for k, task in enumerate(tasks(100))
+    ]
+    hands = deal(asked_for, people, np.random.default_rng(1))
     asked = [[question.task.pair_id for question in hand] for hand in hands]
     assert all(len(set(hand)) == len(hand) for hand in asked)  # nobody twice
     answers = Counter(Counter(name for hand in asked for name in hand).values())
@@ -50,9 +58,9 @@ def test_pairs_are_dealt_fairly(people: int, overlap: float, wanted: int) -> Non
 
 def test_a_pair_goes_to_each_person_once() -> None:
     with pytest.raises(UserError, match="one is to be answered by 2 of 1"):
-        deal(tasks(3), 1, 1.0, np.random.default_rng(1))
+        deal(tasks(3, 2), 1, np.random.default_rng(1))
     with pytest.raises(UserError, match="one is to be answered by 3 of 2"):
-        deal(tasks(3, 3), 2, 0.0, np.random.default_rng(1))
+        deal(tasks(3, 3), 2, np.random.default_rng(1))
 
 
 def fill(path: Path, choose: Any) -> Path:
@@ -170,3 +178,57 @@ def test_a_sheet_is_not_read_as_formulas(tmp_path: Path, capsys) -> None:
     ):
         assert rule in fails(capsys, "share", tmp_path / "new", "--run", run, *options)
     assert "new or empty" in fails(capsys, "share", tmp_path / "out", "--run", run)
+
+
+def planned(run: Path) -> set[str]:
+    """The pairs that a second person answers, as the run says by row."""
+    path = run / "overlap" / "001.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    assert all(row["labels"] == 2 and row["id_a"] != row["id_b"] for row in rows)
+    return {row["pair_id"] for row in rows}
+
+
+def test_second_answers_are_planned_and_said_by_row(tmp_path: Path, capsys) -> None:
+    """One plan for `share` and `serve`; a greater share adds, a smaller one takes nothing back."""
+    run = picked_run(
+        tmp_path, [f"Q{k}?" for k in range(20)], [(f"x{k}", f"y{k}") for k in range(20)]
+    )
+    lone = ("share", tmp_path / "no", "--run", run, "--overlap", 0.2)
+    assert "a pair goes to each person once" in fails(capsys, *lone)
+    assert planned(run) == set()  # nothing was written
+    found = ok(capsys, "share", tmp_path / "a", "--run", run, "--people", 3, "--overlap", 0.2)
+    assert (found["questions"], found["overlap"]) == (24, 4)
+    first = planned(run)
+    hands = [sheet.read_text().splitlines() for sheet in sorted((tmp_path / "a").glob("*.jsonl"))]
+    dealt = Counter(json.loads(line)["pair_id"] for hand in hands for line in hand)
+    assert {key for key, count in dealt.items() if count == 2} == first
+    tasks_of = lambda share: open_project(run, lambda space: None, share).tasks()  # noqa: E731
+    assert {t.pair_id: t.wanted for t in tasks_of(0.0)} == {key: dealt[key] for key in dealt}
+    store = ServingStore(SqliteStore(tmp_path / "queue.sqlite"))
+    assert store.ask(tasks_of(0.0)) == 20
+    assert store.left() == 24
+    assert store.ask(tasks_of(0.5)) == 0
+    assert store.left() == 30  # those that were in the queue now want more
+    store.close()
+    assert len(planned(run)) == 10
+    assert first < planned(run)
+    assert ok(capsys, "share", tmp_path / "b", "--run", run, "--people", 2)["questions"] == 30
+    (run / "overlap" / "001.jsonl").write_text("{")
+    assert "a plan of second answers must be whole" in fails(
+        capsys, "share", tmp_path / "c", "--run", run
+    )
+    wrong = ("share", tmp_path / "c", "--run", run, "--overlap", 1.5)
+    assert "--overlap must be in [0, 1]" in fails(capsys, *wrong)
+
+
+def test_a_pair_of_two_waits_for_its_second_answer(tmp_path: Path, capsys) -> None:
+    run = picked_run(tmp_path, [f"Q{k}?" for k in range(4)], [(f"x{k}", f"y{k}") for k in range(4)])
+    ok(capsys, "share", tmp_path / "a", "--run", run, "--people", 2, "--overlap", 0.5)
+    for number in (1, 2):
+        sheet = fill(tmp_path / "a" / f"person{number}.jsonl", lambda row: "a")
+        lines = sheet.read_text().splitlines()
+        sheet.write_text("\n".join(lines[:2]) + "\n")  # each answers two of their three
+        ok(capsys, "label", "--run", run, "--from", sheet, "--annotator", f"p{number}")
+    said = Counter(x.pair_id for x in open_store(run).all())
+    left = ok(capsys, "share", tmp_path / "b", "--run", run, "--people", 2)
+    assert left["questions"] == 6 - said.total() == 2

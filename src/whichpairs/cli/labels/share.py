@@ -12,7 +12,9 @@ def command(
     out: Annotated[Path, typer.Argument(help="A new folder for the files.")],
     run: RunOption,
     people: Annotated[int, typer.Option(help="How many people; one file each.")] = 1,
-    overlap: Annotated[float, typer.Option(help="Share of the pairs that two answer.")] = 0.0,
+    overlap: Annotated[
+        float, typer.Option(help="Share of the pairs that two answer, planned by batch.")
+    ] = 0.0,
     to: Annotated[str, typer.Option(help="jsonl, csv, label-studio or argilla.")] = "jsonl",
     seed: SeedOption = None,
     beta: BetaOption = None,

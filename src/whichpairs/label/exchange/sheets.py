@@ -46,14 +46,11 @@ class Question:
     swapped: bool
 
 
-def deal(
-    tasks: Sequence[Task], people: int, overlap: float, rng: np.random.Generator
-) -> list[list[Question]]:
+def deal(tasks: Sequence[Task], people: int, rng: np.random.Generator) -> list[list[Question]]:
     """Who answers what.
 
     Args:
-        people: 1 or more; overlap: the share of the pairs, in [0, 1], that two people answer; pairs that
-            want more answers get them besides.
+        tasks: each with how many people are to answer it; people: 1 or more.
 
     Returns:
         For every person, questions in an order of their own; loads differ by two pairs at most where
@@ -62,11 +59,9 @@ def deal(
     Raises:
         UserError: a pair would go to one person twice.
     """
-    if people < 1 or not 0.0 <= overlap <= 1.0:
-        got = f"got {people} and {overlap:g}"
-        raise UserError("--people must be at least 1, and --overlap in [0, 1]", got)
-    twice = set(rng.permutation(len(tasks))[: round(overlap * len(tasks))].tolist())
-    wanted = [max(task.wanted, 2 if k in twice else 1) for k, task in enumerate(tasks)]
+    if people < 1:
+        raise UserError("--people must be at least 1", f"got {people}")
+    wanted = [task.wanted for task in tasks]
     if max(wanted, default=1) > people:
         raise UserError(
             "a pair goes to each person once",

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from whichpairs.errors import UserError
-from whichpairs.label.stores.base import Lease, Receipt, Reply
+from whichpairs.label.stores.base import Lease, Receipt, Reply, Task
 from whichpairs.label.stores.labels import stamp
 from whichpairs.label.stores.lending import REPEAT_AFTER, _check
 
@@ -42,6 +42,7 @@ UPDATE tasks SET given = (
     WHERE f.pair_id = :pair_id AND f.turn = 0 AND f.corrects IS NULL
         AND l.late = 0 AND l.choice <> 'skip')
 WHERE pair_id = :pair_id"""
+_WANT = "UPDATE tasks SET wanted = :wanted WHERE pair_id = :pair_id AND wanted < :wanted"
 _MINE = f"""
 SELECT {_LEASE} FROM leases WHERE annotator = :annotator AND done = 0 AND ends > :now ORDER BY began"""
 _FREE = """
@@ -156,6 +157,12 @@ class Quick:
             return False
         task = self._run(_LATE, pair_id=loan.pair_id, now=now).fetchone()
         return task is not None and task[0] + task[2] >= task[1]
+
+    def want(self, tasks: Sequence[Task]) -> None:
+        """Of pairs in the queue, let more people answer those that want more than they did."""
+        for task in tasks:
+            if task.wanted > 1:
+                self._run(_WANT, pair_id=task.pair_id, wanted=task.wanted)
 
     def lent(self, annotator: str, handle: str) -> Lease | None:
         """See `LabelStore.lent`."""

@@ -151,9 +151,11 @@ class ServingStore:
         return found
 
     def ask(self, tasks: Sequence[Task]) -> int:
-        """Put pairs at the end of the queue."""
+        """Put pairs at the end of the queue; those that are there keep their place, and may want more answers."""
+        new = self._store.ask(tasks)
+        self._together.do(lambda quick: quick.want(tasks))
         self._rests.clear()
-        return self._store.ask(tasks)
+        return new
 
     def give_back(self, annotator: str) -> int:
         """All that is lent to an annotator comes back now."""

@@ -20,6 +20,7 @@ from whichpairs.label.stores.serving import open_serving
 from whichpairs.label.web.project import Project, ServeSettings, Texts, Turns
 from whichpairs.pool.pool import Pool
 from whichpairs.run.folder import open_run
+from whichpairs.workflow.label.overlap import plan
 from whichpairs.workflow.workspace import Workspace, workspace
 
 SECRET = "serve.json"
@@ -48,6 +49,7 @@ def serve(
     port: int = 8080,
     public_url: str | None = None,
     store: str | None = None,
+    overlap: float = 0.0,
     pick: Callable[[Workspace], Sequence[str] | None] = lambda space: None,
     opened: Callable[[Doors], None] = lambda doors: None,
 ) -> None:
@@ -58,6 +60,7 @@ def serve(
         port: 0 is any that is free.
         public_url: how browsers reach the page, a proxy's prefix included.
         store: ``postgresql://…``: the labels move there; None leaves them where they are.
+        overlap: the share of each batch's pairs that two people answer.
         pick: the command that picks the next batch, as words after ``whichpairs``.
         opened: told when the page is there.
 
@@ -75,7 +78,7 @@ def serve(
         raise MissingExtraError(error.name or "starlette", "serve") from None
     root = Path(run)
     _check_reach(host, public_url)
-    project = open_project(root, pick)
+    project = open_project(root, pick, overlap)
     listening = _listen(host, port)
     try:
         if store is not None:
@@ -107,11 +110,16 @@ def serve(
         listening.close()
 
 
-def open_project(root: Path, pick: Callable[[Workspace], Sequence[str] | None]) -> Project:
+def open_project(
+    root: Path, pick: Callable[[Workspace], Sequence[str] | None], overlap: float = 0.0
+) -> Project:
     """What the pages need of a run.
 
+    Args:
+        overlap: the share of each batch's pairs that two people answer (`workflow.label.overlap`).
+
     Raises:
-        UserError: nothing has been picked.
+        UserError: nothing has been picked, or the share is out of range.
     """
     with workspace(root) as space:  # imported labels arrive, a killed stage is cleared up
         if not space.batches:
@@ -120,6 +128,7 @@ def open_project(root: Path, pick: Callable[[Workspace], Sequence[str] | None]) 
                 "no batch has been picked",
                 f"run: whichpairs select --run {root} --budget N",
             )
+        plan(space, overlap).keep()
         pool = space.pool
     text, row_of, prompt_of = pool.completions["completion"], pool.row_of, pool.prompt_of
 
@@ -135,17 +144,20 @@ def open_project(root: Path, pick: Callable[[Workspace], Sequence[str] | None]) 
             )
         return picked(words)
 
-    return Project(root.resolve().name, texts, lambda: tasks(Workspace(open_run(root))), pick_now)
+    return Project(
+        root.resolve().name, texts, lambda: tasks(Workspace(open_run(root)), overlap), pick_now
+    )
 
 
-def tasks(space: Workspace) -> list[Task]:
-    """The pairs of every batch."""
-    rows = [(name, row) for name, batch in space.batches.items() for row in batch]
-    found = [
-        Task(row["pair_id"], row["id_a"], row["id_b"], name, int(row.get("labels", 1)))
-        for name, row in rows
+def tasks(space: Workspace, overlap: float = 0.0) -> list[Task]:
+    """The pairs of every batch, and how many people are to answer each."""
+    planned = plan(space, overlap)
+    planned.keep()
+    return [
+        Task(row["pair_id"], row["id_a"], row["id_b"], name, planned.wanted[row["pair_id"]])
+        for name, batch in space.batches.items()
+        for row in batch
     ]
-    return found
 
 
 def turns(pool: Pool, prompt: int) -> Turns:

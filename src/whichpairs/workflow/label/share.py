@@ -13,6 +13,7 @@ from whichpairs.run.files import write_whole
 from whichpairs.run.once import Outcome
 from whichpairs.streams import Stream, stream
 from whichpairs.wording import counted
+from whichpairs.workflow.label.overlap import plan
 from whichpairs.workflow.label.serve import turns
 from whichpairs.workflow.workspace import workspace
 
@@ -40,7 +41,8 @@ def share(
 
     Args:
         out: a folder, new or empty.
-        overlap: the share of the pairs that two people answer; to: one of `FORMS`.
+        overlap: the share of each batch's pairs that two people answer (`workflow.label.overlap`).
+        to: one of `FORMS`.
 
     Raises:
         UserError: nothing waits, the folder holds files, a pair would go to one person twice.
@@ -51,10 +53,10 @@ def share(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError("share writes into a new or empty folder", f"{folder} holds something")
     with workspace(run, beta) as space:
-        waiting, pool = space.waiting(), space.pool
+        planned, pool = plan(space, overlap), space.pool
         tasks = [
             Task(key, *space.known_pairs[key][1:], space.known_pairs[key][0], missing)
-            for key, missing in waiting.items()
+            for key, missing in planned.waiting(space.labels).items()
         ]
         if not tasks:
             raise UserError(
@@ -63,7 +65,7 @@ def share(
                 f"run: whichpairs select --run {space.run.root} --budget N",
             )
         rng = stream(space.run.seed if seed is None else seed, Stream.SHARES_OF_PEOPLE)
-        hands = deal(tasks, people, overlap, rng)
+        hands = deal(tasks, people, rng)
         text = pool.completions["completion"]
 
         def texts(task: Task) -> Texts:
@@ -71,6 +73,7 @@ def share(
             return Texts(turns(pool, int(pool.prompt_of[a])), text[a], text[b])
 
         suffix, written = FORMS[to]
+        planned.keep()
         folder.mkdir(parents=True, exist_ok=True)
         for number, hand in enumerate(hands, 1):
             rows = [row(question, texts(question.task)) for question in hand]
@@ -79,12 +82,14 @@ def share(
             config, text_of = TOOLS[to]
             write_whole(folder / config, text_of)
         root = space.run.root
-    questions = sum(map(len, hands))
+    questions, twice = sum(map(len, hands)), sum(task.wanted > 1 for task in tasks)
     result = {"pairs": len(tasks), "questions": questions, "people": [len(hand) for hand in hands]}
+    result["overlap"] = twice
     name = f"{folder}/person1{suffix}"
     back = {"label-studio": "EXPORT.json", "argilla": "EXPORT.jsonl"}.get(to, name)
     message = (
-        f"{counted(len(tasks), 'pair')} for {counted(people, 'person', 'people')}, {counted(questions, 'question')} in all: "
+        f"{counted(len(tasks), 'pair')} for {counted(people, 'person', 'people')}, {counted(questions, 'question')} in all"
+        f"{f' ({twice} pairs by more than one)' if twice else ''}: "
         f"{folder}. Their answers come back by: whichpairs label --run {root} --from {back}{' --annotator NAME' * (to not in TOOLS)}"
     )
     return Outcome(message, result, False, folder)
