@@ -23,7 +23,7 @@ from whichpairs.label.web.keys import Keys, read_secret
 from whichpairs.label.web.project import Project, Quiz, QuizPair, ServeSettings, Texts
 from whichpairs.run.folder import open_run
 from whichpairs.types import Label
-from whichpairs.workflow.label.serve import open_project, picked
+from whichpairs.workflow.label.serve import Doors, open_project, picked, serve
 from whichpairs.workflow.workspace import Workspace
 
 ORIGIN = "http://127.0.0.1:8080"
@@ -480,6 +480,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys) -> None:
         (["--repeat", "1"], "--repeat must be"),
         (["--lease-minutes", "0"], "--lease-minutes must be"),
         (["--price", "-1"], "--price must be"),
+        (["--overlap", "1.1"], "--overlap must be"),
         (["--quiz", bad], "has answer 'left'"),
         (["--quiz", tmp_path / "none"], "--quiz must name a file"),
         (["--guidelines", tmp_path / "none"], "--guidelines must name a file"),
@@ -507,3 +508,17 @@ def test_a_command_picks_the_next_batch(tmp_path: Path, capsys) -> None:
     assert len(site.person().get("/api/next").json()["pairs"]) == 3
     with pytest.raises(Exception, match="no batch was picked"):
         picked(["select", "--run", str(run), "--budget", "0"])
+
+
+def test_serve_plans_the_overlap(tmp_path: Path) -> None:
+    run = picked_run(tmp_path, [f"Q{k}?" for k in range(4)], [(f"x{k}", f"y{k}") for k in range(4)])
+    waiting = list[int]()
+
+    def opened(doors: Doors) -> None:
+        waiting.append(doors.waiting)
+        raise KeyboardInterrupt
+
+    for share in (0.0, 0.5):
+        with pytest.raises(KeyboardInterrupt):
+            serve(run, ServeSettings(overlap=share), port=0, opened=opened)
+    assert waiting == [4, 6]

@@ -72,6 +72,7 @@ class ServeSettings:
         strength: whether they also say how much better, 1 to 4.
         lease_minutes: until a pair that was shown and not answered goes to somebody else.
         repeat: the share of an annotator's questions that ask an earlier one again, in [0, 1).
+        overlap: the share of each batch's pairs, in [0, 1], that two people answer.
         price: of one label, in `currency`; None shows no cost.
         public_url: how browsers reach the page, where that is not http://HOST:PORT.
     """
@@ -99,6 +100,15 @@ class ServeSettings:
         float,
         Setting(
             "Share of questions that ask an earlier one again.", low=0, below=1, words="--repeat"
+        ),
+    ] = 0.0
+    overlap: Annotated[
+        float,
+        Setting(
+            "Share of the pairs that two people answer, planned by batch.",
+            low=0,
+            high=1,
+            words="--overlap",
         ),
     ] = 0.0
     price: Annotated[

@@ -49,7 +49,6 @@ def serve(
     port: int = 8080,
     public_url: str | None = None,
     store: str | None = None,
-    overlap: float = 0.0,
     pick: Callable[[Workspace], Sequence[str] | None] = lambda space: None,
     opened: Callable[[Doors], None] = lambda doors: None,
 ) -> None:
@@ -60,7 +59,6 @@ def serve(
         port: 0 is any that is free.
         public_url: how browsers reach the page, a proxy's prefix included.
         store: ``postgresql://…``: the labels move there; None leaves them where they are.
-        overlap: the share of each batch's pairs that two people answer.
         pick: the command that picks the next batch, as words after ``whichpairs``.
         opened: told when the page is there.
 
@@ -78,7 +76,7 @@ def serve(
         raise MissingExtraError(error.name or "starlette", "serve") from None
     root = Path(run)
     _check_reach(host, public_url)
-    project = open_project(root, pick, overlap)
+    project = open_project(root, pick, settings.overlap)
     listening = _listen(host, port)
     try:
         if store is not None:
