@@ -11,13 +11,13 @@ from whichpairs.wording import percent
 
 if TYPE_CHECKING:
     from whichpairs.design import PassReport
-    from whichpairs.workflow.select.stage import SelectSettings
+    from whichpairs.workflow.select.own import OwnSelectSettings
 
 
-@with_settings(settings="whichpairs.workflow.select.stage:SelectSettings")
+@with_settings(settings="whichpairs.workflow.select.own:OwnSelectSettings")
 def command(
     run: RunOption,
-    settings: "SelectSettings",
+    settings: "OwnSelectSettings",
     another: Annotated[
         bool, typer.Option("--another", help="Pick although pairs wait for labels.")
     ] = False,
@@ -28,7 +28,7 @@ def command(
 
     A killed call goes on from its last pass; Ctrl-C ends the passes with the batch so far.
     """
-    from whichpairs.workflow.select.stage import select
+    from whichpairs.workflow.select.own import select_any
 
     with Bars(quiet=json_) as bars:
         done = 0
@@ -39,7 +39,7 @@ def command(
             done = report.number
 
         bars.start("passes", settings.passes)
-        outcome = select(run, settings, another=another, beta=beta, watch=watch)
+        outcome = select_any(run, settings, another=another, beta=beta, watch=watch)
         bars.finish()
     show(outcome, json_)
 

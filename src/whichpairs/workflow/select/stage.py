@@ -100,7 +100,7 @@ class SelectSettings:
         Setting(
             "adaptive, signal (for DPO), gap (the best batch by the paper's criterion), paper (drawn "
             "as in the paper), random, uniform-prompts, reference, d-optimal, a-optimal, c-optimal, "
-            "i-optimal or best-vs-worst."
+            "i-optimal or best-vs-worst; or your own, FILE.py:NAME (docs/extending.md)."
         ),
     ] = "adaptive"
     features: Annotated[str | None, Setting("Feature set; else the latest.")] = None
