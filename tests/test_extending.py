@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli import fails, ok, pool_rows, tree, write_jsonl
 
+from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.report.data.commands import commands
 from whichpairs.workflow.select.stage import Desk, SelectSettings
 from whichpairs.workflow.workspace import workspace

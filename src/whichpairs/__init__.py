@@ -1,10 +1,10 @@
 """Which pairs of completions should I pay to have compared?
 
 The stages are functions of a run folder: `import_pool` or `generate_pool`, `compute_features`,
-`plan`, `select`, `label_simulated`, `label_from_drawer` or `label_from_file`, `fit_labels` (or `loop`, which does these
-three in rounds), `export_labels`, `train_policy`, `evaluate_run`, `write_report`, `status`. The
-mathematics is in `whichpairs.design`, on arrays alone; `run_bench` compares methods where the truth
-is known. Nothing is imported before it is asked for.
+`plan`, `select`, `label_simulated`, `label_from_drawer` or `label_from_file`, `fit_labels` (or
+`loop`, which does these three in rounds), `export_labels`, `train_policy`, `evaluate_run`,
+`write_report`, `status`. The mathematics is in `whichpairs.design`, on arrays alone; `run_bench`
+compares methods where the truth is known. Nothing is imported before it is asked for.
 """
 
 from importlib import import_module

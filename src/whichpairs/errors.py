@@ -46,15 +46,18 @@ class MissingExtraError(UserError):
 
 
 _PYTHON = re.compile(
-    r"<class|object at 0x|NoneType|Errno|Traceback|__\w+__|b'\\|\w+Error\b|indices must|'\w+' object|argument|\w+=\w+"
+    r"<class|object at 0x|NoneType|Errno|Traceback|__\w+__|b'\\|\w+Error\b|indices must|'\w+' "
+    r"object|argument|\w+=\w+"
 )
 """What a message has that speaks to programmers alone."""
 
 
 def plainly(error: BaseException) -> str:
-    """What an error of a library or of the system says, in words: no class names, no numbers of Errno.
+    """What an error of a library or of the system says, in words: no class names, no numbers of
+    Errno.
 
-    A library's own sentence is given in quotation marks, and only where a user can make sense of it.
+    A library's own sentence is given in quotation marks, and only where a user can make sense of
+    it.
     """
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 (from byte {error.start} on)"

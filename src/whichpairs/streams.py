@@ -1,8 +1,9 @@
 """Every random stream there is, by name: no two purposes may draw the same numbers.
 
-A stream is NumPy's generator of a key: the seed, the stream's number, and what it is drawn for the how
-many-th time. NumPy fills keys up with zeros, so that (seed,) and (seed, 0) are one key, and so are
-(seed, 3) and (seed, 3, 0). Streams of a name (a pair's, a layer's) have its bytes in the number's place.
+A stream is NumPy's generator of a key: the seed, the stream's number, and what it is drawn for the
+how many-th time. NumPy fills keys up with zeros, so that (seed,) and (seed, 0) are one key, and so
+are (seed, 3) and (seed, 3, 0). Streams of a name (a pair's, a layer's) have its bytes in the
+number's place.
 """
 
 from enum import IntEnum, unique
@@ -90,8 +91,8 @@ def stream(seed: int, name: Stream, *index: int) -> np.random.Generator:
 def stream_of(seed: int, name: str, *index: int) -> np.random.Generator:
     """The generator of a thing with a name of two letters or more, such as a pair or a layer.
 
-    Its key is no numbered stream's: the first byte of a name is a printable character's, above 32 and
-    above every `Stream` but the bench's, whose keys end where a name goes on.
+    Its key is no numbered stream's: the first byte of a name is a printable character's, above 32
+    and above every `Stream` but the bench's, whose keys end where a name goes on.
     """
     return np.random.default_rng([seed, *name.encode(), *index])
 
@@ -102,7 +103,8 @@ def bench_stream(*key: int) -> np.random.Generator:
 
 
 def derived_seed(seed: int, number: int) -> int:
-    """The seed of the `number`-th of several things that are made with one: the first has it itself."""
+    """The seed of the `number`-th of several things that are made with one: the first has it
+    itself."""
     if number == 0:
         return seed
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

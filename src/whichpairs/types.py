@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Message = dict[str, Any]
-"""A chat message: ``role``, ``content`` (a text, or None beside tool calls), and what it says more."""
+"""A chat message: ``role``, ``content`` (a text, or None beside tool calls), and what it says
+more."""
 
 Choice = Literal["a", "b", "tie"]
 """Which of the two completions, in the order shown, was preferred."""
@@ -59,7 +60,8 @@ class Label:
         probability: P(A preferred) where the source knows it, else None.
         batch: the batch that asked, e.g. ``"001"``, or ``"imported"``.
         both_bad: of a tie, whether the labeller finds both bad.
-        strength: how much better, 1 (a little) to 4 (very much), where the labeller said; else None.
+        strength: how much better, 1 (a little) to 4 (very much), where the labeller said; else
+            None.
     """
 
     pair_id: str

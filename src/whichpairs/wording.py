@@ -1,4 +1,5 @@
-"""Numbers as every message and page says them: rounded sensibly, without an exponent where possible."""
+"""Numbers as every message and page says them: rounded sensibly, without an exponent where
+possible."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
-"""All that is behind an entry: every name is followed from definition to definition (`bench.fingerprint`)."""
+"""All that is behind an entry: every name is followed from definition to definition
+(`bench.fingerprint`)."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -193,7 +194,8 @@ class Sources:
         )
 
     def _lead(self, path: Path, one: Reference) -> tuple[str, list[_Place], list[Path], list[str]]:
-        """Of a name: how it is written without its module, definitions, whole modules, origins outside."""
+        """Of a name: how it is written without its module, definitions, whole modules, origins
+        outside."""
         written = ".".join(one.chain)
         if not one.bindings:
             places = self._defined(path, one.chain)

@@ -1,12 +1,14 @@
-"""Reads a Python module as definitions: for each, its code without what cannot change a figure, and what it names.
+"""Reads a Python module as definitions: for each, its code without what cannot change a figure, and
+what it names.
 
-A definition is a top-level function, a class, a method of one, or a simple assignment. Left out of its code are
-comments, docstrings, imports, the types of arguments and what ``Annotated`` adds to a field's, so that a move changes
-nothing. What it names is found by the scopes of Python: a name that a function binds itself leads nowhere. Of the
-random streams (the enumeration `Stream`) each member is a definition of its own. A method that Python itself or a
-decorator may call (``__eq__``, ``@validator``) belongs to its class. A top-level statement of any other kind may change
-what is defined elsewhere (a registration), so it counts with any use of its module; likewise a definition under a
-decorator of our own.
+A definition is a top-level function, a class, a method of one, or a simple assignment. Left out of
+its code are comments, docstrings, imports, the types of arguments and what ``Annotated`` adds to a
+field's, so that a move changes nothing. What it names is found by the scopes of Python: a name that
+a function binds itself leads nowhere. Of the random streams (the enumeration `Stream`) each member
+is a definition of its own. A method that Python itself or a decorator may call (``__eq__``,
+``@validator``) belongs to its class. A top-level statement of any other kind may change what is
+defined elsewhere (a registration), so it counts with any use of its module; likewise a definition
+under a decorator of our own.
 """
 
 import ast
@@ -284,7 +286,8 @@ def _chain(node: ast.AST) -> tuple[str, ...]:
 
 @dataclass
 class _Frame:
-    """A scope: what it binds, what it imports, and what it reads; a class hides nothing from within."""
+    """A scope: what it binds, what it imports, and what it reads; a class hides nothing from
+    within."""
 
     hides: bool = True
     outer: "_Frame | None" = None
@@ -302,8 +305,10 @@ class _Reader:
 
     Attributes:
         code: its syntax as text, with a `Reference` where something is named.
-        references: those that lead out of it; texts: short strings with a dot; imports, stars: those that it makes itself.
-        names: all names, attributes and words in strings: what it may call of an object; bases: of a class.
+        references: those that lead out of it; texts: short strings with a dot; imports, stars:
+            those that it makes itself.
+        names: all names, attributes and words in strings: what it may call of an object; bases: of
+            a class.
     """
 
     def __init__(self, leaving: frozenset[str]) -> None:

@@ -1,23 +1,26 @@
 """What a figure was measured with: a digest of every definition that can change it.
 
 A page names where its measuring begins: modules, scripts of a recipe, or names in one
-(``whichpairs.workflow.features.stage:compute_features``). From all that they define every name is followed to
-the function, class or assignment that it means, in the same module or, by imports, in another; also imports inside
-functions, and names that a package only passes on. A method of a class counts once anything behind the page names it
-(`x.name`, or the word in a string), or the class has a base from outside the package. Where that cannot be told (a module handed on as
-a whole, or named in a string) all of the module counts. Top-level statements count with any use of their module
-(`bench.definitions`), and so do files of another kind that a definition names and that stand beside it (`tiles.c`,
-`grid.toml`), but for Markdown. Not followed are the rooms that cannot change a number: the command line, the report and the
-errors' wording (`MUTE`), and imports for type checking alone.
+(``whichpairs.workflow.features.stage:compute_features``). From all that they define every name is
+followed to the function, class or assignment that it means, in the same module or, by imports, in
+another; also imports inside functions, and names that a package only passes on. A method of a class
+counts once anything behind the page names it (`x.name`, or the word in a string), or the class has
+a base from outside the package. Where that cannot be told (a module handed on as a whole, or named
+in a string) all of the module counts. Top-level statements count with any use of their module
+(`bench.definitions`), and so do files of another kind that a definition names and that stand beside
+it (`tiles.c`, `grid.toml`), but for Markdown. Not followed are the rooms that cannot change a
+number: the command line, the report and the errors' wording (`MUTE`), and imports for type checking
+alone.
 
-A digest is of code, not of its place: to move or split a module ages nothing, nor do comments, docstrings or what
-nobody behind the page uses. A page is older than its code once there is a definition behind it that its record does not
-have, or a statement or file that the record has is gone. (A definition that is gone ages nothing: whoever used it has
-changed.)
+A digest is of code, not of its place: to move or split a module ages nothing, nor do comments,
+docstrings or what nobody behind the page uses. A page is older than its code once there is a
+definition behind it that its record does not have, or a statement or file that the record has is
+gone. (A definition that is gone ages nothing: whoever used it has changed.)
 
     python -m whichpairs.bench.fingerprint restamp docs/results/imdb.json TREE [ENTRY …]
 
-records in a page the definitions of the tree (a checkout) that it was measured in, behind its own entries or other ones.
+records in a page the definitions of the tree (a checkout) that it was measured in, behind its own
+entries or other ones.
 """
 
 import json
@@ -40,7 +43,8 @@ def here() -> Sources:
 
 
 def fingerprint(entries: Iterable[str], sources: Sources | None = None) -> dict[str, Any]:
-    """For a page's JSON: where its measuring begins, and the digest of every definition behind it."""
+    """For a page's JSON: where its measuring begins, and the digest of every definition behind
+    it."""
     begins = list(entries)
     return (sources or here()).behind(begins).record(begins)
 
@@ -53,7 +57,8 @@ def short(entries: Iterable[str]) -> str:
 
 
 def changed(recorded: Mapping[str, Any], sources: Sources | None = None) -> list[str]:
-    """The definitions behind a page that a recorded `fingerprint` does not have, and what is gone of the rest."""
+    """The definitions behind a page that a recorded `fingerprint` does not have, and what is gone
+    of the rest."""
     if "definitions" not in recorded:
         return ["its record is by file, of old: restamp it (whichpairs.bench.fingerprint)"]
     try:
@@ -70,7 +75,8 @@ def changed(recorded: Mapping[str, Any], sources: Sources | None = None) -> list
         for digest, name in some.items()
         if digest not in known
     }
-    # Whoever names what has changed has other links; it has changed itself only where its own code has.
+    # Whoever names what has changed has other links; it has changed itself only where its own code
+    # has.
     deep = {text for digest, text in new.items() if digest[:OWN] not in own}
     left = {digest[:OWN] for some in behind.unnamed.values() for digest in some}
     lost = {f"{file}: gone" for digest, file in unnamed.items() if digest[:OWN] not in left}

@@ -2,12 +2,12 @@
 
 The one number that plan, select, loop, status and the report show, against the gap that the default
 fit's policy turns out to have: log-linear pools with Bradley–Terry labels, where both models are
-exactly true, at β = 1 and at the tool's default β = 0.1, rewards weak to strong, random pairs and the
-paper's design.
+exactly true, at β = 1 and at the tool's default β = 0.1, rewards weak to strong, random pairs and
+the paper's design.
 
-Two beliefs: the prior of the right width, before any label; and what 8 labels a feature have taught,
-from the default prior. A third, the default prior before any label on rewards of another size, is shown
-for what it is: a guess of the rewards' size.
+Two beliefs: the prior of the right width, before any label; and what 8 labels a feature have
+taught, from the default prior. A third, the default prior before any label on rewards of another
+size, is shown for what it is: a guess of the rewards' size.
 """
 
 import argparse
@@ -190,8 +190,14 @@ def page(found: Sequence[Cell], pools: int) -> str:
     """``forecast.md``."""
     titles = {
         "prior": "Before any label, the prior as wide as the rewards are",
-        "labels": f"After {KNOWN} random labels, from the default prior (τ = {PRIOR_MARGIN_SPREAD:g})",
-        "guess": f"Before any label, by the default prior (τ = {PRIOR_MARGIN_SPREAD:g}), whatever the rewards are",
+        "labels": (
+            f"After {KNOWN} random labels, from the default prior (τ = "
+            f"{PRIOR_MARGIN_SPREAD:g})"
+        ),
+        "guess": (
+            f"Before any label, by the default prior (τ = {PRIOR_MARGIN_SPREAD:g}), whatever "
+            "the rewards are"
+        ),
     }  # fmt: skip
     head = ("β", "margin sd", "labels", "design", "predicted", "realised", "predicted ÷ realised")
     parts = []

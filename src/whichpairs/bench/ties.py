@@ -1,8 +1,8 @@
 """Is a batch ever worse than the mean random batch by its own criterion? `make bench-ties`.
 
-Over generated pools in which many pairs are equal or nearly (`tie_pools`), by the certified solve and by
-the default, adaptive choice. The mean is over `DRAWS` random batches within the same limits, drawn with
-other seeds than those that the check within a solve draws.
+Over generated pools in which many pairs are equal or nearly (`tie_pools`), by the certified solve
+and by the default, adaptive choice. The mean is over `DRAWS` random batches within the same limits,
+drawn with other seeds than those that the check within a solve draws.
 """
 
 import argparse
@@ -42,8 +42,8 @@ class Row:
     """A batch beside random ones.
 
     Attributes:
-        way: "solve" or "adaptive"; value: f of the batch; random: the mean f of random batches, error
-            its standard error; best: f that no batch can be below, where that is known.
+        way: "solve" or "adaptive"; value: f of the batch; random: the mean f of random batches,
+            error its standard error; best: f that no batch can be below, where that is known.
         replaced: the check found a batch that is worse, and took a random one.
     """
 
@@ -62,7 +62,8 @@ class Row:
 
     @property
     def worse(self) -> bool:
-        """Whether the batch is worse than the mean random batch, beyond what the draws leave open."""
+        """Whether the batch is worse than the mean random batch, beyond what the draws leave
+        open."""
         return bool(self.value > self.random + 3.0 * self.error + 1e-9 * abs(self.random))
 
 
@@ -177,16 +178,22 @@ def page(r: dict[str, Any]) -> str:
     lines = [
         "# Pools with ties",
         "",
-        f"{worse['value']:g} of {r['batches']} batches on {r['pools']} generated pools are worse than "
+        f"{worse['value']:g} of {r['batches']} batches on {r['pools']} generated pools are worse "
+        "than "
         f"the mean random batch by their own criterion (goal: {worse['goal']}; "
-        f"{'reached' if worse['reached'] else 'missed'}). In {replaced['value']:g} the check before a "
-        "batch is returned found it worse, and gave the best of 20 random ones, bettered, in its place.",
+        f"{'reached' if worse['reached'] else 'missed'}). In {replaced['value']:g} the check "
+        "before a "
+        "batch is returned found it worse, and gave the best of 20 random ones, bettered, in its "
+        "place.",
         "",
-        "The pools: one-hot and tabular features, the same completions under many prompts (exactly, but "
+        "The pools: one-hot and tabular features, the same completions under many prompts "
+        "(exactly, but "
         "for rounding, nearly), duplicates, collinear features, whole numbers, outliers; float16, "
-        "float32 and float64; half of them with limits on prompts, completions, groups, costs or named "
+        "float32 and float64; half of them with limits on prompts, completions, groups, costs or "
+        "named "
         "pairs; from one label to 150 a dimension. Each batch is compared with the mean of "
-        f"{DRAWS} random ones within the same limits; worse is by more than three standard errors of "
+        f"{DRAWS} random ones within the same limits; worse is by more than three standard errors "
+        "of "
         "that mean.",
         "",
         "| features | better | replaced | worse |",
@@ -222,7 +229,8 @@ def main() -> None:
     found["seconds"] = round(time.perf_counter() - started, 1)
     worse, replaced = (f"{figure.value:g}" for figure in found["figures"])
     print(
-        f"{worse} of {found['batches']} batches on {found['pools']} pools worse than the mean random "
+        f"{worse} of {found['batches']} batches on {found['pools']} pools worse than the mean "
+        "random "
         f"batch; {replaced} replaced by a random one; {found['seconds']:.0f} s"
     )
     if settings.results is not None:

@@ -20,7 +20,8 @@ from whichpairs.wording import listed
 
 @dataclass(frozen=True, eq=False)
 class ClassifierTextReward:
-    """The log-odds of "positive" under a transformers sequence-classification model, or its one regression output.
+    """The log-odds of "positive" under a transformers sequence-classification model, or its one
+    regression output.
 
     Attributes:
         name: what a report calls this reward.
@@ -39,7 +40,8 @@ class ClassifierTextReward:
     batch_size: int = 64
 
     def __call__(self, texts: Sequence[str]) -> Float64[np.ndarray, " n"]:
-        """The reward of each of the n texts, in logits (a regression output in the unit it was trained on).
+        """The reward of each of the n texts, in logits (a regression output in the unit it was
+        trained on).
 
         Raises:
             UserError: if `texts` is one string instead of a sequence of strings.
@@ -47,7 +49,8 @@ class ClassifierTextReward:
         import torch
 
         refuse_bare_string(texts)
-        # Texts of like length share a batch, so that little is padded; the order is undone at the end.
+        # Texts of like length share a batch, so that little is padded; the order is undone at the
+        # end.
         order = np.argsort([len(text) for text in texts], kind="stable")
         rewards = np.empty(len(texts))
         for start in range(0, len(texts), self.batch_size):
@@ -65,7 +68,8 @@ class ClassifierTextReward:
         return rewards
 
     def _reward(self, logits: Float64[np.ndarray, "n classes"]) -> Float64[np.ndarray, " n"]:
-        """Log-odds of the positive class, z_k − ln Σ_{j≠k} exp z_j: of two classes, the difference of the logits."""
+        """Log-odds of the positive class, z_k − ln Σ_{j≠k} exp z_j: of two classes, the difference
+        of the logits."""
         if logits.shape[1] == 1:
             return logits[:, 0]
         if self.model.config.problem_type == "multi_label_classification":
@@ -79,8 +83,8 @@ class ClassifierTextReward:
 
         Raises:
             MissingExtraError: if torch or transformers is not installed.
-            UserError: if the folder holds a model without a trained classification head, or one of several classes
-                none of which is called "positive".
+            UserError: if the folder holds a model without a trained classification head, or one of
+                several classes none of which is called "positive".
         """
         folder = Path(folder)
         config = _read_config(folder)
@@ -121,7 +125,8 @@ class ClassifierTextReward:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a folder, refused where it names no classification head: a new head scores at random."""
+    """The config.json of a folder, refused where it names no classification head: a new head scores
+    at random."""
     rule = f"{folder}/config.json must describe a sequence-classification model"
     remedy = "Pass the folder of a classifier, or of a reward model with one output"
     try:
@@ -138,7 +143,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _positive_class(names: dict[int, str]) -> int:
-    """The class called "positive" or "pos"; class 1 of two unnamed ones; 0 where there is one output."""
+    """The class called "positive" or "pos"; class 1 of two unnamed ones; 0 where there is one
+    output."""
     if len(names) == 1:
         return 0
     for index, label in names.items():

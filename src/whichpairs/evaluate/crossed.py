@@ -2,21 +2,21 @@
 
     y_sp = μ + a_s + b_p + e_sp
 
-The seeds (their labels, their training) and the prompts are both samples, and a claim about new prompts
-and a new training must allow for both. The variance of the grand mean is
+The seeds (their labels, their training) and the prompts are both samples, and a claim about new
+prompts and a new training must allow for both. The variance of the grand mean is
 
     V = σ_a² / S + σ_b² / P + σ_e² / (S P),
 
-and the mean squares of the two-way table estimate its two parts, V_a = MS_a / (S P), which holds σ_e²
-too, and V_b = max(MS_b − MS_e, 0) / (S P) (Searle, Casella and McCulloch, "Variance Components", section
-4.4). Each part has the Student quantile of its own degrees of freedom (after Howe, Journal of the
-American Statistical Association 69, 1974):
+and the mean squares of the two-way table estimate its two parts, V_a = MS_a / (S P), which holds
+σ_e² too, and V_b = max(MS_b − MS_e, 0) / (S P) (Searle, Casella and McCulloch, "Variance
+Components", section 4.4). Each part has the Student quantile of its own degrees of freedom (after
+Howe, Journal of the American Statistical Association 69, 1974):
 
     half = √(t_{S−1}² V_a + t_{P−1}² V_b),
 
-which covers 95 to 97 % at 4 seeds (Satterthwaite's single quantile: 94 %, tests/test_crossed.py has the
-kinds tried). Where several comparisons are made, all their intervals hold together with 95 % at least:
-each is at level 1 − 0.05 / k (Bonferroni).
+which covers 95 to 97 % at 4 seeds (Satterthwaite's single quantile: 94 %, tests/test_crossed.py has
+the kinds tried). Where several comparisons are made, all their intervals hold together with 95 %
+at least: each is at level 1 − 0.05 / k (Bonferroni).
 """
 
 import numpy as np
@@ -54,9 +54,10 @@ def crossed_interval(values: Float[np.ndarray, "seeds prompts"], comparisons: in
 def tail(clusters: int, comparisons: int = 1) -> float:
     """The share of bootstrap draws beyond each end of an interval, widened for few clusters.
 
-    Plain percentiles are too narrow by √((n − 1) / n) and by the normal's quantile in place of Student's
-    t; so Φ(−√(n / (n − 1)) t) in place of 0.025 (Hesterberg, The American Statistician 69, 2015,
-    section 5.3, "expanded percentile interval"). 0 for a single cluster, which tells nothing.
+    Plain percentiles are too narrow by √((n − 1) / n) and by the normal's quantile in place of
+    Student's t; so Φ(−√(n / (n − 1)) t) in place of 0.025 (Hesterberg, The American Statistician
+    69, 2015, section 5.3, "expanded percentile interval"). 0 for a single cluster, which tells
+    nothing.
     """
     if clusters < 2:
         return 0.0

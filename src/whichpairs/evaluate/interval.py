@@ -1,10 +1,10 @@
 """A mean and how sure it is: one definition for every interval that is shown.
 
-Student's t is not enough for what is measured here. A policy's divergence from its reference has a long
-right tail: at 20 prompts a t interval of a log-normal mean covers 87 % (`interval`: 94 %). A share near 1
-has no spread to be seen: at p = 0.95 and 20 prompts it covers 64 % (`bounded_interval`: 95 % or more). Intervals are
-therefore not symmetric about the mean, and are shown by their two ends. docs/results/calibration.md has
-the coverage of each.
+Student's t is not enough for what is measured here. A policy's divergence from its reference has a
+long right tail: at 20 prompts a t interval of a log-normal mean covers 87 % (`interval`: 94 %). A
+share near 1 has no spread to be seen: at p = 0.95 and 20 prompts it covers 64 %
+(`bounded_interval`: 95 % or more). Intervals are therefore not symmetric about the mean, and are
+shown by their two ends. docs/results/calibration.md has the coverage of each.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,8 @@ class Interval:
         return self.text()
 
     def text(self, form: str = ".4f") -> str:
-        """``mean (low … high)``, each in the given format; the mean alone where there is no interval."""
+        """``mean (low … high)``, each in the given format; the mean alone where there is no
+        interval."""
         if self.low is None or self.high is None:
             return format(self.mean, form)
         return f"{self.mean:{form}} ({self.low:{form}} … {self.high:{form}})"
@@ -39,8 +40,9 @@ class Interval:
 def interval(values: Float64[np.ndarray, " n"]) -> Interval:
     """The mean of n independent values of any size.
 
-    From `LEAST_FOR_SKEW` values on, Student's t on n − 1 degrees of freedom made wider by Hall's cubic for
-    skewed values (Hall 1992, "On the removal of skewness by transformation", JRSS B 54); below, t alone.
+    From `LEAST_FOR_SKEW` values on, Student's t on n − 1 degrees of freedom made wider by Hall's
+    cubic for skewed values (Hall 1992, "On the removal of skewness by transformation", JRSS B 54);
+    below, t alone.
     """
     mean = float(np.mean(values))
     return _around(mean, values - mean, np.ones(len(values)))
@@ -50,7 +52,8 @@ def ratio_interval(totals: Float64[np.ndarray, " n"], sizes: Float64[np.ndarray,
     """R = Σ totals / Σ sizes over n independent clusters, e.g. nats and tokens of documents.
 
     The error is the linearised one of a ratio, √(n/(n−1) Σ (t_i − R s_i)²) / Σ s_i (Cochran,
-    "Sampling Techniques", section 6.4); where all sizes are equal the interval is that of `interval`.
+    "Sampling Techniques", section 6.4); where all sizes are equal the interval is that of
+    `interval`.
     """
     ratio = float(np.sum(totals)) / float(np.sum(sizes))
     return _around(ratio, totals - ratio * sizes, sizes)
@@ -59,12 +62,14 @@ def ratio_interval(totals: Float64[np.ndarray, " n"], sizes: Float64[np.ndarray,
 def bounded_interval(
     values: Float64[np.ndarray, " n"], low: float = 0.0, high: float = 1.0
 ) -> Interval:
-    """The mean of n independent values within bounds, such as shares; its ends are within them, too.
+    """The mean of n independent values within bounds, such as shares; its ends are within them,
+    too.
 
-    Two values are added, one at each bound, and t is taken on what there is then: for wins and losses
-    the "add one success and one failure" of Agresti and Caffo (2000, "Simple and effective confidence
-    intervals for proportions"), for means over a prompt's comparisons the same. So 20 wins of 20 are
-    0.86 … 1, and 20 ties 0.43 … 0.57. The mean and its standard error are of the values alone.
+    Two values are added, one at each bound, and t is taken on what there is then: for wins and
+    losses the "add one success and one failure" of Agresti and Caffo (2000, "Simple and effective
+    confidence intervals for proportions"), for means over a prompt's comparisons the same. So 20
+    wins of 20 are 0.86 … 1, and 20 ties 0.43 … 0.57. The mean and its standard error are of the
+    values alone.
     """
     plain = interval(values)
     if len(values) < 2:

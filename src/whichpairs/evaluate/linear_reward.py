@@ -23,7 +23,10 @@ KIND = "linear-text"
 SETTINGS_FILE = "reward.json"
 ARRAYS_FILE = "reward.npy"
 TOKEN_PATTERN = r"(?u)\b\w\w+\b"  # scikit-learn's own: words of two or more characters
-REMEDY = "Make one with LinearTextReward.fit(texts, labels).save(folder), or train recipes/imdb/train_reward.py"
+REMEDY = (
+    "Make one with LinearTextReward.fit(texts, labels).save(folder), or train "
+    "recipes/imdb/train_reward.py"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +37,17 @@ class LinearTextReward:
     ``v_j = (1 + ln c_j) idf_j`` for the terms that occur and 0 for the others.
 
     Attributes:
-        vocabulary: the terms, words and n-grams of words joined by one space, all different, shape (terms,).
+        vocabulary: the terms, words and n-grams of words joined by one space, all different, shape
+            (terms,).
         idf: inverse document frequencies, positive, shape (terms,).
         weights: the regression's weights w, in logits, shape (terms,).
-        intercept: the regression's intercept b, in logits; the score of a text without any known term.
+        intercept: the regression's intercept b, in logits; the score of a text without any known
+            term.
         ngram_range: the shortest and the longest n-gram that are counted.
 
     Raises:
-        UserError: if the arrays do not fit the vocabulary, or hold anything that is not a finite number.
+        UserError: if the arrays do not fit the vocabulary, or hold anything that is not a finite
+            number.
     """
 
     vocabulary: tuple[str, ...]
@@ -70,7 +76,8 @@ class LinearTextReward:
         low, high = self.ngram_range
         if not math.isfinite(self.intercept) or not 1 <= low <= high:
             raise UserError(
-                "the intercept must be finite and the n-gram range must satisfy 1 ≤ shortest ≤ longest",
+                "the intercept must be finite and the n-gram range must satisfy 1 ≤ shortest ≤ "
+                "longest",
                 f"got {self.intercept} and {self.ngram_range}",
                 REMEDY,
             )
@@ -92,15 +99,18 @@ class LinearTextReward:
             texts: the n documents.
             labels: n numbers, 1 for positive and 0 for negative.
             max_features: how many terms to keep, the most frequent first.
-            regularisation: scikit-learn's C, the inverse strength of the ridge on the weights, positive.
+            regularisation: scikit-learn's C, the inverse strength of the ridge on the weights,
+                positive.
             ngram_range: the shortest and the longest n-gram that are counted.
-            sparse: penalise the sum of absolute weights (lasso), which leaves most terms without one.
+            sparse: penalise the sum of absolute weights (lasso), which leaves most terms without
+                one.
 
         Returns:
             The reward, its arrays rounded to float32, so that a saved copy scores exactly alike.
 
         Raises:
-            UserError: if there is not one label a text, or the labels are not 0 and 1 with both present.
+            UserError: if there is not one label a text, or the labels are not 0 and 1 with both
+                present.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -108,7 +118,8 @@ class LinearTextReward:
         target = np.asarray(labels)
         if target.shape != (len(texts),) or set(np.unique(target).tolist()) != {0, 1}:
             raise UserError(
-                "fitting a reward needs one label a text, 1 for positive and 0 for negative, and both present",
+                "fitting a reward needs one label a text, 1 for positive and 0 for negative, and "
+                "both present",
                 f"got {counted(len(texts), 'text')} and labels of shape {target.shape}"
                 f" with the values {np.unique(target).tolist()[:5]}",
                 "Map the ratings to 0 and 1 first",
@@ -152,7 +163,8 @@ class LinearTextReward:
         return np.asarray(self.intercept + dots / np.where(norms > 0, norms, 1.0), dtype=np.float64)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``reward.json`` and ``reward.npy`` (float32, rows idf and weights), making the folder if need be."""
+        """Write ``reward.json`` and ``reward.npy`` (float32, rows idf and weights), making the
+        folder if need be."""
         import sklearn
 
         folder = Path(folder)
@@ -208,7 +220,8 @@ class LinearTextReward:
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 rule,
-                f"{SETTINGS_FILE} lacks a list of texts vocabulary, two whole numbers ngram_range or a "
+                f"{SETTINGS_FILE} lacks a list of texts vocabulary, two whole numbers ngram_range "
+                "or a "
                 "number intercept",
                 REMEDY,
             ) from error
@@ -220,7 +233,8 @@ class LinearTextReward:
             expected_array = f"float32 of shape (2, {len(vocabulary)})"
             raise UserError(
                 rule,
-                f"{ARRAYS_FILE} holds {kind or 'several arrays'}{f' of shape {shape}' if shape is not None else ''} "
+                f"{ARRAYS_FILE} holds "
+                f"{kind or 'several arrays'}{f' of shape {shape}' if shape is not None else ''} "
                 f"instead of {expected_array}",
                 REMEDY,
             )

@@ -1,4 +1,5 @@
-"""What an evaluation says of a policy, in a word and a sentence: by its intervals, never by its means."""
+"""What an evaluation says of a policy, in a word and a sentence: by its intervals, never by its
+means."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -31,7 +32,8 @@ def verdict(reward: Interval, kl: Interval, gain: Interval, beta: float) -> Verd
     if kl.high < UNMOVED:
         return Verdict(
             "did not move",
-            f"The policy did not move: its KL is at most {kl.high:.2g} nats (below {UNMOVED:g} it is its "
+            f"The policy did not move: its KL is at most {kl.high:.2g} nats (below {UNMOVED:g} it "
+            "is its "
             "reference). More steps or a higher learning rate would move it.",
         )
     if gain.low > 0.0:
@@ -45,7 +47,9 @@ def verdict(reward: Interval, kl: Interval, gain: Interval, beta: float) -> Verd
             earned = f"more than its reward rose ({reward.mean:+.2g})"
         return Verdict(
             "worse",
-            "Worse than its reference: the whole interval of the gain is below 0. The policy walked off: "
-            f"{cost}, {earned}. Fewer steps, a lower learning rate or --validation would keep it nearer.",
+            "Worse than its reference: the whole interval of the gain is below 0. The policy "
+            "walked off: "
+            f"{cost}, {earned}. Fewer steps, a lower learning rate or --validation would keep it "
+            "nearer.",
         )
     return Verdict("no gain shown", "No gain is shown: the interval of the gain holds 0.")

@@ -1,7 +1,9 @@
-"""A column of the pool as features: which model wrote a completion, how long it is, what a judge said.
+"""A column of the pool as features: which model wrote a completion, how long it is, what a judge
+said.
 
-A column of texts or truth values is a set of categories, one 0-1 feature each; a column of numbers is one
-feature, of standard deviation 1 within prompts. Both are centred within prompts, as all features are.
+A column of texts or truth values is a set of categories, one 0-1 feature each; a column of numbers
+is one feature, of standard deviation 1 within prompts. Both are centred within prompts, as all
+features are.
 """
 
 from dataclasses import dataclass

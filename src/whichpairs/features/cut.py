@@ -1,4 +1,5 @@
-"""How many texts a model reads only in part: what a limit on tokens costs, counted before it is forgotten."""
+"""How many texts a model reads only in part: what a limit on tokens costs, counted before it is
+forgotten."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ _AT_ONCE = 1024
 
 
 def count_cut(lm: "LanguageModel", examples: Sequence[Example], max_length: int | None) -> int:
-    """How many completions have, with their prompt, more than `max_length` tokens; none where it is None.
+    """How many completions have, with their prompt, more than `max_length` tokens; none where it is
+    None.
 
     (What is longer than the model itself can read is refused by the features, and so is not cut.)
     """
@@ -30,7 +32,8 @@ def count_cut(lm: "LanguageModel", examples: Sequence[Example], max_length: int 
 def count_cut_texts(
     embedder: "Embedder", examples: Sequence[Example], texts: "Texts", max_length: int | None
 ) -> tuple[int | None, int | None]:
-    """How many texts an embedder cuts, and at how many tokens (its own, or `max_length` where smaller).
+    """How many texts an embedder cuts, and at how many tokens (its own, or `max_length` where
+    smaller).
 
     Returns:
         The count, and the limit: (0, None) where there is no limit, (None, limit) where the model

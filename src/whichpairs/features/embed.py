@@ -145,7 +145,8 @@ def _limited(model: Any, max_length: int | None) -> Iterator[None]:
 
 
 def limit(model: Any, max_length: int | None) -> int | None:
-    """The most tokens of a text that a sentence-transformers model reads; None where there is no limit."""
+    """The most tokens of a text that a sentence-transformers model reads; None where there is no
+    limit."""
     limits = [
         one for one in (model.max_seq_length, max_length) if one is not None and one < math.inf
     ]

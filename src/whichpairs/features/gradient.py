@@ -63,9 +63,9 @@ def gradient_features(
         parameters: with respect to which ones; see `choose_layers`.
         lora_rank: r of the adapters, for ``lora``.
         normalise: ``none``, the log-probability is the sum over the completion's T tokens, in nats,
-            which is DPO's implicit reward; ``mean`` divides it by T (the reward of length-normalised
-            DPO and of SimPO, arXiv:2405.14734), ``sqrt`` by √T, under which a gradient of T
-            unrelated tokens has a norm that does not depend on T.
+            which is DPO's implicit reward; ``mean`` divides it by T (the reward of
+            length-normalised DPO and of SimPO, arXiv:2405.14734), ``sqrt`` by √T, under which a
+            gradient of T unrelated tokens has a norm that does not depend on T.
         batch_size: completions a backward pass. Results agree between batch sizes to about 1e-5
             of their norm.
         max_length: the most tokens of prompt and completion together; see `lm.encode`.

@@ -1,4 +1,5 @@
-"""φ(x, y) = a layer's hidden state, the last one's unless told otherwise: one forward pass, no gradients.
+"""φ(x, y) = a layer's hidden state, the last one's unless told otherwise: one forward pass, no
+gradients.
 
 For the output matrix alone the gradient of log π is Σ_t (e_{y_t} − π_t) ⊗ h_t, so hidden states are
 the cheap part of the gradient features; what they leave out is every other layer.
@@ -55,16 +56,17 @@ def hidden_features(
         seed: of the projection, 0 or more.
         batch_size: completions a forward pass.
         max_length: the most tokens of prompt and completion together; see `lm.encode`.
-        layer: after how many layers, from 0 (the embeddings) to all but one; None is after the last one and its norm.
-            A middle one often says more of what a text means; those above it are not run.
+        layer: after how many layers, from 0 (the embeddings) to all but one; None is after the last
+            one and its norm. A middle one often says more of what a text means; those above it are
+            not run.
 
     Yields:
         Blocks of rows in the order of `examples`, up to 16 batches each, min(dim, hidden size)
         numbers a row.
 
     Raises:
-        UserError: `dim` below 1, an unknown pooling, no such layer, or a completion that exceeds the model's
-            context.
+        UserError: `dim` below 1, an unknown pooling, no such layer, or a completion that exceeds
+            the model's context.
     """
     if pooling not in ("last", "mean"):
         raise UserError("pooling must be last or mean", f"got {pooling}")

@@ -31,8 +31,8 @@ def principal_axes(
 
     By subspace iteration on the rows' inner products (Halko, Martinsson and Tropp 2011,
     arXiv:0909.4061). Fewer where the rows do not differ in that many directions. The sign of a
-    column makes its largest entry positive, and one BLAS thread does the work, so that the same rows
-    give the same bits.
+    column makes its largest entry positive, and one BLAS thread does the work, so that the same
+    rows give the same bits.
 
     Args:
         rows: features, centred within their prompts.

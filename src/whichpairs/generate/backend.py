@@ -89,7 +89,8 @@ class Backend(Protocol):
 
     @property
     def keeps_answers(self) -> bool:
-        """Whether it keeps what it draws itself, so that nobody else need write it down as it goes."""
+        """Whether it keeps what it draws itself, so that nobody else need write it down as it
+        goes."""
         ...
 
     def sample(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def blocks(lm: "LanguageModel", option: str = "--layers top:N") -> list[tuple[str, Any]]:
-    """The layers with their names, lowest first: the list of modules that is as long as the configuration says.
+    """The layers with their names, lowest first: the list of modules that is as long as the
+    configuration says.
 
     Args:
         option: what the user asked for that needs them.
@@ -39,7 +40,8 @@ class _EnoughError(Exception):
 
 
 def entering(lm: "LanguageModel", batch: Padded, block: torch.nn.Module) -> torch.Tensor:
-    """The hidden states (B, T, width) that enter a layer; those above it, and the head, are not run."""
+    """The hidden states (B, T, width) that enter a layer; those above it, and the head, are not
+    run."""
     found: list[torch.Tensor] = []
 
     def look(_: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:

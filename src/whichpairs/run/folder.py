@@ -2,7 +2,7 @@
 
     RUN/run.json                    format, β, seed, versions: settings of the whole run
     RUN/pool/                       prompts and completions, labels that came with them
-    RUN/drawer/001/                 labels of further files, kept back as those in pool/drawer.parquet
+    RUN/drawer/001/                 labels of further files, kept back as in pool/drawer.parquet
     RUN/scores/NAME/                a reward for every completion
     RUN/features/NAME/              φ, memory-mapped
     RUN/batches/001/                pairs picked for labelling

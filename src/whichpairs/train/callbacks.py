@@ -1,4 +1,5 @@
-"""What is done between TRL's steps: telling how far it is, checkpoints that are whole, the best epoch."""
+"""What is done between TRL's steps: telling how far it is, checkpoints that are whole, the best
+epoch."""
 
 import json
 import math

@@ -59,15 +59,16 @@ def train_dpo(
     """Train a copy of the model at `model_path`, the reference, and save the policy to `out`.
 
     One preference is one row, so repeated votes weigh as often as they are given, and each as much
-    as its ``weight`` says; one whose sides have the same tokens once they are cut is left out; ``probability`` counts where `settings.soft_labels` says so. Weights
-    are float32 throughout, and matrix products as `settings.dtype` says. The same call gives the same weights on one machine with one number of threads,
-    a resumed one too. The caller's random state is left as it was, and nothing is written but `out`
-    (weights, configuration, tokenizer), `scratch`, and the log.
+    as its ``weight`` says; one whose sides have the same tokens once they are cut is left out;
+    ``probability`` counts where `settings.soft_labels` says so. Weights are float32 throughout, and
+    matrix products as `settings.dtype` says. The same call gives the same weights on one machine
+    with one number of threads, a resumed one too. The caller's random state is left as it was, and
+    nothing is written but `out` (weights, configuration, tokenizer), `scratch`, and the log.
 
     Args:
         preferences: at least one; chosen and rejected of one prompt.
-        taught: pairs that nobody has answered, beside them, with a `probability` that always counts;
-            none of a prompt that is set aside for validation.
+        taught: pairs that nobody has answered, beside them, with a `probability` that always
+            counts; none of a prompt that is set aside for validation.
         scratch: where checkpoints lie; the same call on a scratch that a killed one left goes on
             from its last checkpoint. None is a temporary folder.
         save_steps: steps between checkpoints; 0 for none.
@@ -234,7 +235,8 @@ def read_rows(
     Those whose sides have the same tokens say nothing: they are left out, and counted.
 
     Raises:
-        UserError: see `encode_pairs`; all are left out; a weight is not a number of 0 or more, or all are 0.
+        UserError: see `encode_pairs`; all are left out; a weight is not a number of 0 or more, or
+            all are 0.
     """
     pairs, cut = encode_pairs(lm, preferences, settings.max_length)
     differ = [i for i, (chosen, rejected) in enumerate(pairs) if chosen != rejected]
@@ -260,7 +262,8 @@ def read_rows(
 
 
 def _logprobs(lm: "LanguageModel", pairs: Sequence[Pair], dtype: str) -> np.ndarray:
-    """log π of chosen and rejected, (n, 2), in the arithmetic of training: rounding cancels in log π/π_ref.
+    """log π of chosen and rejected, (n, 2), in the arithmetic of training: rounding cancels in log
+    π/π_ref.
 
     A completion that stands in several pairs, as most do where a fit teaches, is scored once.
     """

@@ -1,7 +1,7 @@
 """Preferences in the shape that TRL's DPOTrainer takes as it is, with ids and probabilities beside.
 
-Only ``prompt, chosen, rejected`` go into the file (TRL drops or trips over other columns), unless soft
-labels are asked for; the rows of the companion file stand in the same order.
+Only ``prompt, chosen, rejected`` go into the file (TRL drops or trips over other columns), unless
+soft labels are asked for; the rows of the companion file stand in the same order.
 """
 
 import json

@@ -89,7 +89,8 @@ def chosen_blocks(lm: "LanguageModel", layers: str) -> list[tuple[str, Any]]:
     found = blocks(lm)
     if count > len(found):
         raise UserError(
-            f"layers must be {ALL_LAYERS}, or top:N with N from 1 to the {len(found)} layers of the model",
+            f"layers must be {ALL_LAYERS}, or top:N with N from 1 to the {len(found)} layers of "
+            "the model",
             f"got {layers}",
         )
     return found[len(found) - count :]

@@ -37,7 +37,8 @@ class DPOSettings:
         soft_labels: train on each preference's `probability` P by the cross-entropy
             −P log σ(m) − (1 − P) log σ(−m), m being β's margin; where there is none, P is 1.
         validation: share of the prompts, in [0, 1), whose preferences are not trained on but
-            choose the epoch that is kept, the reference itself (epoch 0) included; 0 keeps the last.
+            choose the epoch that is kept, the reference itself (epoch 0) included; 0 keeps the
+            last.
         dtype: ``float32``, or ``bfloat16``: matrix products in it, for the reference too, while
             weights, the optimiser's state and the saved policy are float32.
         layers: ``all``, or ``top:N``: only the last N transformer layers change (fully, or by
@@ -133,8 +134,8 @@ class DPOResult:
         equal: preferences left out, of both, because their sides have the same (kept) tokens.
         moved: whether any weight of the saved policy differs from the reference's.
         taught: pairs without a label that it was trained on beside the labelled ones.
-        fall: mean of −log π/π_ref over the completions trained on, nats: about KL(π_ref ‖ π) where they
-            are π_ref's own.
+        fall: mean of −log π/π_ref over the completions trained on, nats: about KL(π_ref ‖ π) where
+            they are π_ref's own.
         shift: root mean square of log π/π_ref over the completions trained on, nats.
     """
 

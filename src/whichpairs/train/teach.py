@@ -1,9 +1,9 @@
 """A policy taught by the fit: pairs that nobody has answered, with what the fit believes of them.
 
-DPO on n labelled pairs sees only those; a fit of the same labels has an opinion on every pair of the pool,
-and completions cost next to nothing. So the policy is trained on pairs of the training prompts too, each
-with the fit's calibrated probability, theory (25), as its soft label (kin: distilled reward models
-[fisch2024]),
+DPO on n labelled pairs sees only those; a fit of the same labels has an opinion on every pair of
+the pool, and completions cost next to nothing. So the policy is trained on pairs of the training
+prompts too, each with the fit's calibrated probability, theory (25), as its soft label (kin:
+distilled reward models [fisch2024]),
 
     P(first preferred) = σ(c · logit E σ(η)),   c = 1 unless the user scales the teacher.
 
@@ -30,8 +30,8 @@ from whichpairs.train.teach_pairs import PAIRS, choose
 from whichpairs.wording import number
 
 KNOWS_NATS = 2.0
-"""What calibrated probabilities must save in left-out log loss against a coin, over all labels, for a fit
-to teach."""
+"""What calibrated probabilities must save in left-out log loss against a coin, over all labels, for
+a fit to teach."""
 
 KNOWS_MARGIN = 0.02
 """Mean |P − ½| that a fit must have of the pairs that it teaches (before the scale)."""
@@ -142,9 +142,10 @@ def teach(
         features: φ, one row a completion; starts: prompt p owns rows ``starts[p]:starts[p + 1]``.
         belief: the posterior, of `design.estimate.calibrate.calibrate`; beta: the run's β.
         count: pairs to teach.
-        left_out: `design.estimate.calibrate.left_out_log_loss` of the labels behind `belief`, nats; labels: how
-            many they are.
-        pairs: how they are chosen, one of `train.teach_pairs.PAIRS`; scale: multiplies their logits.
+        left_out: `design.estimate.calibrate.left_out_log_loss` of the labels behind `belief`, nats;
+            labels: how many they are.
+        pairs: how they are chosen, one of `train.teach_pairs.PAIRS`; scale: multiplies their
+            logits.
         eligible: prompts that may be taught on: held-out ones are not.
         labelled: pairs that have a label, in either order, (k, 2): they are not taught again.
         same: of every row the first row of its prompt with the same text: equal texts are one.

@@ -1,7 +1,8 @@
 """Which pairs without a label a fit teaches a policy on.
 
-All rules choose among the same candidates: pairs of two distinct texts of one training prompt that nobody
-has answered. They differ in how sure the fit is of what it teaches, and in how many prompts it reaches.
+All rules choose among the same candidates: pairs of two distinct texts of one training prompt that
+nobody has answered. They differ in how sure the fit is of what it teaches, and in how many prompts
+it reaches.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,8 @@ def widest(space: PairSpace, score: Score, count: int, rng: np.random.Generator)
     """The pairs whose scores lie farthest apart, over the whole pool: the fit's largest |margin|.
 
     Every prompt hands out its pairs from the widest on: with positions in falling order of score,
-    (i, j) is followed by (i, j − 1), and where j is the last by (i + 1, j) too, so that each comes once.
+    (i, j) is followed by (i, j − 1), and where j is the last by (i + 1, j) too, so that each comes
+    once.
     """
     ranked, left = _ranked(space, score), set(space.excluded.tolist())
     falling, rows, starts = score[ranked].tolist(), ranked.tolist(), space.starts.tolist()
@@ -54,8 +56,9 @@ def widest(space: PairSpace, score: Score, count: int, rng: np.random.Generator)
 
 
 def best_worst(space: PairSpace, score: Score, count: int, rng: np.random.Generator) -> Rows:
-    """The best completion of every prompt against its worst, then the second best against the second
-    worst, and so on: no completion comes twice. Prompts in random order, the same in every round."""
+    """The best completion of every prompt against its worst, then the second best against the
+    second worst, and so on: no completion comes twice. Prompts in random order, the same in every
+    round."""
     ranked, m = _ranked(space, score), space.sizes
     rounds = m // 2
     prompt = np.repeat(np.arange(len(m)), rounds)
@@ -69,8 +72,8 @@ def best_worst(space: PairSpace, score: Score, count: int, rng: np.random.Genera
 
 
 def best_worst_of_5(space: PairSpace, score: Score, count: int, rng: np.random.Generator) -> Rows:
-    """The best of every prompt against the worst of `OF` others, drawn from all that are worse; then the
-    second best, and so on. Prompts in random order, the same in every round."""
+    """The best of every prompt against the worst of `OF` others, drawn from all that are worse;
+    then the second best, and so on. Prompts in random order, the same in every round."""
     ranked, m = _ranked(space, score), space.sizes
     order = rng.permutation(len(m))
     found, have, turn = [np.empty((0, 2), np.int64)], 0, 0
@@ -128,7 +131,8 @@ def choose(
     if len(found) < count:
         there = space.candidates if how in ("random", "margin") else len(found)
         raise UserError(
-            "only pairs of two distinct texts of one training prompt can be taught, each once, and none "
+            "only pairs of two distinct texts of one training prompt can be taught, each once, "
+            "and none "
             "that has a label",
             f"asked for {count}; by {how} there are {there}",
             f"pass --teach {there}" if there else "generate more completions",

@@ -118,7 +118,8 @@ class PairTrainer(DPOTrainer):
         return parts, items
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """The schedule, whose warm-up (of which the first step has rate 0) never takes every step."""
+        """The schedule, whose warm-up (of which the first step has rate 0) never takes every
+        step."""
         warm = self.args.get_warmup_steps(num_training_steps)
         self.args.warmup_steps = max(0, min(warm, num_training_steps - 1))
         return super().create_scheduler(num_training_steps, optimizer)
@@ -251,7 +252,8 @@ def as_dataset(rows: Rows) -> Dataset:
 
 
 def _lora(lm: "LanguageModel", settings: DPOSettings) -> Any:
-    """peft's configuration, or None: rank r, α = 2 r, every linear layer of those chosen but the output's."""
+    """peft's configuration, or None: rank r, α = 2 r, every linear layer of those chosen but the
+    output's."""
     if settings.lora_rank is None:
         return None
     from peft import LoraConfig

@@ -1,7 +1,8 @@
 """What the layers below the trained ones make of every sequence, computed once.
 
-Where DPO changes the top layers alone, those below give the same output at every step: with it kept, a step costs the
-top layers and the head, and the reference's log-probabilities and those of the policy at the end cost no more.
+Where DPO changes the top layers alone, those below give the same output at every step: with it
+kept, a step costs the top layers and the head, and the reference's log-probabilities and those of
+the policy at the end cost no more.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,8 +29,9 @@ Ids = tuple[int, ...]
 LARGEST = 2 << 30
 """Bytes that are kept at most; longer data is trained on without."""
 NEAR = 1e-3
-"""Nats by which log-probabilities by way of what is kept may differ; a model that adds something to its embeddings on
-the way (learned positions, a scale) differs by far more, and is trained on without."""
+"""Nats by which log-probabilities by way of what is kept may differ; a model that adds something to
+its embeddings on the way (learned positions, a scale) differs by far more, and is trained on
+without."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Trunk:
     layers: str
 
     def on(self, lm: "LanguageModel") -> "LanguageModel":
-        """`lm`, whose lower layers are those that made `kept`, reading known sequences by way of it."""
+        """`lm`, whose lower layers are those that made `kept`, reading known sequences by way of
+        it."""
         above: Any = Above(lm, self)
         return replace(lm, model=above)
 
@@ -74,7 +77,8 @@ class Above(nn.Module):
         return self.through(self.hidden[0], input_ids, attention_mask, **how)
 
     def through(self, model: Any, input_ids: Tensor, attention_mask: Tensor, **how: Any) -> Any:
-        """The same by way of `model`, which holds the same layers (adapters or a device's wrapper around them)."""
+        """The same by way of `model`, which holds the same layers (adapters or a device's wrapper
+        around them)."""
         inside = attention_mask.bool()
         kept = [self.kept[tuple(row[m].tolist())] for row, m in zip(input_ids, inside, strict=True)]
         states = kept[0].new_zeros(*inside.shape, kept[0].shape[1])
@@ -99,8 +103,8 @@ def make_trunk(
 ) -> Trunk | None:
     """What lies below the trained layers, of these sequences; None where it would be of no use.
 
-    That is where all layers are trained, where it is larger than `LARGEST`, or where the model does not give the
-    same log-probabilities by way of it.
+    That is where all layers are trained, where it is larger than `LARGEST`, or where the model does
+    not give the same log-probabilities by way of it.
 
     Args:
         layers: as `scope.set_trained`; dtype: as `scope.arithmetic`.

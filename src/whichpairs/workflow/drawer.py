@@ -1,7 +1,8 @@
-"""The drawer of a run: a labelled set of which a part is to be chosen, as if nobody had answered yet.
+"""The drawer of a run: a labelled set of which a part is to be chosen, as if nobody had answered
+yet.
 
-``import --labels hidden`` puts every answer there. Only which pairs have one is read before they are
-picked, for no other pair is a candidate: nobody could answer it. `take` is what answers.
+``import --labels hidden`` puts every answer there. Only which pairs have one is read before they
+are picked, for no other pair is a candidate: nobody could answer it. `take` is what answers.
 """
 
 import shlex
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from whichpairs.workflow.workspace import Workspace
 
 KIND = "drawer"
-"""The folder of further files, the beginning of their annotators' names, and the kind of a source."""
+"""The folder of further files, the beginning of their annotators' names, and the kind of a
+source."""
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,10 @@ def fit_labels(
 ) -> Outcome:
     """Fit θ to the labels of prompts that are not held out.
 
-    Two things come of it: the policy's θ (``theta.npy``), drawn out by ``policy_scale`` so that J is
-    good, and what is believed of answers (``belief.npy``, `design.estimate.calibrate`), by which whatever is
-    said of probabilities is said: cross-validated and held-out log loss, accuracy, calibration.
+    Two things come of it: the policy's θ (``theta.npy``), drawn out by ``policy_scale`` so that J
+    is good, and what is believed of answers (``belief.npy``, `design.estimate.calibrate`), by which
+    whatever is said of probabilities is said: cross-validated and held-out log loss, accuracy,
+    calibration.
 
     Held-out accuracy, log loss and calibration come from labels of held-out prompts (imported
     ones, or controls); without any they are unknown, and the result says null. So is what the
@@ -76,7 +77,8 @@ def fit_labels(
 
 @dataclass(frozen=True)
 class _Fitted:
-    """The policy's fit and its posterior; and what is believed of answers, with its left-out loss."""
+    """The policy's fit and its posterior; and what is believed of answers, with its left-out
+    loss."""
 
     policy: Fit
     posterior: Belief

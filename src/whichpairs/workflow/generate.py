@@ -122,7 +122,8 @@ def generate_pool(
     beta: float | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
-    """Sample `n` completions of every prompt from every source; a killed call goes on where it stopped.
+    """Sample `n` completions of every prompt from every source; a killed call goes on where it
+    stopped.
 
     Identical completions of a prompt are merged and counted, which is their weight under π_ref.
 
@@ -185,7 +186,10 @@ def check_read(settings: GenerateSettings, options: Mapping[str, str]) -> None:
     else:
         taken = left_to_options(settings.sources, _usual(settings))
         unread = [options[name] for name in names if name not in taken]
-        got = f"every source of {settings.sources} sets {listed(unread, 'or')} itself or has no use for it"
+        got = (
+            f"every source of {settings.sources} sets {listed(unread, 'or')} itself or has no "
+            "use for it"
+        )
     if unread:
         raise UserError(
             "an option must be of use to a source of completions",
@@ -403,7 +407,10 @@ def _near_duplicates(tables: PoolTables) -> int:
 def _outcome(run: Run, record: Record, before: bool) -> Outcome:
     r = record.result
     message = f"{counted(r['completions'], 'completion')} of {counted(r['prompts'], 'prompt')}"
-    message += f" ({r['held_out_prompts']} held out), {counted(r['duplicates_merged'], 'duplicate')} merged"
+    message += (
+        f" ({r['held_out_prompts']} held out), {counted(r['duplicates_merged'], 'duplicate')} "
+        "merged"
+    )
     near = r.get("near_duplicates", 0)
     share = near / r["completions"]
     message += f", {counted(near, 'near-duplicate')} kept ({100 * share:.1f} %)."
@@ -436,7 +443,8 @@ _ASIDE = {
         "completions were cut off at --max-new-tokens",
     ),
 }
-"""What a pool leaves out, or has that its user might not expect: a count's name, and the words for one and for many."""
+"""What a pool leaves out, or has that its user might not expect: a count's name, and the words for
+one and for many."""
 
 
 def _digest(prompts: list[Prompt]) -> str:

@@ -35,7 +35,8 @@ def drawer_words(r: dict[str, int], root: Path) -> str:
     text = (
         f"{_many(r['answers'], 'label')} in the drawer ({root / 'pool' / DRAWER}): nothing reads "
         "them until their pairs are picked; label --from-drawer takes them out then. "
-        f"Candidates are the {_many(r['pairs'], 'pair')} that ha{'s' if r['pairs'] == 1 else 've'} one"
+        f"Candidates are the {_many(r['pairs'], 'pair')} that ha{'s' if r['pairs'] == 1 else 've'} "
+        "one"
     )
     if r["others"]:
         text += f"; {_many(r['others'], 'other pair')} of these prompts can be answered by nobody"
@@ -49,7 +50,8 @@ def unlabelled_pairs(answers: pl.DataFrame, completions: pl.DataFrame) -> int:
 
 
 ALL_LABELLED = (
-    "Every pair has its label, so that none is left to pick: to pick a part of these labels, import "
+    "Every pair has its label, so that none is left to pick: to pick a part of these labels, "
+    "import "
     "into another run with --labels hidden."
 )
 
@@ -107,7 +109,8 @@ def _check_of_pool(space: Workspace, settings: dict[str, Any], tables: PoolTable
     strange = sum(one not in space.pool.row_of for one in ids)
     if strange:
         raise UserError(
-            "a run has one pool, and a further file adds answers about the completions of that pool",
+            "a run has one pool, and a further file adds answers about the completions of that "
+            "pool",
             f"{strange} of the {len(ids)} completions of {show(settings['source'])} are not in it",
             "start another run, with one file of both",
         )

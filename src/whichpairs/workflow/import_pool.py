@@ -198,14 +198,16 @@ def _outcome(run: Run, record: Record, before: bool, labels: int) -> Outcome:
     if r.get("alike_prompts"):
         same = counted(r["alike_prompts"], "prompt equals", "prompts equal")
         said.append(
-            f"Attention: {same} an earlier one but for blanks or the form of accents (Unicode NFC, NFD), "
+            f"Attention: {same} an earlier one but for blanks or the form of accents (Unicode NFC, "
+            "NFD), "
             f"and {plural(r['alike_prompts'], 'is a prompt of its own', 'are prompts of their own')} "
             f"(first: {show(r['alike_first'])})."
         )
     if r.get("unlike_prompts"):
         many = counted(r["unlike_prompts"], "row")
         said.append(
-            f"Attention: in {many} the column {show(r['prompt_column'])} is another text than what the "
+            f"Attention: in {many} the column {show(r['prompt_column'])} is another text than what "
+            "the "
             f"dialogues begin with, which counts (first: {r['unlike_first']})."
         )
     if r["shape"] != "pair" and r["duplicates_merged"]:
@@ -281,7 +283,8 @@ def _columns(r: dict[str, Any]) -> list[str]:
             else f"Columns kept beside the completions, not read as part of the prompt: {names}."
         )
     said += [
-        f"{show(name)} is kept as {show(kept)}, for the pool has {'an' if name[0] in 'aeiou' else 'a'} {name} of its own."
+        f"{show(name)} is kept as {show(kept)}, for the pool has "
+        f"{'an' if name[0] in 'aeiou' else 'a'} {name} of its own."
         for name, kept in r["renamed_columns"].items()
     ]
     if r["differ"]:

@@ -112,7 +112,8 @@ class Foresight:
     """Predicted gaps by budget, and at the one asked about what select would say.
 
     Attributes:
-        outlook: by budget; reach: of the batch of the budget; random: how many of its labels are random.
+        outlook: by budget; reach: of the batch of the budget; random: how many of its labels are
+            random.
     """
 
     outlook: Outlook
@@ -259,8 +260,8 @@ def _completions(desk: Desk, budget: int, gap: float) -> dict[str, Any] | None:
 def _subsample(
     space: PairSpace, size: int, rng: np.random.Generator
 ) -> tuple[PairSpace, np.ndarray]:
-    """A pool of at most `size` completions of every eligible prompt, drawn at random, and the rows of
-    the whole one that these are.
+    """A pool of at most `size` completions of every eligible prompt, drawn at random, and the rows
+    of the whole one that these are.
 
     Pairs that were asked are candidates again: what they taught is in the information of the past.
     """
@@ -327,15 +328,20 @@ def _saving(r: dict[str, Any]) -> str:
         return "What it would save is too little for the forecast to tell from nothing."
     if r["saved"] is None:
         return f"Random is not predicted to reach that gap with {counted(r['searched'], 'label')}."
-    text = f"For the same gap random is predicted to need {counted(r['labels_random_would_need'], 'label')}, "
+    text = (
+        "For the same gap random is predicted to need "
+        f"{counted(r['labels_random_would_need'], 'label')}, "
+    )
     text += f"{r['saved']:.2f} × as many"
     return text + (f"; less than {WORTH_IT:g} × is called none." if r["saved"] < WORTH_IT else ".")
 
 
 _WHAT = (
-    "Predicted gap after so many further labels: how far the trained policy stays below the best one "
+    "Predicted gap after so many further labels: how far the trained policy stays below the best "
+    "one "
     "(in J = E r − β KL; less is better).",
-    "With random pairs; with ours (what select picks by default); and how many random pairs it takes "
+    "With random pairs; with ours (what select picks by default); and how many random pairs it "
+    "takes "
     "to get as far as ours.",
     "",
 )
@@ -376,14 +382,16 @@ def _message(r: dict[str, Any], settings: PlanSettings) -> str:
             lines.append(f"A predicted gap of {settings.target_gap:g}: {who} needs {reached}.")
     if r["flattens_at"] is not None:
         lines.append(
-            f"From about {r['flattens_at']} labels on, twice as many lower the gap by less than 5 % of "
+            f"From about {r['flattens_at']} labels on, twice as many lower the gap by less than 5 "
+            "% of "
             f"today's ({r['predicted_gap_now']:.4g})."
         )
     if r["completions"] is not None:
         c = r["completions"]
         now = list(c["predicted_gap"].items())[-1]
         lines.append(
-            f"With {counted(c['extrapolated_to'], 'completion')} a prompt instead of {now[0]}: predicted gap "
+            f"With {counted(c['extrapolated_to'], 'completion')} a prompt instead of {now[0]}: "
+            "predicted gap "
             f"{c['extrapolated']:.4g} [{c['low']:.4g}, {c['high']:.4g}] instead of {now[1]:.4g}."
         )
     lines.append(f"How far to trust this: {r['trust']}.")
@@ -392,7 +400,10 @@ def _message(r: dict[str, Any], settings: PlanSettings) -> str:
 
 def _noise(r: dict[str, Any]) -> str:
     """Why a row may lie above the one before it."""
-    text = f"The forecast is simulated: at {counted(r['budget'], 'label')} our gap is {r['predicted_gap']:.4g} "
+    text = (
+        f"The forecast is simulated: at {counted(r['budget'], 'label')} our gap is "
+        f"{r['predicted_gap']:.4g} "
+    )
     text += f"± {2.0 * r['predicted_gap_error']:.2g}"
     if r["random_picked"] != r["budget"]:
         better = r["random_predicted_gap"] - r["predicted_gap"]

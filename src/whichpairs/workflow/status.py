@@ -66,8 +66,8 @@ def _facts(space: Workspace) -> dict[str, Any]:
 
 
 def _numeric(space: Workspace, pool: dict[str, Any]) -> list[str]:
-    """Numeric columns of the pool but for a generation's own: by its manifest, or by itself where that
-    is older."""
+    """Numeric columns of the pool but for a generation's own: by its manifest, or by itself where
+    that is older."""
     for key in ("numeric_columns", "score_columns"):  # the second is the older name
         if key in pool:
             return list(pool[key])

@@ -180,8 +180,8 @@ class Workspace:
     def votes(self, *, held_out: bool) -> Votes:
         """The labels of held-out prompts (never fitted), or of all others.
 
-        Where an annotator stated P(A preferred), a vote is worth that. (A simulation's probability is
-        the truth that it drew from: no vote.)
+        Where an annotator stated P(A preferred), a vote is worth that. (A simulation's probability
+        is the truth that it drew from: no vote.)
         """
         pool = self.pool
         a = pool.rows(label.id_a for label in self.labels)

@@ -1,7 +1,7 @@
 """Do probabilities and intervals mean what they say? `make bench-calibration` writes the page.
 
-Three questions, in simulations where the truth is known: are the probabilities of a fit calibrated; how
-often do intervals hold what they should; and how often do labels of a coin pass for convincing.
+Three questions, in simulations where the truth is known: are the probabilities of a fit calibrated;
+how often do intervals hold what they should; and how often do labels of a coin pass for convincing.
 """
 
 import argparse
@@ -36,9 +36,9 @@ class Cell:
 
     Attributes:
         signal: nats that the true P gains over a coin on all the labels together.
-        slope, policy_slope: of the fresh labels on the logit, calibrated and of the policy's margins;
-            pooled over worlds (a world with no signal has no slope of its own), with ends by a
-            bootstrap of worlds.
+        slope, policy_slope: of the fresh labels on the logit, calibrated and of the policy's
+            margins; pooled over worlds (a world with no signal has no slope of its own), with ends
+            by a bootstrap of worlds.
         loss, policy_loss: log loss of the two less a coin's, in nats a label.
     """
 
@@ -69,7 +69,8 @@ class Coverage:
 
 
 def slope(logits: np.ndarray, p: np.ndarray) -> float:
-    """The slope of the logistic regression, without an intercept, of labels of true `p` on logits."""
+    """The slope of the logistic regression, without an intercept, of labels of true `p` on
+    logits."""
     if not np.abs(logits).max() > 1e-12:
         return float("nan")
     at = 1.0

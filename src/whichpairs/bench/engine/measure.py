@@ -1,4 +1,5 @@
-"""What the design bench measures, each a function from sizes to figures (`whichpairs.bench.engine.run`)."""
+"""What the design bench measures, each a function from sizes to figures
+(`whichpairs.bench.engine.run`)."""
 
 import resource
 import threading
@@ -55,8 +56,9 @@ def kernels() -> list[Kernel]:
 
 
 def gemm_peak(kernel: Kernel, threads: int, size: int = 4096, tries: int = 5) -> float:
-    """float32 operations a second of the kernel's library at a large square product, the best of a few.
-    The kernel in C has none of its own: it is measured against torch's, where that is installed."""
+    """float32 operations a second of the kernel's library at a large square product, the best of a
+    few. The kernel in C has none of its own: it is measured against torch's, where that is
+    installed."""
     if kernel.name != "numpy" and find_spec("torch"):
         return _torch_peak("float32", threads, size, tries)
     a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
@@ -200,8 +202,8 @@ def _passes_to(reports: tuple[PassReport, ...], share: float) -> int | None:
 
 
 class Memory(AbstractContextManager["Memory"]):
-    """The largest anonymous resident memory while it is open (memory-mapped files are page cache), in
-    KiB, looked at 20 times a second."""
+    """The largest anonymous resident memory while it is open (memory-mapped files are page cache),
+    in KiB, looked at 20 times a second."""
 
     def __init__(self) -> None:
         self.peak = 0
@@ -235,7 +237,8 @@ def rounding(kind: str, times: int, restarts: int, dim: int = 64) -> dict[str, A
     """How near a batch of times·d labels of 2.4 million pairs comes to its bound.
 
     Args:
-        restarts: exchange from so many random starts among the candidates, to compare with (0: none).
+        restarts: exchange from so many random starts among the candidates, to compare with (0:
+            none).
     """
     space, budget = make_pool(None, kind, 20_000, 16, dim), times * dim
     problem = problem_of(space, budget)
@@ -299,7 +302,8 @@ def against_greedy(
     threads: int,
     passes: int = 15,
 ) -> dict[str, Any]:
-    """A greedy rival and our D-optimal batch (asked for 0.1 %) on the same pool, one after the other."""
+    """A greedy rival and our D-optimal batch (asked for 0.1 %) on the same pool, one after the
+    other."""
     problem = problem_of(space, budget, d_optimal=True, ridge=GREEDY_RIDGE)
     run = rival(space, problem.base, 0.25, budget, threads=threads, deadline_s=deadline)
     greedy_seconds = run.seconds_start + run.seconds_picks

@@ -55,7 +55,10 @@ def figures(found: dict[str, Any]) -> list[Figure]:
     results = _whole("P5", big, minutes=5, memory=2.0)
     for dim, need in ((64, 0.5), (256, 0.8)):
         share = _least(passes, fastest, dim)
-        goal = f"pass ÷ float32 GEMM peak ≥ {need:g} at d = {dim}, the lesser of m = 16 and 32 ({fastest})"
+        goal = (
+            f"pass ÷ float32 GEMM peak ≥ {need:g} at d = {dim}, the lesser of m = 16 and 32 "
+            f"({fastest})"
+        )
         results.append(Figure(f"P6, d = {dim}", share, goal=goal, reached=share >= need))
     times = big["solve_over_pass"]
     results.append(Figure("P6b", times, goal="whole solve ÷ one pass ≤ 5", reached=times <= 5))

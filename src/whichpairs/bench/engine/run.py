@@ -7,8 +7,9 @@
     greedy     P7: against Guo et al.'s greedy, at sizes that take it about six minutes and two
     growth     seconds against candidate pairs, 10⁴ to 10⁹, ours and the greedy rivals
 
-Each part runs in a process of its own and leaves its figures in the work folder, so that a call that
-was cut off goes on; a part whose code is another now is measured again, and `--fresh` measures all.
+Each part runs in a process of its own and leaves its figures in the work folder, so that a call
+that was cut off goes on; a part whose code is another now is measured again, and `--fresh` measures
+all.
 """
 
 import argparse
@@ -91,7 +92,8 @@ def rounded(folder: Path, quick: bool) -> Any:
 
 
 def greedy(folder: Path, quick: bool) -> Any:
-    """P7: 1 000 picks at a size that takes the rival about six minutes here, 10 000 at one that takes two."""
+    """P7: 1 000 picks at a size that takes the rival about six minutes here, 10 000 at one that
+    takes two."""
     plan = [(60, 100), (20, 300)] if quick else [(450_000, 1_000), (15_000, 10_000)]
     deadline = MINUTE if quick else 11 * MINUTE
     found = []
@@ -106,7 +108,8 @@ def greedy(folder: Path, quick: bool) -> Any:
 
 
 def growth(folder: Path, quick: bool) -> Any:
-    """Seconds for 1 000 labels against candidate pairs; rivals until a size takes them five seconds."""
+    """Seconds for 1 000 labels against candidate pairs; rivals until a size takes them five
+    seconds."""
     sizes = [10**k for k in range(4, 7 if quick else 10)]
     budget, found = 1_000, []
     rivals = {rival.__name__: rival for rival in (naive_greedy, accelerated_greedy, lazy_greedy)}

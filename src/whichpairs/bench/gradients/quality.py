@@ -1,8 +1,8 @@
 """What features keep and what they predict, on a pool that the recipe's model writes.
 
 Fidelity: the figure of `workflow.features.fidelity` by dimension and projection. Prediction: a
-Bradley–Terry fit on simulated labels of random pairs, judged on all pairs of held-out prompts, whose
-true probabilities are known. A second pool has the same completions cut to lengths of a wide
+Bradley–Terry fit on simulated labels of random pairs, judged on all pairs of held-out prompts,
+whose true probabilities are known. A second pool has the same completions cut to lengths of a wide
 range, where length normalisation can matter.
 """
 

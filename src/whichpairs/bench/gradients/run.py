@@ -170,7 +170,8 @@ def random_gpt2(path: Path, like: str, shape: dict[str, int]) -> None:
 
 
 def memory(folder: Path, model: str, quick: bool) -> list[dict[str, Any]]:
-    """Peak resident memory of `whichpairs features` at two pool sizes, in processes of their own."""
+    """Peak resident memory of `whichpairs features` at two pool sizes, in processes of their
+    own."""
     random_gpt2(folder / "small", model, {"n_embd": 32, "n_layer": 2, "n_head": 2})
     return [_memory(folder, rows) for rows in ((1000, 4000) if quick else (5000, 40000))]
 

@@ -1,1 +1,2 @@
-"""Measures labelling: answers under load and kills, hostile completions in a real browser, who is let in."""
+"""Measures labelling: answers under load and kills, hostile completions in a real browser, who is
+let in."""

@@ -1,8 +1,8 @@
-"""Fifty annotators at once on a server that is killed (−9) again and again, and how fast it is with 100 000
-pairs.
+"""Fifty annotators at once on a server that is killed (−9) again and again, and how fast it is with
+100 000 pairs.
 
-Annotators are threads that speak HTTP as the page does: an answer has a key of its own and is sent again
-until it is acknowledged. Some of them leave for good with pairs in hand.
+Annotators are threads that speak HTTP as the page does: an answer has a key of its own and is sent
+again until it is acknowledged. Some of them leave for good with pairs in hand.
 """
 
 import json
@@ -109,8 +109,9 @@ class Load:
     """What became of the answers on one back-end.
 
     Attributes:
-        answers: acknowledged; lost: of those, how many the store lacks; double: pairs with more labels
-            than they want; leases_lost: pairs that nobody could answer at the end; seconds: in all.
+        answers: acknowledged; lost: of those, how many the store lacks; double: pairs with more
+            labels than they want; leases_lost: pairs that nobody could answer at the end; seconds:
+            in all.
     """
 
     back: str
@@ -189,8 +190,8 @@ class Speed:
     """Times in seconds.
 
     Attributes:
-        answers: until the server says that an answer is on disk, and what follows it; empty: until it
-            sends its empty page; screen: in a browser, from a key to the next pair painted;
+        answers: until the server says that an answer is on disk, and what follows it; empty: until
+            it sends its empty page; screen: in a browser, from a key to the next pair painted;
             fetched: there, until an empty page has come.
     """
 
@@ -203,7 +204,8 @@ class Speed:
 def speed(
     folder: Path, pairs: int, seconds: float, pause: float, watch: Callable[[str, float], Speed]
 ) -> list[Speed]:
-    """Fifty annotators, each an answer or an empty page every `pause` seconds, and one in a browser.
+    """Fifty annotators, each an answer or an empty page every `pause` seconds, and one in a
+    browser.
 
     Args:
         watch: what the one in the browser sees, by the link and for how long.

@@ -18,7 +18,8 @@ RESAMPLES = 1000
 def figures(
     loads: Sequence[Load], times: Sequence[Speed], hostile: Hostility, seen: Looks, refused: Knocks
 ) -> list[Figure]:
-    """Counts with what may be expected of as many again (Clopper–Pearson), times with bootstrap intervals."""
+    """Counts with what may be expected of as many again (Clopper–Pearson), times with bootstrap
+    intervals."""
     both = len({one.back for one in loads}) == 2
     answers = sum(one.answers for one in loads)
     missed = () if both else ("PostgreSQL: no server is installed here",)

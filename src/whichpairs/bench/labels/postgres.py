@@ -1,4 +1,5 @@
-"""A PostgreSQL server of our own, on a socket in a temporary folder: for the bench and the tests."""
+"""A PostgreSQL server of our own, on a socket in a temporary folder: for the bench and the
+tests."""
 
 import os
 import shutil

@@ -1,4 +1,5 @@
-"""What only a real browser tells: hostile completions, accessibility, and how long an answer takes."""
+"""What only a real browser tells: hostile completions, accessibility, and how long an answer
+takes."""
 
 import itertools
 import json
@@ -79,8 +80,8 @@ class Looks:
     """Accessibility of the pages, and the time of an answer.
 
     Attributes:
-        pages: looked at; findings: serious and critical ones of axe-core; times: seconds from a key to
-            the next pair on screen.
+        pages: looked at; findings: serious and critical ones of axe-core; times: seconds from a key
+            to the next pair on screen.
     """
 
     pages: int

@@ -1,4 +1,5 @@
-"""The README's picture of the labelling page: a run, its server and a real browser. `make picture-serve`."""
+"""The README's picture of the labelling page: a run, its server and a real browser.
+`make picture-serve`."""
 
 import argparse
 import tempfile

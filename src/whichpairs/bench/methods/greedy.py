@@ -1,10 +1,11 @@
-"""Greedy D-optimal choice of pairs as published: whom the solver's speed and batches are compared with.
+"""Greedy D-optimal choice of pairs as published: whom the solver's speed and batches are compared
+with.
 
-Three ways to the same picks: of all pairs, always the one whose label adds most to log det M, which is
-the one with the largest q = zᵀM⁻¹z. `naive_greedy` makes every gain anew for every pick,
-`accelerated_greedy` keeps them as scalars, `lazy_greedy` uses that gains only fall. Each picks a pair
-once at most; gains that float32 cannot tell apart are made again in float64, and what is equal there
-(to `TIE`) goes by key, so that rounding decides nothing.
+Three ways to the same picks: of all pairs, always the one whose label adds most to log det M, which
+is the one with the largest q = zᵀM⁻¹z. `naive_greedy` makes every gain anew for every pick,
+`accelerated_greedy` keeps them as scalars, `lazy_greedy` uses that gains only fall. Each picks a
+pair once at most; gains that float32 cannot tell apart are made again in float64, and what is equal
+there (to `TIE`) goes by key, so that rounding decides nothing.
 
 Sources: Guo et al. 2019, arXiv:1901.06080; Minoux 1978 for the lazy one.
 """

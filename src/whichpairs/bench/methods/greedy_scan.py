@@ -1,11 +1,14 @@
-"""The gains of all pairs as scalars, kept up to date pick by pick: the inner loop of accelerated greedy.
+"""The gains of all pairs as scalars, kept up to date pick by pick: the inner loop of accelerated
+greedy.
 
-A pair's gain is q_ij = zᵀ M⁻¹ z. After a pick with v = M⁻¹ z* / √(1/w + q*) it is q_ij − (c_i − c_j)²,
-c_i = vᵀ φ_i (Sherman–Morrison), so that a sweep is one product of all completions with v and three
-operations a pair. The layout is what makes that fast in NumPy: prompts of one size lie side by side,
-a row for each place (i, j) of the triangle, so that every operation runs along thousands of prompts.
+A pair's gain is q_ij = zᵀ M⁻¹ z. After a pick with v = M⁻¹ z* / √(1/w + q*) it is q_ij − (c_i −
+c_j)², c_i = vᵀ φ_i (Sherman–Morrison), so that a sweep is one product of all completions with v and
+three operations a pair. The layout is what makes that fast in NumPy: prompts of one size lie side
+by side, a row for each place (i, j) of the triangle, so that every operation runs along thousands
+of prompts.
 
-Source: Guo et al. 2019, "Accelerated Experimental Design for Pairwise Comparisons", arXiv:1901.06080.
+Source: Guo et al. 2019, "Accelerated Experimental Design for Pairwise Comparisons",
+arXiv:1901.06080.
 """
 
 import time
@@ -224,7 +227,8 @@ class Table:
         self.updates += 1
 
     def near(self) -> Rows:
-        """The largest gains: all that float32, after so many updates, cannot tell from the largest."""
+        """The largest gains: all that float32, after so many updates, cannot tell from the
+        largest."""
         spread = np.sqrt(self.space.dim) + np.sqrt(self.updates)
         floor = self._top() - 4.0 * UNIT * spread * self.largest
         return np.concatenate([block.reaching(floor) for block in self.blocks])
@@ -234,7 +238,8 @@ class Table:
 
 
 def _shares(space: PairSpace, threads: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Prompts for each block: `TILE` gains a first completion, and an even share for every thread."""
+    """Prompts for each block: `TILE` gains a first completion, and an even share for every
+    thread."""
     for prompts, m in by_size(space):
         blocks = -(-len(prompts) * (m - 1) // TILE)
         blocks = min(-(-blocks // threads) * threads, len(prompts))
@@ -248,9 +253,10 @@ ENTRY = np.dtype([("key", np.int64), ("gain", np.float64), ("stamp", np.int64)])
 class Queue:
     """Old gains, from which the largest of today's is found by making few of them anew.
 
-    A heap by levels: the gains of a level lie within a factor of 2^(1/`STEPS`), levels are opened from
-    the top, and within those open (the front) whatever is stale and may be the best is brought up to
-    date, largest first, in batches: twice what a binary heap would for this pick and `BATCH`, at most.
+    A heap by levels: the gains of a level lie within a factor of 2^(1/`STEPS`), levels are opened
+    from the top, and within those open (the front) whatever is stale and may be the best is brought
+    up to date, largest first, in batches: twice what a binary heap would for this pick and `BATCH`,
+    at most.
 
     Args:
         bounds: no gain is above, by rank; −∞ for pairs that may not be picked.

@@ -1,4 +1,5 @@
-"""What `whichpairs select` offers, as methods of the bench; an oracle; and ours without its caution."""
+"""What `whichpairs select` offers, as methods of the bench; an oracle; and ours without its
+caution."""
 
 from dataclasses import replace
 
@@ -39,8 +40,8 @@ def adaptive(desk: Desk, budget: int) -> Rows:
 
 
 def signal(desk: Desk, budget: int) -> Rows:
-    """`--criterion signal`: made for a policy that DPO trains from the reference on the labels alone,
-    and measured here, as all are, by a policy fitted in feature space."""
+    """`--criterion signal`: made for a policy that DPO trains from the reference on the labels
+    alone, and measured here, as all are, by a policy fitted in feature space."""
     world, evidence = desk.world, _evidence(desk)
     view = look(
         *(desk.space, desk.beta, world.prior, world.reference, evidence),
@@ -56,8 +57,8 @@ def _evidence(desk: Desk) -> Evidence:
 
 
 def gap(desk: Desk, budget: int) -> Rows:
-    """`--criterion gap`, the best batch by the paper's plug-in criterion: θ = 0 in every round; labels
-    count, their answers only by the ridge.
+    """`--criterion gap`, the best batch by the paper's plug-in criterion: θ = 0 in every round;
+    labels count, their answers only by the ridge.
 
     Source: [han2026]; theory, section 5.
     """
@@ -90,9 +91,9 @@ def trusting(desk: Desk, budget: int) -> Rows:
 def oracle(desk: Desk, budget: int) -> Rows:
     """A ceiling, not a method: it knows θ†, and the P of every pair that it might ask.
 
-    After the same random labels as ours it tries random pairs, bounded designs (`design.strategies.bounded`) and
-    the optimal one, all designed for θ†, and picks the one with the least sum of predicted gap and the regret of a fit to the
-    true P of all pairs asked.
+    After the same random labels as ours it tries random pairs, bounded designs
+    (`design.strategies.bounded`) and the optimal one, all designed for θ†, and picks the one with
+    the least sum of predicted gap and the regret of a fit to the true P of all pairs asked.
     """
     first = RANDOM_LABELS_A_DIMENSION * desk.space.dim - len(desk.asked)
     drawn = np.empty((0, 2), np.int64)

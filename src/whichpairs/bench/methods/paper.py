@@ -13,8 +13,8 @@ from whichpairs.design.strategies.paper import (
 
 
 def paper(desk: Desk, budget: int) -> Rows:
-    """`--criterion paper`, the paper's method as it was run, in every round on the pairs left: θ₀ fitted
-    to log π_ref, the relaxed design, and a draw without replacement in proportion to it.
+    """`--criterion paper`, the paper's method as it was run, in every round on the pairs left: θ₀
+    fitted to log π_ref, the relaxed design, and a draw without replacement in proportion to it.
 
     Source: [han2026]; theory, section 11.
     """

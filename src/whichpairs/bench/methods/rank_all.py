@@ -106,7 +106,8 @@ def activedpo(desk: Desk, budget: int) -> Rows:
 
 
 def arm_fi(desk: Desk, budget: int) -> Rows:
-    """The gradient of log det of the pool's Fisher information: v zᵀM₀⁻¹z, v = p(1 − p), all at once.
+    """The gradient of log det of the pool's Fisher information: v zᵀM₀⁻¹z, v = p(1 − p), all at
+    once.
 
     Source: Shen, Sun and Ton 2025, arXiv:2502.04354 (ARM-FI, "D-opt"), within prompts; their ridge
     of 10⁻⁶ is the bench's prior, and the pool's information is scaled to the budget, as otherwise

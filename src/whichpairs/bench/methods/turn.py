@@ -129,7 +129,8 @@ def run(world: World, method: Method, rounds: list[int], seed: int) -> list[Step
     """Select, label, fit at each of the cumulative budgets `rounds`.
 
     Raises:
-        ValueError: the method broke the rules (self-pairs, repeats, a wrong count, held-out prompts).
+        ValueError: the method broke the rules (self-pairs, repeats, a wrong count, held-out
+            prompts).
     """
     asked, wins, steps = np.empty((0, 2), np.int64), np.empty(0), []
     desk = Desk(world, asked, wins, seed, 0)

@@ -1,4 +1,5 @@
-"""Real pools with a score for every completion: labels can be simulated, and J is exact on the pool.
+"""Real pools with a score for every completion: labels can be simulated, and J is exact on the
+pool.
 
 r = s / T,   P(i ≻ j) = σ((s_i − s_j) / T)
 """

@@ -1,4 +1,5 @@
-"""Synthetic pools, exact: the paper's two settings, and the ways in which reality departs from them.
+"""Synthetic pools, exact: the paper's two settings, and the ways in which reality departs from
+them.
 
 Each regime is a function of a seed. Half of the prompts are judged and never picked from (but for
 the tabular pool, where nothing carries over from one prompt type to another: all types are in both
@@ -29,7 +30,8 @@ class Recipe:
         spread: of a random pair's margin, logits; steep: variances fall as 1/k².
         tails: degrees of freedom of Student's t features (heavy below about 5), 0 for Gaussian.
         duplicates: completions of a prompt stand near one of this many (0: all apart).
-        kind: of the reward: linear, smooth (a sine and a square beside the line), saturating (tanh).
+        kind: of the reward: linear, smooth (a sine and a square beside the line), saturating
+            (tanh).
         error: spread of an error of each completion's own reward, as a share of `spread`.
         clip: features are clipped at 2.5 standard deviations for everyone, as `features` does.
         far: π_ref is tilted against the reward, by this much of the optimum.

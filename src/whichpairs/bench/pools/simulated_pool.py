@@ -1,4 +1,5 @@
-"""A pool in which everything is known: rewards, the labeller's habits, J, and the best in the class.
+"""A pool in which everything is known: rewards, the labeller's habits, J, and the best in the
+class.
 
     P(i ≻ j) = σ(r_i − r_j),   J(θ) = E_x [E_{π_θ} r − β KL(π_θ ‖ π_ref)],   regret = J(θ†) − J(θ)
 
@@ -124,7 +125,8 @@ class World:
 
     @cached_property
     def everything(self) -> np.ndarray:
-        """The Bradley–Terry limit under random pairs: θ from the true P of (up to 200 000) pairs."""
+        """The Bradley–Terry limit under random pairs: θ from the true P of (up to 200 000)
+        pairs."""
         from whichpairs.design.batches.random import random_pairs
 
         count = min(200_000, self.space.candidates)

@@ -1,7 +1,7 @@
 """Pools in which many pairs are equal, or nearly: where a design by scores alone goes wrong.
 
-A pool is drawn from its number: its features by one of `FEATURES`, its limits by one of `LIMITS`, its
-criterion, belief, prior and budget (from one label to many a dimension).
+A pool is drawn from its number: its features by one of `FEATURES`, its limits by one of `LIMITS`,
+its criterion, belief, prior and budget (from one label to many a dimension).
 """
 
 from collections.abc import Callable
@@ -68,7 +68,8 @@ def _same(rng: Rng, prompts: int, size: int, dim: int) -> np.ndarray:
 
 
 def _offset(rng: Rng, prompts: int, size: int, dim: int) -> np.ndarray:
-    """The same completions, each prompt with a vector of its own besides: equal but for rounding."""
+    """The same completions, each prompt with a vector of its own besides: equal but for
+    rounding."""
     own = 10.0 * rng.standard_normal((prompts, 1, dim))
     return (_same(rng, prompts, size, dim).reshape(prompts, size, dim) + own).reshape(-1, dim)
 

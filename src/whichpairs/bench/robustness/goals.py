@@ -111,7 +111,8 @@ def _harm(found: Table, cells: tuple[Cell, ...]) -> Figure:
 
 
 def _worse(found: Table, cells: tuple[Cell, ...]) -> Figure:
-    """Cells × budgets at which ours is significantly worse, of those where it is not random itself."""
+    """Cells × budgets at which ours is significantly worse, of those where it is not random
+    itself."""
     counted, where = compared(found, cells), []
     for cell in cells:
         for n, _, low, _, same in budgets_of(cell, found[cell.name][OURS]):

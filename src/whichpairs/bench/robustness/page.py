@@ -34,8 +34,9 @@ MEASURES = (
     "whichpairs.workflow.features.stage:_text",
     "whichpairs.features.store:write_features",
 )
-"""Where the measuring of this page begins: the grid, its runs, and the features of the real pool. How that
-pool is read is left out: what it came to, as arrays, is in every row's key (`Cell.content`)."""
+"""Where the measuring of this page begins: the grid, its runs, and the features of the real pool.
+How that pool is read is left out: what it came to, as arrays, is in every row's key
+(`Cell.content`)."""
 
 
 def write_results(
@@ -184,11 +185,16 @@ def _head(command: str, seeds: Mapping[str, int], rows: pl.DataFrame) -> str:
         "[robustness.json](robustness.json)).\n\n"
         "Regret is J(θ†) − J(θ̂) on held-out prompts; *labels saved* is random's labels ÷ the "
         "method's at equal regret, geometric mean over all budgets but the first, with a 95 % "
-        "bootstrap interval over seeds (and, where all seeds share one pool, over its held-out prompts; "
-        "not over pools); ≥ and ≤ mark ratios that leave random's curve, which are bounds, and an interval "
-        "that rests on such ends at 0 or ∞. One estimator, the same rounds, labels and pools for all; a "
-        "policy fitted in feature space. *adaptive*, *gap*, *signal* and the baselines are those of "
-        "`whichpairs select`; *oracle* knows θ† (and is no upper bound: the ceiling is the best of all); "
+        "bootstrap interval over seeds (and, where all seeds share one pool, over its held-out "
+        "prompts; "
+        "not over pools); ≥ and ≤ mark ratios that leave random's curve, which are bounds, and an "
+        "interval "
+        "that rests on such ends at 0 or ∞. One estimator, the same rounds, labels and pools for "
+        "all; a "
+        "policy fitted in feature space. *adaptive*, *gap*, *signal* and the baselines are those "
+        "of "
+        "`whichpairs select`; *oracle* knows θ† (and is no upper bound: the ceiling is the best "
+        "of all); "
         "*trusting* is adaptive without its caution; *gap* is the paper's plug-in design."
     )
 
@@ -197,7 +203,8 @@ def _left_out(found: Table, cells: tuple[Cell, ...]) -> str:
     lines = [
         "## Tuned on, and left out",
         "",
-        "Geometric mean of ours over the cells that the design was tuned on, and over those that the "
+        "Geometric mean of ours over the cells that the design was tuned on, and over those that "
+        "the "
         "committed grid leaves out of tuning (docs/log.md says what was seen of them, and when).",
         "",
         "| cells | tuned on | left out |",
@@ -263,9 +270,11 @@ def _losses(found: Table, cells: tuple[Cell, ...]) -> str:
     if not rows:
         return "\n".join([*lines, "In no cell is ours worse than random on average."])
     lines += [
-        f"Every cell in which our mean regret is above random's (difference ÷ random's regret). Of {counted} "
+        "Every cell in which our mean regret is above random's (difference ÷ random's regret). Of "
+        f"{counted} "
         f"cells × budgets at which ours is not random itself, {worse} "
-        f"{'is' if worse == 1 else 'are'} significantly worse; by chance alone, were there no difference "
+        f"{'is' if worse == 1 else 'are'} significantly worse; by chance alone, were there no "
+        "difference "
         f"anywhere, about {counted * 0.025:.1f} would be.",
         "",
         "| cell | labels | mean | 95 % interval |",
@@ -286,7 +295,8 @@ def _ranking(few: Table, found: Table, cells: tuple[Cell, ...], rivals: dict[str
     lines = [
         "## All methods",
         "",
-        "Labels saved, geometric means over cells, on the rivals' seeds; ours on all of its own too. The best "
+        "Labels saved, geometric means over cells, on the rivals' seeds; ours on all of its own "
+        "too. The best "
         "rival of each column is in bold.",
         "",
         "| method | " + " | ".join(parts) + " |",

@@ -1,4 +1,5 @@
-"""Does the planner tell the truth? Predicted against realised gaps, and its verdict against savings.
+"""Does the planner tell the truth? Predicted against realised gaps, and its verdict against
+savings.
 
 Both where the truth is known. The bare formula is (β/2) tr(I(θ*) M⁻¹) at θ* for the maximum-
 likelihood fit; the planner's own is the predicted gap that every command shows: expected over the
@@ -246,7 +247,8 @@ def _markdown(ratios: list[dict[str, Any]], verdicts: dict[str, Any]) -> str:
     lines = [
         "## The planner",
         "",
-        "Predicted ÷ realised gap on the well-specified regimes; the goal is 0.8 to 1.25 by the bare "
+        "Predicted ÷ realised gap on the well-specified regimes; the goal is 0.8 to 1.25 by the "
+        "bare "
         "formula at 16 d labels or more, and by the planner at 4 d or more.",
         "",
         f"- bare formula: {_within(bare, 'bare')}",
@@ -265,7 +267,8 @@ def _markdown(ratios: list[dict[str, Any]], verdicts: dict[str, Any]) -> str:
             "",
             f'Verdict ("worth it": a saving of ≥ {WORTH_IT}) after the first, random round, over '
             f"{len(v['verdicts'])} cells × budgets: balanced accuracy {v['balanced_accuracy']:.2f} "
-            f"(goal 0.90): of those worth it {v['worth_it_found']:.2f} are called so, of the others "
+            f"(goal 0.90): of those worth it {v['worth_it_found']:.2f} are called so, of the "
+            "others "
             f"{v['not_found']:.2f} are called random's.",
         ]
     return "\n".join(lines)

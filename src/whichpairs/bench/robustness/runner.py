@@ -2,8 +2,8 @@
 
 A job is one method on one cell with one seed. Its rows appear together, in a part file that is
 written aside and renamed; a job whose rows are there is not run again, unless the code behind its
-method, or the pool, is another now (`Job.code`). The methods on one world run one after the other in
-one process, which finds θ† once; a process has one thread.
+method, or the pool, is another now (`Job.code`). The methods on one world run one after the other
+in one process, which finds θ† once; a process has one thread.
 """
 
 import time

@@ -1,14 +1,15 @@
 """From rows to figures: labels saved against random, harm, and how sure each is.
 
 *Labels saved* by a method at a budget n: random's labels ÷ n at equal regret, read off an isotonic
-fit of random's mean regret on log labels. Where a method's regret is below random's last, the ratio is
-a lower bound of what was saved (`Saving.beyond`); where it is above random's first, an upper bound.
+fit of random's mean regret on log labels. Where a method's regret is below random's last, the ratio
+is a lower bound of what was saved (`Saving.beyond`); where it is above random's first, an upper
+bound.
 
 One rule makes estimate, interval and words of it (`Saving`): a ratio known only from below may be
 anything above, and one known only from above anything below. So an end of an interval that rests on
-such ratios is ∞ or 0, the estimate lies within its interval, and `Saving.verdict` goes by the interval
-alone. Intervals are percentiles of a bootstrap over seeds, and over prompts too where all seeds share
-one pool, at levels widened for few seeds (`tail`).
+such ratios is ∞ or 0, the estimate lies within its interval, and `Saving.verdict` goes by the
+interval alone. Intervals are percentiles of a bootstrap over seeds, and over prompts too where all
+seeds share one pool, at levels widened for few seeds (`tail`).
 """
 
 from collections.abc import Sequence
@@ -237,7 +238,8 @@ def together(savings: Sequence[Saving], at: int | None = None) -> Ratio:
 
 @dataclass(frozen=True)
 class Bounded:
-    """Ratios and sides, (budgets,), and the bounds of their logarithms in the draws, (2, draws, budgets)."""
+    """Ratios and sides, (budgets,), and the bounds of their logarithms in the draws, (2, draws,
+    budgets)."""
 
     ratios: np.ndarray
     beyond: np.ndarray

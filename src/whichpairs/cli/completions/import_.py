@@ -20,7 +20,8 @@ class Terms:
     max_bad: Annotated[
         float,
         Setting(
-            "Share of the rows that may be left out because they cannot be used (unless it is 0, one "
+            "Share of the rows that may be left out because they cannot be used (unless it is 0, "
+            "one "
             "row always may); equal pairs and empty texts in pairs and lists do not count."
         ),
     ] = 0.01

@@ -1,6 +1,8 @@
-"""Options that the user gave and that this call does not read: refused, or said; never ignored in silence.
+"""Options that the user gave and that this call does not read: refused, or said; never ignored in
+silence.
 
-What the user gave is what stands in the command, whatever its value: the default written out counts too.
+What the user gave is what stands in the command, whatever its value: the default written out counts
+too.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -52,7 +54,8 @@ def refuse(
     """Refuse what only another way of the command reads.
 
     Args:
-        options: see `given`; readers: for a parameter, the ways that read it (all, where it is not named);
+        options: see `given`; readers: for a parameter, the ways that read it (all, where it is not
+            named);
         ways: those that the user chose.
 
     Raises:

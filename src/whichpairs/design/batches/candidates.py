@@ -42,11 +42,12 @@ class Candidates:
     """A few pairs of a space, by key, with all that a solve asks of them.
 
     Args:
-        keys: of the pairs, rising; pairs: (n, 2); z: √w_p z_p, so that a pair's information is z zᵀ.
+        keys: of the pairs, rising; pairs: (n, 2); z: √w_p z_p, so that a pair's information is z
+            zᵀ.
         costs: c_p; prompt, group: numbers (group −1 is none).
         least: labels that must be picked (0 or 1); most: labels that may be, k for one pair.
-        copies: the pairs that candidates stand for, each for as many as `most` ÷ k; None where each is
-            one pair. (`keys` are then of the first of each.)
+        copies: the pairs that candidates stand for, each for as many as `most` ÷ k; None where each
+            is one pair. (`keys` are then of the first of each.)
     """
 
     keys: Int64[np.ndarray, " n"]
@@ -94,8 +95,8 @@ class Candidates:
         return cls(keys, pairs, z, costs, prompt, group, least, most, threads)
 
     def by_kind(self) -> "Candidates":
-        """The same with one candidate a kind of pairs: equal in z up to sign, in cost and in group. A
-        pair that must be picked is a kind of its own."""
+        """The same with one candidate a kind of pairs: equal in z up to sign, in cost and in group.
+        A pair that must be picked is a kind of its own."""
         if self.copies is not None:
             return self
         first, own = first_of_kind(self.z), np.arange(len(self))
@@ -165,8 +166,8 @@ class Candidates:
         return self.keys[chosen] if self.copies is None else self.every[chosen[self.copies.of]]
 
     def labels(self, counts: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " labels"]:
-        """The keys of a batch, one a label, rising. A second label of a pair comes after a first one
-        of all that are equal to it."""
+        """The keys of a batch, one a label, rising. A second label of a pair comes after a first
+        one of all that are equal to it."""
         if self.copies is None:
             return np.repeat(self.keys, counts)
         of, rank = self.copies.of, self.copies.rank

@@ -71,8 +71,9 @@ def drawn(
     budget: Budget,
     limits: Limits,
 ) -> Int64[np.ndarray, " n"]:
-    """A batch drawn by the counts (systematic sampling in a random order): where many candidates are
-    nearly equal, a threshold on the score takes all its labels from a few kinds, and this from all."""
+    """A batch drawn by the counts (systematic sampling in a random order): where many candidates
+    are nearly equal, a threshold on the score takes all its labels from a few kinds, and this from
+    all."""
     order = stream(7, Stream.ROUNDING).permutation(len(c))
     chosen = np.zeros(len(c), bool)
     chosen[order] = np.diff(np.floor(np.cumsum(counts[order]) + 0.5), prepend=0.0) > 0.0
@@ -82,8 +83,8 @@ def drawn(
 def fill(
     candidates: Candidates, order: Int64[np.ndarray, " n"], budget: Budget, limits: Limits
 ) -> Int64[np.ndarray, " n"]:
-    """Labels for the candidates in this order of liking, as far as the limits let: what must be, then
-    each group's least share, then whatever fits."""
+    """Labels for the candidates in this order of liking, as far as the limits let: what must be,
+    then each group's least share, then whatever fits."""
     if limits.laminar and limits.unit_costs:
         liking = np.empty(len(candidates))
         liking[order] = np.arange(len(order), 0, -1)

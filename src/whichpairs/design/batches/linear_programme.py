@@ -27,10 +27,12 @@ class Vertex:
 
     Attributes:
         counts: u⁺, one a candidate.
-        bound: no feasible counts of these candidates are worth more (their worth, but for rounding).
-        prices: score ÷ cost from which on an outsider would be worth its cost, by group; the last is
-            of prompts in no group.
-        short: the part of the budget, or of a group's least share, that the candidates could not fill.
+        bound: no feasible counts of these candidates are worth more (their worth, but for
+            rounding).
+        prices: score ÷ cost from which on an outsider would be worth its cost, by group; the last
+            is of prompts in no group.
+        short: the part of the budget, or of a group's least share, that the candidates could not
+            fill.
     """
 
     counts: Float[np.ndarray, " n"]
@@ -41,7 +43,8 @@ class Vertex:
     def outside(
         self, ceilings: Float[np.ndarray, " heaps"], budget: Budget, limits: Limits
     ) -> float:
-        """What pairs outside add at most, when none has a score ÷ cost above its group's ceiling."""
+        """What pairs outside add at most, when none has a score ÷ cost above its group's
+        ceiling."""
         above = ceilings > self.prices
         excess = np.where(above, ceilings - np.where(above, self.prices, 0.0), 0.0)
         _, high = limits.group_bounds(budget)
@@ -117,9 +120,9 @@ def _prices(
     full: np.ndarray,
     short: float,
 ) -> Float[np.ndarray, " heaps"]:
-    """λ is the ratio of the last pair taken (∞ where the least shares take the whole budget: outsiders
-    of other groups have no room then); a group's that has its most is its own last, and so is
-    that of a group which gets its least share and no more."""
+    """λ is the ratio of the last pair taken (∞ where the least shares take the whole budget:
+    outsiders of other groups have no room then); a group's that has its most is its own last, and
+    so is that of a group which gets its least share and no more."""
 
     def last(some: np.ndarray) -> float:
         return float(ratios[some].min(initial=np.inf))
@@ -173,8 +176,8 @@ def _highs(c: Candidates, scores: np.ndarray, budget: Budget, limits: Limits) ->
 def whole_counts(
     c: Candidates, scores: Float[np.ndarray, " n"], budget: Budget, limits: Limits
 ) -> Int64[np.ndarray, " n"] | None:
-    """The most valuable whole counts that spend a budget of labels in full, or, where pairs have costs,
-    buy one label at least; None where there are none."""
+    """The most valuable whole counts that spend a budget of labels in full, or, where pairs have
+    costs, buy one label at least; None where there are none."""
     rows, room = _constraints(c, budget, limits)
     found = milp(
         -scores / max(float(np.abs(scores).max(initial=0.0)), 1e-300),
@@ -194,7 +197,8 @@ def whole_counts(
 def _constraints(
     c: Candidates, budget: Budget, limits: Limits
 ) -> tuple[csr_array, Float[np.ndarray, " rows"]]:
-    """A and b of A u ≤ b: the budget, each group's most, each group's least, prompts, completions."""
+    """A and b of A u ≤ b: the budget, each group's most, each group's least, prompts,
+    completions."""
     n = len(c)
     low, high = limits.group_bounds(budget)
     parts, room = [csr_array(c.costs[None, :])], [np.array([float(budget)])]

@@ -1,10 +1,10 @@
 """Batches in an order of one's own, within limits: what random and the other baselines do.
 
-Pairs are taken in the order in which they are drawn, where they break no limit; prompts without room
-drop out of what is drawn from, so that a rare group or a tight limit costs no longer search. What must
-be picked comes first, then each group's least share, then whatever fits. A second label of a pair
-comes after every first one. Of a uniform order that is random with every advantage: uniform among what
-the limits still allow.
+Pairs are taken in the order in which they are drawn, where they break no limit; prompts without
+room drop out of what is drawn from, so that a rare group or a tight limit costs no longer search.
+What must be picked comes first, then each group's least share, then whatever fits. A second label
+of a pair comes after every first one. Of a uniform order that is random with every advantage:
+uniform among what the limits still allow.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,12 @@ Draw = Callable[[PairSpace, int], Rows]
 """The first n candidates of a space, in the order of liking; n is at most the candidates."""
 
 DRY = 6
-"""Draws that bring nothing, each twice as large as the one before, until a budget of costs is spent."""
+"""Draws that bring nothing, each twice as large as the one before, until a budget of costs is
+spent."""
 
 EXACT = 20_000
-"""Candidates up to which a batch that the order cannot fill is looked for by integer programming."""
+"""Candidates up to which a batch that the order cannot fill is looked for by integer
+programming."""
 
 
 def within(
@@ -40,7 +42,8 @@ def within(
         exact: look for the best liked batch by integer programming where the order fills none.
 
     Raises:
-        UserError: the limits cannot be met together, or the order cannot fill the batch within them.
+        UserError: the limits cannot be met together, or the order cannot fill the batch within
+            them.
     """
     check(space, budget, limits)
     if limits.only_budget and limits.repeats == 1:
@@ -180,7 +183,8 @@ def part_of(
     count: int,
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, "part 2"]:
-    """`count` distinct pairs of a batch at random, those of `must` aside (fewer, where it has fewer)."""
+    """`count` distinct pairs of a batch at random, those of `must` aside (fewer, where it has
+    fewer)."""
     spare = np.unique(batch, axis=0)
     taken = {tuple(pair) for pair in must.tolist()}
     free = np.array([tuple(pair) not in taken for pair in spare.tolist()], dtype=bool)

@@ -21,7 +21,8 @@ def random_pairs(space: PairSpace, budget: int, rng: np.random.Generator) -> Row
 
 
 def uniform_prompts(space: PairSpace, budget: int, rng: np.random.Generator) -> Rows:
-    """A uniform prompt, then a uniform pair of it that is still free; exhausted prompts drop out."""
+    """A uniform prompt, then a uniform pair of it that is still free; exhausted prompts drop
+    out."""
     check_budget(budget, space.candidates)
     sizes = space.sizes
 
@@ -43,7 +44,8 @@ def reference_pairs(
     rng: np.random.Generator,
     reference: Float[np.ndarray, " rows"] | None = None,
 ) -> Rows:
-    """A uniform prompt and two draws from π_ref's weights, distinct: how pairs are sampled today."""
+    """A uniform prompt and two draws from π_ref's weights, distinct: how pairs are sampled
+    today."""
     check_budget(budget, space.candidates)
     mass = np.ones(space.rows) if reference is None else np.asarray(reference, dtype=np.float64)
     total = np.concatenate([[0.0], np.cumsum(mass)])

@@ -1,7 +1,7 @@
 """No batch is worse than the mean random batch by its own criterion: drawn, compared, replaced.
 
-Random batches obey all limits (`within`). A batch that is worse than their mean is replaced by the best
-of them, and that is said (`VersusRandom.replaced`).
+Random batches obey all limits (`within`). A batch that is worse than their mean is replaced by the
+best of them, and that is said (`VersusRandom.replaced`).
 """
 
 from collections.abc import Callable, Iterator
@@ -49,8 +49,8 @@ class VersusRandom:
 
 
 def random_batches(problem: Problem, draws: int, seed: int = 0) -> Iterator[Rows]:
-    """Random batches within the limits; those that the limits leave no way to fill in a random order
-    are left out."""
+    """Random batches within the limits; those that the limits leave no way to fill in a random
+    order are left out."""
     for draw in range(draws):
         rng = stream(seed, Stream.NO_WORSE, draw)
 

@@ -4,8 +4,9 @@
 
 (theory (6), (24)). The strength of H₀ is chosen by five-fold log loss over prompts:
 a fixed weak ridge is bad for every design at few labels (docs/log.md). A ridge that predicts
-well shrinks the policy too much, so θ is then scaled by √(a b): a makes the left-out answers likeliest
-(near 1), b the fitted ones (the scale of maximum likelihood). Tuned on random pairs (docs/log.md).
+well shrinks the policy too much, so θ is then scaled by √(a b): a makes the left-out answers
+likeliest (near 1), b the fitted ones (the scale of maximum likelihood). Tuned on random pairs
+(docs/log.md).
 """
 
 from dataclasses import dataclass
@@ -75,7 +76,8 @@ def fit_theta(
     Args:
         z: feature differences, (n, d); wins: P(first preferred) ∈ [0, 1], ½ for a tie, (n,).
         prior: H₀, positive definite (d, d).
-        start: θ to begin at (0 when None); tolerance: on the Newton decrement, relative to the loss.
+        start: θ to begin at (0 when None); tolerance: on the Newton decrement, relative to the
+            loss.
     """
     theta = np.zeros(z.shape[1]) if start is None else start
     loss = _loss(z, wins, beta, prior, theta)

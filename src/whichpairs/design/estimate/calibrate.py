@@ -1,15 +1,17 @@
-"""Probabilities that mean what they say: of a fit's margins, for whoever reads, teaches or exports them.
+"""Probabilities that mean what they say: of a fit's margins, for whoever reads, teaches or exports
+them.
 
-The fit's own θ is drawn out so that the policy is good (`design.estimate.bradley_terry`), and as a probability it is too sure:
-where the labels carry little it is worse than a coin. What is believed of an answer is another thing,
+The fit's own θ is drawn out so that the policy is good (`design.estimate.bradley_terry`), and as a
+probability it is too sure: where the labels carry little it is worse than a coin. What is believed
+of an answer is another thing,
 
     P(first preferred) = E σ(η),   η = β zᵀθ ~ N(m, v)  by the posterior,   = σ(m / √(1 + π v/8))
 
 [mackay1992] (theory (25)), with the posterior of every
-prior strength by its evidence: no strength is chosen, and where the labels carry nothing strong priors
-win and P is ½. Each posterior is Laplace's, its mean moved from the mode to where the third derivative
-of the loss puts it [lindley1980; tierney1986]: unmoved, Laplace is known to be timid. Losers
-and numbers are in docs/log.md, the table in docs/results/calibration.md.
+prior strength by its evidence: no strength is chosen, and where the labels carry nothing strong
+priors win and P is ½. Each posterior is Laplace's, its mean moved from the mode to where the third
+derivative of the loss puts it [lindley1980; tierney1986]: unmoved, Laplace is known to be timid.
+Losers and numbers are in docs/log.md, the table in docs/results/calibration.md.
 """
 
 from dataclasses import dataclass
@@ -22,13 +24,14 @@ from scipy.special import expit, log_expit
 from whichpairs.design.estimate.bradley_terry import FOLDS, fit_theta, folds, log_loss
 
 CALIBRATED_STRENGTHS = tuple(4.0**k for k in range(-5, 8))
-"""Multiples of the default prior that are averaged over, evenly before the labels: a random pair's margin
-has a prior spread from 48 logits down to 0.01."""
+"""Multiples of the default prior that are averaged over, evenly before the labels: a random pair's
+margin has a prior spread from 48 logits down to 0.01."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is believed of θ once the strength of the prior is averaged out, as one normal distribution.
+    """What is believed of θ once the strength of the prior is averaged out, as one normal
+    distribution.
 
     Attributes:
         theta: its mean, (d,); root: R with covariance R Rᵀ, (d, d), lower triangular.

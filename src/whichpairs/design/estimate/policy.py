@@ -75,7 +75,8 @@ class PoolObjective:
         return np.asarray(self.phi.T @ (pi * gain)) / (len(self.starts) - 1)
 
     def best(self, beta: float, beginnings: list[np.ndarray]) -> np.ndarray:
-        """θ†: the best of the maxima of J that L-BFGS reaches from `beginnings` (J is not concave)."""
+        """θ†: the best of the maxima of J that L-BFGS reaches from `beginnings` (J is not
+        concave)."""
         found = [
             minimize(
                 lambda t: -self.objective(t, beta),

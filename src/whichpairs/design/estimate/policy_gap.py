@@ -1,6 +1,8 @@
-"""How far one log-linear policy is from the best one, in units of J: exact on the pool's own completions.
+"""How far one log-linear policy is from the best one, in units of J: exact on the pool's own
+completions.
 
-Where the best policy is in the class, π* = π_θ*, the gap of any policy is an identity and no expansion:
+Where the best policy is in the class, π* = π_θ*, the gap of any policy is an identity and
+no expansion:
 
     J(π_θ*) − J(π_θ) = β E_x KL(π_θ ‖ π_θ*)
 

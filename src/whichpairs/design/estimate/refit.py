@@ -1,11 +1,12 @@
-"""What `whichpairs.design.estimate.bradley_terry.fit` would make of labels that are only imagined: the same, at a fraction of the cost.
+"""What `whichpairs.design.estimate.bradley_terry.fit` would make of labels that are only imagined:
+the same, at a fraction of the cost.
 
 A forecast refits thousands of times, so the five-fold search for the ridge is replaced by one
-leave-one-out search in the quadratic model of the likelihood at a pilot estimate: with H = V Λ Vᵀ its
-Hessian, every strength s has θ_s = V (Λ + s)⁻¹ Vᵀ b, and a label's left-out margin is m − h (r − w m) ÷
-(1 − w h) with leverage h = xᵀ (Λ + s)⁻¹ x ([pregibon1981]: one-step approximation of logistic leave-one-out).
-It is made anew where that leads. The chosen strength's θ is exact, and scaled as `fit` scales. `make bench-forecast` shows how
-well gaps predicted that way hold.
+leave-one-out search in the quadratic model of the likelihood at a pilot estimate: with H = V Λ Vᵀ
+its Hessian, every strength s has θ_s = V (Λ + s)⁻¹ Vᵀ b, and a label's left-out margin is m − h (r
+− w m) ÷ (1 − w h) with leverage h = xᵀ (Λ + s)⁻¹ x ([pregibon1981]: one-step approximation of
+logistic leave-one-out). It is made anew where that leads. The chosen strength's θ is exact, and
+scaled as `fit` scales. `make bench-forecast` shows how well gaps predicted that way hold.
 """
 
 import numpy as np
@@ -39,9 +40,10 @@ def refit(
     """The default estimate, in coordinates in which H₀ is the identity.
 
     Args:
-        x: β z in these coordinates; wins: 1, 0, or a share between them; start: where Newton begins.
-        choose: whether the ridge is chosen from the labels (`fit` needs a few prompts for that); else
-            its strength is 1.
+        x: β z in these coordinates; wins: 1, 0, or a share between them; start: where Newton
+            begins.
+        choose: whether the ridge is chosen from the labels (`fit` needs a few prompts for that);
+            else its strength is 1.
         steps: Newton steps at most; one is the linear approximation at `start`.
     """
     one = np.eye(x.shape[1])

@@ -1,9 +1,9 @@
 """Products of rows with a matrix whose bits do not depend on the rows beside them.
 
-BLAS takes rows in tiles and the last ones another way, so equal rows can differ in their last bits, and
-equal pairs would be told apart by chance. Here every product has `ROWS` rows and a depth that is a
-multiple of `DEPTH`, filled up with zeros. BLAS is held to one thread, as `solver.solve` does: threads
-would cut the tiles elsewhere.
+BLAS takes rows in tiles and the last ones another way, so equal rows can differ in their last bits,
+and equal pairs would be told apart by chance. Here every product has `ROWS` rows and a depth that
+is a multiple of `DEPTH`, filled up with zeros. BLAS is held to one thread, as `solver.solve` does:
+threads would cut the tiles elsewhere.
 """
 
 import numpy as np

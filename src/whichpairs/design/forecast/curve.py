@@ -1,4 +1,5 @@
-"""What further labels will buy, by budget: random's gap, a design's, and how many labels it saves."""
+"""What further labels will buy, by budget: random's gap, a design's, and how many labels it
+saves."""
 
 from dataclasses import dataclass
 
@@ -48,8 +49,9 @@ class Outlook:
         return self.random_needs() / self.budgets
 
     def flattens(self, share: float = 0.05) -> int | None:
-        """The least budget from which on every doubling lowers the design's gap by less than `share`
-        of today's, log-log between budgets; None where the last one on the curve still lowers it."""
+        """The least budget from which on every doubling lowers the design's gap by less than
+        `share` of today's, log-log between budgets; None where the last one on the curve still
+        lowers it."""
         known = 2 * self.budgets <= self.budgets[-1]
         at, gaps = np.log(self.budgets), np.log(self.design)
         doubled = np.exp(np.interp(np.log(2.0) + at[known], at, gaps))

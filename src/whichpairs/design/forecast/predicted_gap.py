@@ -1,15 +1,16 @@
 """The predicted gap: what J loses to the best policy, expected over all that is believed.
 
-One number, one meaning, for every criterion: θ* is drawn from the belief, the labels of a batch from θ*,
-the default estimate θ̂ refitted to them and to the labels that are there, and the gap of its policy is
+One number, one meaning, for every criterion: θ* is drawn from the belief, the labels of a batch
+from θ*, the default estimate θ̂ refitted to them and to the labels that are there, and the gap of
+its policy is
 
     J(π*) − J(π_θ̂) = β E_x KL(π_θ̂ ‖ π_θ*)        (`design.estimate.policy_gap`; theory (26))
 
 averaged over the draws. So it holds the spread of the prior, then of the posterior, and all that a
 finite sample adds. It assumes a Bradley–Terry labeller and a policy log-linear in the features.
 
-The belief: without labels, θ* ~ N(0, H₀⁻¹); with fewer than features, the Laplace posterior under H₀;
-with more, a mixture of the Laplace posteriors under multiples of H₀, weighed by their evidence
+The belief: without labels, θ* ~ N(0, H₀⁻¹); with fewer than features, the Laplace posterior under
+H₀; with more, a mixture of the Laplace posteriors under multiples of H₀, weighed by their evidence
 [mackay1992] and by how far from 1 the multiple is: few labels leave the scale of the
 rewards open.
 """
@@ -49,7 +50,8 @@ SEARCH, LEAST_SEARCH = 4e12, 2
 many times as far as the batch at least."""
 
 NESTED = 4096
-"""Random batches of a draw up to this size are parts of one another: their gaps differ by less noise."""
+"""Random batches of a draw up to this size are parts of one another: their gaps differ by less
+noise."""
 
 GROWTH = 1.4
 """Steps of the search for the labels that random needs; between them, log-log."""
@@ -62,7 +64,8 @@ class Known:
     Args:
         pairs: labelled, (n, 2); wins: their answers, 1, 0 or a share between, (n,).
         theta: θ of the default fit to them, (d,); 0 without labels.
-        pending: pairs picked earlier whose labels are still to come, (k, 2): they count as labelled.
+        pending: pairs picked earlier whose labels are still to come, (k, 2): they count as
+            labelled.
     """
 
     pairs: Rows
@@ -119,7 +122,8 @@ class Forecast:
         self._gaps = PolicyGaps(space, reference, beta, seed=seed)
 
     def now(self) -> Float[np.ndarray, " draws"]:
-        """Gap of the policy of the labels that are there, by draw; pending ones counted as labelled."""
+        """Gap of the policy of the labels that are there, by draw; pending ones counted as
+        labelled."""
         return self._now
 
     @cached_property
@@ -189,7 +193,8 @@ class Forecast:
     def _needed(
         self, mine: np.ndarray, at: int, random: np.ndarray, reach: int
     ) -> tuple[int | None, int]:
-        """Labels, more than `at`, at which random's gap has fallen to the batch's; on the draws of both."""
+        """Labels, more than `at`, at which random's gap has fallen to the batch's; on the draws of
+        both."""
         d, known = self.space.dim, len(self.known.wins) + len(self.known.pending)
         dear = int(SEARCH / (LEAST_DRAWS * 14.0 * d**2)) - known
         most = min(self.space.candidates, at * reach, max(dear, LEAST_SEARCH * at))
@@ -264,7 +269,8 @@ class Forecast:
             return [(1.0, np.zeros(d), w)]
         x, wins, one = self._old @ w, self.known.wins, np.eye(d)
         found, evidence, theta = [], [], np.zeros(d)
-        # So few say next to nothing of the scale, and a wide one would be believed for what it costs.
+        # So few say next to nothing of the scale, and a wide one would be believed for what it
+        # costs.
         strengths = (1.0,) if len(wins) < d else tuple(reversed(STRENGTHS))
         for strength in strengths:
             theta = fit_theta(x, wins, 1.0, strength * one, start=theta, tolerance=1e-7)

@@ -22,7 +22,8 @@ from whichpairs.design.problem.space import PairSpace
 from whichpairs.streams import Stream, stream
 
 RANGE = (4.0, 1.5)
-"""`expected_slope` is within 9 % for means of up to 4 logits, or up to 1.5 spreads of the margin."""
+"""`expected_slope` is within 9 % for means of up to 4 logits, or up to 1.5 spreads of the
+margin."""
 
 SAMPLES = 16
 """Draws of θ behind an expected policy information (antithetic: each with its mirror image)."""
@@ -133,8 +134,9 @@ class Belief:
 
 
 def _covariance(found: Matrix) -> Matrix:
-    """The nearest matrix that a covariance can be. Where policies are all but sure of one completion (a
-    small β, large rewards) it is found as the difference of two sums that are all but equal."""
+    """The nearest matrix that a covariance can be. Where policies are all but sure of one
+    completion (a small β, large rewards) it is found as the difference of two sums that are all but
+    equal."""
     even = (found + found.T) / 2.0
     size = float(np.abs(even).max())
     values, vectors = np.linalg.eigh(even)

@@ -24,7 +24,8 @@ Matrix = Float[np.ndarray, "d d"]
 Rows = Float[np.ndarray, "rows d"]
 
 ROUNDING = 1e-9
-"""Asymmetry and negative eigenvalues of W that are taken for rounding, as a share of its largest."""
+"""Asymmetry and negative eigenvalues of W that are taken for rounding, as a share of its
+largest."""
 
 
 @runtime_checkable
@@ -156,7 +157,8 @@ def c_optimal(direction: np.ndarray) -> Linear:
 
 
 def i_optimal(moment: np.ndarray) -> Linear:
-    """W = E[φ φᵀ]: the mean variance of φᵀθ over the features to predict for (also V- or IV-optimal).
+    """W = E[φ φᵀ]: the mean variance of φᵀθ over the features to predict for (also V- or
+    IV-optimal).
 
     Args:
         moment: E[φ φᵀ], (d, d).

@@ -20,7 +20,8 @@ PRIOR_MARGIN_SPREAD = 1.5
 
 @runtime_checkable
 class Weights(Protocol):
-    """w_p of pairs with given feature differences (`whichpairs.design.problem.belief.PairWeights`)."""
+    """w_p of pairs with given feature differences
+    (`whichpairs.design.problem.belief.PairWeights`)."""
 
     def __call__(self, z: Float[np.ndarray, "pairs d"]) -> Float[np.ndarray, " pairs"]:
         """The weights of pairs with feature differences `z`."""
@@ -105,8 +106,8 @@ def _rows_of(space: PairSpace, prompts: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _semidefinite(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
-    """The nearest matrix without negative eigenvalues: sums in float32 leave some where features are
-    dependent (one-hot, collinear), and a covariance has none."""
+    """The nearest matrix without negative eigenvalues: sums in float32 leave some where features
+    are dependent (one-hot, collinear), and a covariance has none."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2.0)
     if values[0] >= 0.0:
         return matrix

@@ -1,8 +1,8 @@
 """Pairs that are one and the same to a design: equal feature differences, up to sign.
 
-The same completions under many prompts, one-hot features and duplicates make many such pairs. They are
-one kind with a multiplicity: where nothing but the budget and shares of groups limits a batch, which
-copies are labelled makes no difference, and only how many does.
+The same completions under many prompts, one-hot features and duplicates make many such pairs. They
+are one kind with a multiplicity: where nothing but the budget and shares of groups limits a batch,
+which copies are labelled makes no difference, and only how many does.
 """
 
 import numpy as np
@@ -17,7 +17,8 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def first_of_kind(z: Float[np.ndarray, "pairs d"]) -> Int64[np.ndarray, " pairs"]:
-    """The place of the first pair of every pair's kind: its own, where no earlier one is equal to it.
+    """The place of the first pair of every pair's kind: its own, where no earlier one is equal to
+    it.
 
     Equal is equal in every bit, up to the sign of the whole row; a row of zeros has no sign.
     """

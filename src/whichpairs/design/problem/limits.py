@@ -45,9 +45,9 @@ class Limits:
         repeats: k, labels a pair at most, 1 or more.
         per_prompt: c, labels a prompt at most; None is no limit.
         per_completion: r, labels a completion at most; None is no limit.
-        row_costs: cost of looking at each completion, above 0, in the budget's unit (minutes, money):
-            a pair costs what its two completions do; what a prompt or a pair costs besides is put
-            there by halves. None: every pair costs 1, the budget is labels.
+        row_costs: cost of looking at each completion, above 0, in the budget's unit (minutes,
+            money): a pair costs what its two completions do; what a prompt or a pair costs besides
+            is put there by halves. None: every pair costs 1, the budget is labels.
         groups: shares of the budget by group of prompts.
         must: distinct pairs that are picked whatever they teach, (n, 2) with i < j.
     """
@@ -66,7 +66,8 @@ class Limits:
 
     @property
     def laminar(self) -> bool:
-        """Whether the limits nest (pair in prompt in group in budget, one unit): greedy is exact."""
+        """Whether the limits nest (pair in prompt in group in budget, one unit): greedy is
+        exact."""
         return self.per_completion is None and (self.unit_costs or self.per_prompt is None)
 
     @property
@@ -89,7 +90,8 @@ class Limits:
     def group_bounds(
         self, budget: Budget
     ) -> tuple[Float[np.ndarray, " groups"], Float[np.ndarray, " groups"]]:
-        """What each group gets at least and at most, in the budget's unit (whole labels if that is it)."""
+        """What each group gets at least and at most, in the budget's unit (whole labels if that is
+        it)."""
         if self.groups is None:
             return np.empty(0), np.empty(0)
         low, high = self.groups.least * budget, self.groups.most * budget
@@ -187,7 +189,8 @@ def _check_must(space: PairSpace, budget: Budget, limits: Limits) -> None:
     if not fine.all():
         raise UserError(
             "pairs that must be picked must be candidates",
-            f"{np.count_nonzero(~fine)} are not (held out, labelled before, excluded, or rows not i < j "
+            f"{np.count_nonzero(~fine)} are not (held out, labelled before, excluded, or rows not "
+            "i < j "
             "of one prompt)",
         )
     if len(np.unique(space.keys(must))) < len(must):

@@ -52,7 +52,8 @@ class Shards:
         return self.shape[0]
 
     def __getitem__(self, rows: "slice | Int64[np.ndarray, '*n']") -> Shaped[np.ndarray, "*n d"]:
-        """Rows by a slice of step 1 (a view where one part has them all), or by numbers (a copy)."""
+        """Rows by a slice of step 1 (a view where one part has them all), or by numbers (a
+        copy)."""
         if isinstance(rows, slice):
             first, last, step = rows.indices(len(self))
             if step == 1:

@@ -117,7 +117,8 @@ class PairSpace:
         return np.asarray(means[back])
 
     def some_prompts(self, count: int, seed: int) -> "PairSpace":
-        """This space with `count` of its prompts that have pairs, drawn at random (all, if fewer)."""
+        """This space with `count` of its prompts that have pairs, drawn at random (all, if
+        fewer)."""
         usable = np.flatnonzero(self.sizes >= 2)
         if len(usable) <= count:
             return self
@@ -148,7 +149,8 @@ class PairSpace:
         return ~is_member(self.keys(pairs), self.excluded)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """Runs of prompts (first, last + 1) of about `block_rows` rows, all eligible rows covered."""
+        """Runs of prompts (first, last + 1) of about `block_rows` rows, all eligible rows
+        covered."""
         first = 0
         prompts = len(self.starts) - 1
         while first < prompts:

@@ -1,4 +1,5 @@
-"""What no batch can be better than: the lower bound behind every certificate (theory (16) to (18))."""
+"""What no batch can be better than: the lower bound behind every certificate (theory (16) to
+(18))."""
 
 import numpy as np
 from jaxtyping import Float
@@ -12,8 +13,8 @@ def lower_bound(
 ) -> float:
     """f(M) + tr(A (M − M₀)) − Σ_p u⁺_p s_p, at M or at the multiple c M where that is largest.
 
-    For tr(W M⁻¹) and −log det M, A at c M is c^−g A (g = 2 and 1); then scores are c^−g times those at
-    M, and for M₀ → 0 the best is c = Σ_p u⁺_p s_p ÷ tr(A M). Where A is not homogeneous, c is 1.
+    For tr(W M⁻¹) and −log det M, A at c M is c^−g A (g = 2 and 1); then scores are c^−g times those
+    at M, and for M₀ → 0 the best is c = Σ_p u⁺_p s_p ÷ tr(A M). Where A is not homogeneous, c is 1.
 
     Args:
         factor: L at M; most: Σ_p u⁺_p s_p, at most.
@@ -40,12 +41,14 @@ def _bound_at(problem: Problem, m: Matrix, gradient: Matrix, most: float, lost: 
 
 
 def _rounding(m: Matrix, factor: Float[np.ndarray, "d r"]) -> float:
-    """What f(M) + tr(A M) may be off by: (4 d + r) ε ‖|C|ᵀ|L|‖² with M = C Cᵀ; ‖·‖² is ≤ tr(M) tr(A).
+    """What f(M) + tr(A M) may be off by: (4 d + r) ε ‖|C|ᵀ|L|‖² with M = C Cᵀ; ‖·‖² is ≤ tr(M)
+    tr(A).
 
-    rᵀX⁻¹r ≥ 2 xᵀr − xᵀX x and −log det X ≥ log det A + d − tr(A X) hold for every x (a column of L) and
-    A, and are flat at the best: an error of L counts in second order. To first order f's own is left:
-    Cholesky and the solves are exact for M + E, |E| ≤ ³⁄₂ d ε |C||C|ᵀ, which moves f by Σ_x |x|ᵀ|E||x|;
-    and A is summed to ½ r ε |L||L|ᵀ. A sum of criteria adds columns. (Scores lose ε √cond(M) only.)
+    rᵀX⁻¹r ≥ 2 xᵀr − xᵀX x and −log det X ≥ log det A + d − tr(A X) hold for every x (a column of L)
+    and A, and are flat at the best: an error of L counts in second order. To first order f's own
+    is left: Cholesky and the solves are exact for M + E, |E| ≤ ³⁄₂ d ε |C||C|ᵀ, which moves f by
+    Σ_x |x|ᵀ|E||x|; and A is summed to ½ r ε |L||L|ᵀ. A sum of criteria adds columns. (Scores lose ε
+    √cond(M) only.)
 
     Source: [higham2002], ch. 8 and 10.
     """

@@ -43,11 +43,11 @@ def exchange(
 ) -> Int64[np.ndarray, " n"]:
     """A batch no worse than `counts`: the swaps that lower f most, at most `swaps` of them.
 
-    Swaps are made up to 64 at a time, each the best after those before it, and are accepted together
-    where f has fallen, or else undone together and fewer tried. The search ends where a look at all
-    candidates leads to no accepted swap, or where f of the batch, computed anew after a look's swaps,
-    has not fallen: those are dropped. A `counts` that leaves M singular comes back as it is, for what
-    a swap changes is not known there.
+    Swaps are made up to 64 at a time, each the best after those before it, and are accepted
+    together where f has fallen, or else undone together and fewer tried. The search ends where a
+    look at all candidates leads to no accepted swap, or where f of the batch, computed anew after a
+    look's swaps, has not fallen: those are dropped. A `counts` that leaves M singular comes back as
+    it is, for what a swap changes is not known there.
 
     Args:
         counts: labels by candidate.
@@ -81,8 +81,8 @@ def kicked(
     limits: Limits,
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, " n"] | None:
-    """The batch with some of its labels moved to candidates drawn at random: where to start exchange
-    steps again. None where the limits leave no room for that.
+    """The batch with some of its labels moved to candidates drawn at random: where to start
+    exchange steps again. None where the limits leave no room for that.
 
     Source: iterated local search [lourenco2003].
     """

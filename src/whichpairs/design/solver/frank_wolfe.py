@@ -7,8 +7,9 @@ best answer u⁺ (`vertex`). f is convex, so for every feasible design, integral
 
     f ≥ f(M) + tr(A (M − M₀)) − Σ_p u⁺_p s_p,   A = −∂f/∂M,
 
-at any positive definite M: that is the certificate. Between passes the design is improved on the few
-candidates that passes kept, by mixing vertices (`master`). `records` holds what goes in and comes out.
+at any positive definite M: that is the certificate. Between passes the design is improved on the
+few candidates that passes kept, by mixing vertices (`master`). `records` holds what goes in and
+comes out.
 """
 
 import time
@@ -42,8 +43,8 @@ FEW = 256
 __all__ = ["Checkpoint", "FrankWolfe", "PassReport", "Solution", "solve", "solve_among"]
 
 ROOMY = 5e8
-"""Bytes of two candidates a label up to which a pass keeps two; beyond, one and a half. Limits that do
-not nest (`Limits.laminar`) need more to choose from: a pass keeps four, whatever they take."""
+"""Bytes of two candidates a label up to which a pass keeps two; beyond, one and a half. Limits that
+do not nest (`Limits.laminar`) need more to choose from: a pass keeps four, whatever they take."""
 
 SEEDS = 4
 """Random batches that are mixed in where what a pass kept is worse than random."""
@@ -52,18 +53,20 @@ CLOSE = 0.05
 """A relaxed design farther than this from its bound is not done, however far its batches are."""
 
 INNER, DEAR = 0.1, 0.1
-"""Between passes the gap on the candidates is closed to a share `INNER` of the gap that the pass found,
-where a step costs more than a share `DEAR` of a whole pass; elsewhere to a tenth of the tolerance."""
+"""Between passes the gap on the candidates is closed to a share `INNER` of the gap that the pass
+found, where a step costs more than a share `DEAR` of a whole pass; elsewhere to a tenth of the
+tolerance."""
 
 A_FEW = 1e-6
-"""Of the mixture's labels: what a batch that leaves a direction without any is given to begin with."""
+"""Of the mixture's labels: what a batch that leaves a direction without any is given to begin
+with."""
 
 INSTANT = 1e9
 """Operations up to which a step is never dear."""
 
 SLACK = 0.24
-"""A pass keeps pairs down to SLACK ÷ √d (at most 3 %) below the price: they may matter after the next
-step. (Scores of d terms spread by about √(2/d) of their mean.)"""
+"""A pass keeps pairs down to SLACK ÷ √d (at most 3 %) below the price: they may matter after the
+next step. (Scores of d terms spread by about √(2/d) of their mean.)"""
 
 
 def solve(
@@ -76,9 +79,9 @@ def solve(
 ) -> Solution:
     """The certified batch.
 
-    Deterministic: the same problem gives the same batch, byte for byte, on any number of threads, by
-    any kernel, and when it was killed and goes on from a checkpoint. Ctrl-C ends it with the best
-    batch so far, once there is one.
+    Deterministic: the same problem gives the same batch, byte for byte, on any number of threads,
+    by any kernel, and when it was killed and goes on from a checkpoint. Ctrl-C ends it with the
+    best batch so far, once there is one.
 
     Args:
         watch: told of every pass; keep: given a checkpoint after every pass but the last.
@@ -174,8 +177,9 @@ class _Solve:
         return m, best
 
     def _seed(self, close: float) -> None:
-        """Where the pairs kept are worse than equal shares of all (many are nearly equal, say, and all
-        kept are of one kind), random batches are mixed in: after the first pass, for f only falls."""
+        """Where the pairs kept are worse than equal shares of all (many are nearly equal, say, and
+        all kept are of one kind), random batches are mixed in: after the first pass, for f only
+        falls."""
         assert self.mix is not None
         p = self.problem
         if self.reports or value_or_infinity(p.criterion, self.mix.m) <= self.even:
@@ -218,7 +222,8 @@ class _Solve:
             keep, floors = 4 * keep, np.zeros(self.heaps)
 
     def _keep_at_most(self) -> Int64[np.ndarray, " heaps"]:
-        """Candidates to keep, by heap: the linear programme needs n of them, the next steps a few more."""
+        """Candidates to keep, by heap: the linear programme needs n of them, the next steps a few
+        more."""
         problem = self.problem
         room = self.room * problem.labels
         _, high = problem.limits.group_bounds(problem.budget)
@@ -267,11 +272,11 @@ class _Solve:
         return (vertex.bound + outside - held) / unit
 
     def _inner(self, gap: float, first: bool) -> float:
-        """The gap to close the candidates' to; `gap` is what the pass found at its M. On the first pass
-        that is where the solve begins, not the mixture: it counts for 1 at most.
+        """The gap to close the candidates' to; `gap` is what the pass found at its M. On the first
+        pass that is where the solve begins, not the mixture: it counts for 1 at most.
 
-        Steps are dear or not by operations, float64 ones double, beside those of a pass that reads all
-        prompts. Later ones may read fewer, but how many, kernels differ in; batches must not.
+        Steps are dear or not by operations, float64 ones double, beside those of a pass that reads
+        all prompts. Later ones may read fewer, but how many, kernels differ in; batches must not.
         """
         assert self.mix is not None
         d, sizes = self.problem.space.dim, self.problem.space.sizes
@@ -386,7 +391,8 @@ class _Solve:
         return replace(other, versus=versus)
 
     def _exchange(self) -> None:
-        """Better the best batch by exchange steps among the candidates, and some more after kicks."""
+        """Better the best batch by exchange steps among the candidates, and some more after
+        kicks."""
         assert self.mix is not None
         p, c = self.problem, self.mix.candidates
         every = p.space.all_pairs

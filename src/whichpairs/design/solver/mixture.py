@@ -18,8 +18,8 @@ MEMORY = 5e8
 """Bytes that the vertices' matrices may take."""
 
 TOWARDS = (1e-4, 1e-6, 1e-8)
-"""How far a singular M is moved towards a regular one before scores are taken: so little that what has no
-labels scores above all else."""
+"""How far a singular M is moved towards a regular one before scores are taken: so little that what
+has no labels scores above all else."""
 
 
 @dataclass
@@ -53,8 +53,9 @@ class Mix:
 
     @classmethod
     def start(cls, problem: Problem, candidates: Candidates, m: Matrix) -> "Mix":
-        """The vertex that the scores at `m` lead to; where that leaves a direction without labels (and
-        there is no prior), half of it and half others that fill it, as far as the candidates do."""
+        """The vertex that the scores at `m` lead to; where that leaves a direction without labels
+        (and there is no prior), half of it and half others that fill it, as far as the candidates
+        do."""
 
         def vertex(m: Matrix) -> np.ndarray:
             scores = candidates.scores(problem.criterion.score_factor(m))
@@ -103,8 +104,8 @@ class Mix:
             vertices.append(np.zeros(len(candidates)))
             vertices[-1][places] = part
         if not np.array_equal(candidates.keys[places], keys):
-            # Other copies stand for the same pairs, in another order: sums must be those that a solve
-            # finds which goes on from here (`Checkpoint`).
+            # Other copies stand for the same pairs, in another order: sums must be those that a
+            # solve finds which goes on from here (`Checkpoint`).
             return Mix.of(self.problem, candidates, vertices, self.shares)
         return Mix(self.problem, candidates, vertices, self.matrices, self.shares, self.m)
 
@@ -114,7 +115,8 @@ class Mix:
         return best_counts(c, c.scores(p.criterion.score_factor(self.m)), p.budget, p.limits)
 
     def improve(self, steps: int, tolerance: float) -> None:
-        """Add vertices, each mixed at once with all, until the gap on the candidates is `tolerance`."""
+        """Add vertices, each mixed at once with all, until the gap on the candidates is
+        `tolerance`."""
         p = self.problem
         # A gap of δ takes f to about δ².
         precision = float(np.clip(0.1 * tolerance**2, 1e-14, 1e-7))

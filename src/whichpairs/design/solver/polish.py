@@ -1,4 +1,5 @@
-"""A whole batch bettered: exchange steps, and some more after kicks where it is far from its bound."""
+"""A whole batch bettered: exchange steps, and some more after kicks where it is far from its
+bound."""
 
 from collections.abc import Callable
 
@@ -66,8 +67,9 @@ def mend(
     tolerance: float,
     consider: Callable[[Candidates, Int64[np.ndarray, " n"]], None],
 ) -> None:
-    """Better a batch that is far from its design, for candidates are nearly equal (one kind took all
-    labels in rounding) or limits stand between equal ones: one drawn by the design, exchange steps.
+    """Better a batch that is far from its design, for candidates are nearly equal (one kind took
+    all labels in rounding) or limits stand between equal ones: one drawn by the design, exchange
+    steps.
 
     Args:
         counts: of the design; m: its M; best: the batch; tolerance: of f above the design's.

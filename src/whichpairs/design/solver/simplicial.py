@@ -22,12 +22,13 @@ FAR = 1e6
 """Stands for f where M is singular, in units of what f is scaled by: the line search backs off."""
 
 STARTS, STUCK = 6, 0.03
-"""Where f falls by orders of magnitude (M nearly singular at the start), SLSQP may end anywhere: as long
-as the gap is more than a share `STUCK` of f's unit (`unit_of`), it begins again, `STARTS` times at
-most."""
+"""Where f falls by orders of magnitude (M nearly singular at the start), SLSQP may end anywhere: as
+long as the gap is more than a share `STUCK` of f's unit (`unit_of`), it begins again, `STARTS`
+times at most."""
 
 SHARES = 0.5 ** np.arange(1, 21)
-"""Of the vertex that f falls most steeply towards, in the mixture to begin again at: the best of these."""
+"""Of the vertex that f falls most steeply towards, in the mixture to begin again at: the best of
+these."""
 
 
 def mixture(
@@ -38,10 +39,11 @@ def mixture(
     *,
     precision: float = 1e-9,
 ) -> Float[np.ndarray, " parts"]:
-    """α from `start` (where M is positive definite) to the minimiser, to a relative `precision` of f.
+    """α from `start` (where M is positive definite) to the minimiser, to a relative `precision` of
+    f.
 
-    f is scaled by its unit at the start (`unit_of`), or by |f| where that is more: f is no better known
-    than to ε|f|, and may be 0 where it is a logarithm.
+    f is scaled by its unit at the start (`unit_of`), or by |f| where that is more: f is no better
+    known than to ε|f|, and may be 0 where it is a logarithm.
     """
     if len(parts) == 1:
         return np.ones(1)

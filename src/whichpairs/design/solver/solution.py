@@ -65,7 +65,8 @@ class Checkpoint:
     """Where a solve stood after a pass: all it takes to go on to the same batch.
 
     Attributes:
-        keys: of all pairs that candidates stand for; counts: of the mixed vertices, (vertices, candidates); shares: α.
+        keys: of all pairs that candidates stand for; counts: of the mixed vertices, (vertices,
+            candidates); shares: α.
         batch: keys of the best batch, one a label; factor: L of the last pass.
         tops, longest: `scores.Known`; bound, reports: so far; room: candidates kept, ÷ labels.
     """
@@ -137,7 +138,8 @@ class Solution:
         *,
         interrupted: bool,
     ) -> "Solution":
-        """A batch, by its keys among the candidates, beside the relaxed design with information `m`."""
+        """A batch, by its keys among the candidates, beside the relaxed design with information
+        `m`."""
         f, places = problem.criterion, candidates.places(batch)
         counts = np.bincount(places, minlength=len(candidates)).astype(np.float64)
         value = f.value(problem.base + candidates.information(counts))

@@ -13,8 +13,8 @@ START_PROMPTS = 4096
 """Prompts behind the first matrix."""
 
 SAMPLE_LABELS, SAMPLE_PROMPTS, SAMPLE_SHARE = 64, 2000, 0.2
-"""A solve begins on a sample of prompts with 64 labels a dimension and 2 000 prompts at least, unless
-that is more than a fifth of the pool."""
+"""A solve begins on a sample of prompts with 64 labels a dimension and 2 000 prompts at least,
+unless that is more than a fifth of the pool."""
 
 
 def first_matrix(problem: Problem) -> Matrix:
@@ -25,7 +25,8 @@ def first_matrix(problem: Problem) -> Matrix:
 
 
 def sampled(problem: Problem) -> Problem | None:
-    """The problem on some of the prompts, with as much of the budget; None where it would gain little."""
+    """The problem on some of the prompts, with as much of the budget; None where it would gain
+    little."""
     space, limits = problem.space, problem.limits
     usable = int(np.count_nonzero(space.sizes >= 2))
     share = max(SAMPLE_LABELS * space.dim / problem.labels, SAMPLE_PROMPTS / usable)

@@ -2,8 +2,8 @@
 
 1. The first 4 d labels are random: they say how large the rewards are.
 2. Then the belief is the Laplace posterior of the fit, and a pair's weight and the policy's
-   information are expectations over it (`design.problem.belief`): far pairs whose answers are foregone do
-   not pay, and directions that the policy would not use do not count.
+   information are expectations over it (`design.problem.belief`): far pairs whose answers are
+   foregone do not pay, and directions that the policy would not use do not count.
 3. The model is wrong somewhere, and where it is most wrong is where a design would look: so the
    batch has bounded leverage and density, and a part of it is random (`design.strategies.bounded`).
 
@@ -110,8 +110,8 @@ class Batch:
             the first ones, are random.
         looked_at, too_far: as in `design.strategies.bounded.BoundedBatch`.
         solution: the certified solve of the whole pool, where one was asked for.
-        versus: a designed batch beside random ones by the gap at the belief, and whether it was worse
-            and one of those took its place; None where all of it is random by intent.
+        versus: a designed batch beside random ones by the gap at the belief, and whether it was
+            worse and one of those took its place; None where all of it is random by intent.
     """
 
     pairs: Rows
@@ -219,7 +219,8 @@ def signal_batch(
     seed: int,
     limits: Limits | None = None,
 ) -> Batch:
-    """The next pairs for a policy that DPO will train from the reference (`design.strategies.strongest`).
+    """The next pairs for a policy that DPO will train from the reference
+    (`design.strategies.strongest`).
 
     All random until the fit is convincing: its errors would lie along one direction, and the policy
     would walk there. Half random after that.

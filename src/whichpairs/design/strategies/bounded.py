@@ -3,8 +3,8 @@
 What a linear reward misses is largest at far pairs, which the criterion likes best: leverage is
 bias (theory (21), (22)). So the designed pairs of a batch
 
-- have leverage zᵀ E[z zᵀ]⁻¹ z / rank of at most `LEVERAGE`, in units of a random pair's mean: nearly
-  all pairs of a Gaussian pool have, while the tails of a real one reach 30 and more;
+- have leverage zᵀ E[z zᵀ]⁻¹ z / rank of at most `LEVERAGE`, in units of a random pair's mean:
+  nearly all pairs of a Gaussian pool have, while the tails of a real one reach 30 and more;
 - are the best of budget/α candidates drawn at random, so that no kind of pair is asked more than
   1/α times as often as at random; α grows with the labels, as a bandwidth shrinks;
 
@@ -113,7 +113,8 @@ def bounded_batch(
     """A batch of `problem.budget` pairs.
 
     Args:
-        share: α in (0, 1]; random: pairs picked at random first, None is `random_share` of the budget.
+        share: α in (0, 1]; random: pairs picked at random first, None is `random_share` of the
+            budget.
     """
     space, n = problem.space, int(problem.budget)
     count = round(random_share(share) * n) if random is None else random
@@ -143,8 +144,9 @@ def bounded_within(
 ) -> BoundedBatch:
     """The same within `problem.limits`.
 
-    A whole random batch is drawn within the limits. Part of it stays, and is from then on what must be
-    picked: so whatever is left of every limit can be filled, if need be by the rest of that batch.
+    A whole random batch is drawn within the limits. Part of it stays, and is from then on what must
+    be picked: so whatever is left of every limit can be filled, if need be by the rest of that
+    batch.
 
     Args:
         share: α; first: labels that are random before any are designed.
@@ -170,7 +172,8 @@ def bounded_within(
 
 
 def _candidates(problem: Problem, count: int, rng: np.random.Generator) -> Rows:
-    """Random candidates: `count` of the pool, and of each group with a least share its share of them."""
+    """Random candidates: `count` of the pool, and of each group with a least share its share of
+    them."""
     space, groups = problem.space, problem.limits.groups
     rest = space.without(problem.limits.must)
     some = min(count, rest.candidates)  # none, where every pair is kept and waits for repeats

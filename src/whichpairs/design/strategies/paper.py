@@ -5,13 +5,14 @@
     w  = argmin tr(Î (λ 1 + Σ_p w_p g_p g_pᵀ)⁻¹),  g = β z,  w ≥ 0,  Σ_p w_p = 1   `paper_design`
     the batch: pairs one after the other without replacement, each with probability ∝ w   `by_weight`
 
-At θ₀ every margin is 0, so Σ_D(θ₀) = (β²/4) Σ w z zᵀ: the design is of the matrix g gᵀ, and λ is in its
-units. The criterion `gap` shares the trace and differs in all else: π_ref is the pool itself (θ = 0, each
-completion by its weight), H₀ and the labels so far are in M, a pair has one label at most, so that the
-relaxed design is nearly a whole batch, and that batch is exchanged, certified, and never drawn.
+At θ₀ every margin is 0, so Σ_D(θ₀) = (β²/4) Σ w z zᵀ: the design is of the matrix g gᵀ, and λ is in
+its units. The criterion `gap` shares the trace and differs in all else: π_ref is the pool itself (θ
+= 0, each completion by its weight), H₀ and the labels so far are in M, a pair has one label at
+most, so that the relaxed design is nearly a whole batch, and that batch is exchanged, certified,
+and never drawn.
 
-Source: [han2026], as theory, section 11 has it. What it leaves open is ours: that the ridge of θ₀ is λ
-of the mean square, and what follows where w is 0 (`by_weight`).
+Source: [han2026], as theory, section 11 has it. What it leaves open is ours: that the ridge of θ₀
+is λ of the mean square, and what follows where w is 0 (`by_weight`).
 """
 
 from collections.abc import Callable
@@ -106,9 +107,10 @@ def paper_design(
 def by_weight(design: Shares, rng: np.random.Generator) -> Draw:
     """The order of a draw without replacement, each pair with probability ∝ w among those left.
 
-    After the last pair with w > 0 come the others, uniformly at random: an optimal w needs no more than
-    d (d + 1) / 2 pairs, which are soon drawn (then those whose weight steps have not yet brought to 0). By the order of log w + a Gumbel variable
-    [efraimidis2006], so that any limits can be kept while it is gone through.
+    After the last pair with w > 0 come the others, uniformly at random: an optimal w needs no more
+    than d (d + 1) / 2 pairs, which are soon drawn (then those whose weight steps have not yet
+    brought to 0). By the order of log w + a Gumbel variable [efraimidis2006], so that any limits
+    can be kept while it is gone through.
     """
     noise = rng.gumbel(size=len(design.keys))
     order = design.keys[np.argsort(-(np.log(design.weights) + noise), kind="stable")]

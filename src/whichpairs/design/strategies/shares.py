@@ -1,14 +1,15 @@
-"""A design of shares: how much of the labels each pair gets, with no limit but that all add up to 1.
+"""A design of shares: how much of the labels each pair gets, with no limit but that all add up
+to 1.
 
     minimise f(M₀ + Σ_p w_p g_p g_pᵀ),   w ≥ 0,   Σ_p w_p = 1
 
-Without a cap a vertex is a single pair, and Frank–Wolfe finds the pairs one by one: 100 of them took it
-more than 12 passes of 40 steps. Multiplicative steps move all weights at once,
+Without a cap a vertex is a single pair, and Frank–Wolfe finds the pairs one by one: 100 of them
+took it more than 12 passes of 40 steps. Multiplicative steps move all weights at once,
 
     w_p ← w_p √(s_p / Σ_q w_q s_q),   s_p = −∂f/∂w_p,
 
-and never raise tr(W M⁻¹) (Fellman's steps). A pass over all pairs then brings in those of the highest
-scores, and the bound (theory (16), whose best vertex is the one pair of the largest score).
+and never raise tr(W M⁻¹) (Fellman's steps). A pass over all pairs then brings in those of the
+highest scores, and the bound (theory (16), whose best vertex is the one pair of the largest score).
 """
 
 import time
@@ -31,7 +32,8 @@ from whichpairs.design.sweep.sweep import Best, Sweep
 from whichpairs.streams import Stream, stream
 
 ALL = 20_000
-"""Up to so many candidates, all of them are worked on at once; of more, so many random ones at first."""
+"""Up to so many candidates, all of them are worked on at once; of more, so many random ones at
+first."""
 
 NEW_A_DIMENSION = 16
 """Pairs that a pass brings in, by score."""
@@ -43,7 +45,8 @@ STEPS = 400
 """Multiplicative steps between passes, at most."""
 
 LEAST = 1e-4
-"""A weight below this share of the mean is dropped after a pass where more pairs come in, and at the end."""
+"""A weight below this share of the mean is dropped after a pass where more pairs come in, and at
+the end."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def best_shares(
     method: FrankWolfe | None = None,
     watch: Callable[[PassReport], None] = lambda report: None,
 ) -> Shares:
-    """The shares that minimise a criterion, to `method.tolerance` of the bound or in `method.passes`.
+    """The shares that minimise a criterion, to `method.tolerance` of the bound or in
+    `method.passes`.
 
     Args:
         weights: of one whole label on each pair; base: M₀, positive definite.

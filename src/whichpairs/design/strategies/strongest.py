@@ -3,14 +3,15 @@
 The designs of `criterion` serve an estimator that remembers: what earlier labels taught need not be
 asked again, and a pair whose answer is foregone teaches nothing. A language model trained by DPO
 remembers nothing. It begins at π_ref whatever the fit in feature space knows, and it stops early.
-Its first step down the loss of a label y ∈ {0, 1} is (y − ½) β z, on which the reward of the preferred
-completion over the other's rises by (y − ½) β zᵀθ* (a step of rate 1, but for |z|²). So what a label
-brings is, by the belief of θ*,
+Its first step down the loss of a label y ∈ {0, 1} is (y − ½) β z, on which the reward of the
+preferred completion over the other's rises by (y − ½) β zᵀθ* (a step of rate 1, but for |z|²). So
+what a label brings is, by the belief of θ*,
 
     s_p = E_θ[(σ(β zᵀθ) − ½) β zᵀθ] = E_θ[½ tanh(η/2) η] ≥ 0,   η = β zᵀθ the pair's margin.
 
-A foregone answer is worth most here, and a coin flip nothing: the opposite of the gap criterion. (Theory (23).) Nothing
-here bounds a gap, so a batch has no certificate; docs/log.md has what it was worth, and variants.
+A foregone answer is worth most here, and a coin flip nothing: the opposite of the gap criterion.
+(Theory (23).) Nothing here bounds a gap, so a batch has no certificate; docs/log.md has what it was
+worth, and variants.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """Pairs that no best answer needs: others of their prompt are worth as much and cost no more.
 
-Where a prompt takes c labels at most and a pair k, a pair that ⌈c/k⌉ others of its prompt dominate can
-give its labels to one of them: that breaks no limit, as long as limits a completion are not among them.
-Where a group must get a least share of the budget, what costs less is no better: there only pairs of
-the same cost dominate.
+Where a prompt takes c labels at most and a pair k, a pair that ⌈c/k⌉ others of its prompt dominate
+can give its labels to one of them: that breaks no limit, as long as limits a completion are not
+among them. Where a group must get a least share of the budget, what costs less is no better: there
+only pairs of the same cost dominate.
 """
 
 import numpy as np
@@ -24,8 +24,8 @@ def undominated(
 ) -> Bool[np.ndarray, " n"]:
     """Which pairs a best answer may need; ties go by key.
 
-    Layer after layer of what nothing left dominates is kept: what is then left has a dominating pair
-    in each.
+    Layer after layer of what nothing left dominates is kept: what is then left has a dominating
+    pair in each.
     """
     kept = np.ones(len(keys), dtype=bool)
     if limits.per_prompt is None or limits.per_completion is not None:

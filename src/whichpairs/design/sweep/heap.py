@@ -1,8 +1,8 @@
 """The best candidates that a pass has seen so far, and enough kinds of them.
 
 Where many pairs are equal (`kinds`), the best by score may all be of one kind, and a design needs
-several. So a heap keeps no more copies of a kind than a batch could use, and goes on down the scores
-until it has so many kinds as a design may need.
+several. So a heap keeps no more copies of a kind than a batch could use, and goes on down the
+scores until it has so many kinds as a design may need.
 """
 
 import numpy as np
@@ -39,7 +39,8 @@ class Heap:
 
     @property
     def ceiling(self) -> float:
-        """No pair that the heap has left out, and that a batch has a use for, has a score ÷ cost above."""
+        """No pair that the heap has left out, and that a batch has a use for, has a score ÷ cost
+        above."""
         return max(self.floor, 0.0 if self.limits.interchangeable else self._left_out)
 
     def add(self, *some: np.ndarray) -> None:
@@ -53,7 +54,8 @@ class Heap:
         """What is kept."""
         parts = self._parts or [(np.empty(0, np.int64), np.empty(0), np.empty(0))]
         keys, scores, ratios = (np.concatenate(x) for x in zip(*parts, strict=True))
-        # What is kept must not depend on when the heap was closed: once it has left out some, always.
+        # What is kept must not depend on when the heap was closed: once it has left out some,
+        # always.
         if len(keys) > self.keep or self._full:
             self._full = True
             chosen = _top(keys, ratios, min(self.keep, len(keys)))
@@ -72,7 +74,8 @@ class Heap:
         return KINDS_A_DIMENSION * self.space.dim
 
     def _too_few_kinds(self, ratios: Float[np.ndarray, " kept"]) -> bool:
-        """Whether equal scores may hide that few kinds are kept, or more copies than there is use for."""
+        """Whether equal scores may hide that few kinds are kept, or more copies than there is use
+        for."""
         ends = np.flatnonzero(np.diff(np.sort(ratios)))
         longest = np.diff(np.concatenate([[-1], ends, [len(ratios) - 1]])).max(initial=0)
         return bool(len(ends) + 1 <= self._kinds or longest > self._uses(self._dearest))
@@ -104,7 +107,8 @@ class Heap:
     def _rank(
         self, keys: Int64[np.ndarray, " n"], ratios: Float[np.ndarray, " n"]
     ) -> Int64[np.ndarray, " n"]:
-        """How many of its kind stand before each pair; they stand in falling order of their ratios."""
+        """How many of its kind stand before each pair; they stand in falling order of their
+        ratios."""
         rank = np.zeros(len(keys), np.int64)
         same = np.concatenate([[False], np.diff(ratios) == 0.0, [False]])
         tied = np.flatnonzero(same[1:] | same[:-1])

@@ -3,8 +3,8 @@
 A kernel maps completions, h = φ L, takes each prompt's Gram matrix and says which pairs may reach a
 floor: ‖h_i − h_j‖² is known to within the bound of `Rounding`, so nothing that reaches the floor
 exactly is missed, whatever the kernel, the BLAS or the number of threads. What it lets through is
-scored again in float64 (`whichpairs.design.sweep.sweep`). `engine.kernels.torch` and `engine.kernels.tiles`
-are the same in torch and in C.
+scored again in float64 (`whichpairs.design.sweep.sweep`). `engine.kernels.torch` and
+`engine.kernels.tiles` are the same in torch and in C.
 
 Source of the bound: Higham, "Accuracy and Stability of Numerical Algorithms" (2002), ch. 3.
 """
@@ -156,7 +156,8 @@ class Arithmetic:
         )
 
     def rounding(self, phi: float, h: float, weighted: float = 0.0) -> Rounding:
-        """For prompts whose longest |φ|, |h| and (Σ_k (φ_k |L_k|)²)^½ are these, as float32 shows them."""
+        """For prompts whose longest |φ|, |h| and (Σ_k (φ_k |L_k|)²)^½ are these, as float32 shows
+        them."""
         return self.error.rounding(phi, h, weighted)
 
 
@@ -165,9 +166,9 @@ class Error(NamedTuple):
 
     Attributes:
         root_lost: what underflow takes from lengths; stored: error of h as stored, a unit of |h|;
-            weighted: of φ and L as stored, a unit of the weighted length; flushed: where φ is flushed
-            to 0; gram, gram_lost: of n_i + n_j − 2 g_ij, by reach² and at least; map, map_lost: of h,
-            by |φ|; shift: times the stored error.
+            weighted: of φ and L as stored, a unit of the weighted length; flushed: where φ is
+            flushed to 0; gram, gram_lost: of n_i + n_j − 2 g_ij, by reach² and at least; map,
+            map_lost: of h, by |φ|; shift: times the stored error.
     """
 
     root_lost: float
@@ -181,7 +182,8 @@ class Error(NamedTuple):
     shift: float
 
     def rounding(self, phi: float, h: float, weighted: float) -> Rounding:
-        """For prompts whose longest |φ|, |h| and weighted length are these, as float32 shows them."""
+        """For prompts whose longest |φ|, |h| and weighted length are these, as float32 shows
+        them."""
         phi, h, weighted = (length + self.root_lost for length in (phi, h, weighted))
         stored = self.weighted * weighted + self.flushed + self.stored * h
         reach = h + 2.0 * stored

@@ -5,8 +5,8 @@ within-prompt Gram matrix gives (theory (14)). A kernel does that in float32 and
 whatever may reach the floor; that is scored again in float64, and only the float64 scores decide,
 ties by key. So the result is the same for any kernel, block or number of threads.
 
-Prompts whose best pair cannot reach the floor are not read again: when A changes to A′, no score grows
-by more than the largest generalised eigenvalue μ of (A′, A) (`growth`).
+Prompts whose best pair cannot reach the floor are not read again: when A changes to A′, no score
+grows by more than the largest generalised eigenvalue μ of (A′, A) (`growth`).
 """
 
 from collections import deque
@@ -42,9 +42,10 @@ class Best:
     Attributes:
         pairs: the candidates kept, by score ÷ cost in float64 (ties by key), best first.
         scores: their scores −∂f/∂u_p.
-        ceilings: no pair outside `pairs` has a score ÷ cost above its heap's, (groups + 1,); the last
-            is for prompts in no group. (Pairs beyond a prompt's limit are outside of this, and so are
-            copies of a pair, where they are interchangeable, beyond those that a batch has a use for.)
+        ceilings: no pair outside `pairs` has a score ÷ cost above its heap's, (groups + 1,); the
+            last is for prompts in no group. (Pairs beyond a prompt's limit are outside of this, and
+            so are copies of a pair, where they are interchangeable, beyond those that a batch has a
+            use for.)
         known: for the next pass; visited: prompts read.
     """
 
@@ -112,8 +113,8 @@ class Sweep:
         """The best candidates by w_p ‖Lᵀ z_p‖² ÷ c_p.
 
         Args:
-            keep: pairs to keep at most, by heap (more where many are equal, see `heap`); floors: pairs
-                below are not kept, by heap.
+            keep: pairs to keep at most, by heap (more where many are equal, see `heap`); floors:
+                pairs below are not kept, by heap.
             known: of earlier passes, for this factor: prompts below the floor are not read.
             spend: what labels of a heap's pairs may cost together; None is any amount.
         """
@@ -156,7 +157,8 @@ def exact_scores(
 
 @dataclass(frozen=True)
 class _Scored:
-    """A block's pairs that reach the floor, with their heaps; the prompts' tops; the longest |φ|."""
+    """A block's pairs that reach the floor, with their heaps; the prompts' tops; the longest
+    |φ|."""
 
     keys: Int64[np.ndarray, " pairs"]
     scores: Float[np.ndarray, " pairs"]
@@ -212,7 +214,8 @@ class _Pass:
         return self._best(len(live))
 
     def _take(self, prompts: np.ndarray, job: "Future[_Scored]") -> None:
-        """Merge a block. The floors it saw may be older ones: they let more through, that is all."""
+        """Merge a block. The floors it saw may be older ones: they let more through, that is
+        all."""
         found = job.result()
         self.tops[prompts] = np.nan_to_num(found.tops, nan=np.inf, posinf=np.inf)
         self.seen_longest = max(self.seen_longest, found.longest)
@@ -302,7 +305,8 @@ def _apart(phi: np.ndarray, i: np.ndarray, j: np.ndarray) -> Float32[np.ndarray,
 def _relative_weights(
     weights: PairWeights, phi: np.ndarray, i: np.ndarray, j: np.ndarray, z: np.ndarray
 ) -> Float[np.ndarray, " pairs"]:
-    """4 E σ′(margin), in (0, 1], of a block's pairs: margins in float64, their variance in float32."""
+    """4 E σ′(margin), in (0, 1], of a block's pairs: margins in float64, their variance in
+    float32."""
     mean, variance = np.zeros(len(i)), np.zeros(len(i))
     if weights.theta is not None:
         margins = weights.beta * (phi.astype(np.float64) @ weights.theta)

@@ -1,8 +1,9 @@
-"""The kernel of a pass in C, for processors with bf16 matrix tiles (AMX): several times as fast as torch.
+"""The kernel of a pass in C, for processors with bf16 matrix tiles (AMX): several times as fast as
+torch.
 
 `tiles.c` reads a block's features once, as stored, and never writes a Gram matrix to memory. It is
-compiled by the system's C compiler when first used and kept in the user's cache. It decides nothing:
-`design.sweep.sweep` does, in float64.
+compiled by the system's C compiler when first used and kept in the user's cache. It
+decides nothing: `design.sweep.sweep` does, in float64.
 """
 
 import atexit
@@ -74,8 +75,8 @@ MOST_DIMENSIONS = 512
 """Above, scores lie so near one another that bf16 lets too many pairs through."""
 
 LOOSE, LOOSER = 0.02, 4.0
-"""Where more than this share of a block gets through, and so many times what float32 lets through, the
-factor is too nearly singular for bf16."""
+"""Where more than this share of a block gets through, and so many times what float32 lets through,
+the factor is too nearly singular for bf16."""
 
 
 LARGEST = 1e38
@@ -150,8 +151,9 @@ def nearest_bf16(x: Float[np.ndarray, "*n"]) -> UInt16[np.ndarray, "*n"]:
 def arithmetic(factor: Float[np.ndarray, "d r"]) -> Arithmetic:
     """How exactly bf16 computes with L.
 
-    φ_k is stored to within 2⁻⁸ |φ_k|, and L as L′; with D = diag(|L_k|), rows of L, h is off by at most
-    |φ D| (2⁻⁸ |D⁻¹ L′| + |D⁻¹ (L − L′)|), in 2-norms: tight also where the directions' scales differ.
+    φ_k is stored to within 2⁻⁸ |φ_k|, and L as L′; with D = diag(|L_k|), rows of L, h is off by at
+    most |φ D| (2⁻⁸ |D⁻¹ L′| + |D⁻¹ (L − L′)|), in 2-norms: tight also where the directions' scales
+    differ.
     """
     used = (nearest_bf16(factor).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     by_row = np.maximum(weights(factor).astype(np.float64), 1e-300)[:, None]
@@ -360,9 +362,9 @@ def _cache() -> Path:
 
 
 def _alone(folder: Path) -> bool:
-    """Whether the folder is the user's, and nobody but them and root can put another in its place, or a
-    file into it: no folder up to the root is anyone else's or open to others (but for sticky ones, such
-    as /tmp, in which only an entry's owner can move it)."""
+    """Whether the folder is the user's, and nobody but them and root can put another in its place,
+    or a file into it: no folder up to the root is anyone else's or open to others (but for sticky
+    ones, such as /tmp, in which only an entry's owner can move it)."""
     whole = folder.resolve()
     if whole.stat().st_uid != os.geteuid() or whole.stat().st_mode & 0o022:
         return False
@@ -374,8 +376,8 @@ def _alone(folder: Path) -> bool:
 
 
 def _ours(path: Path) -> bool:
-    """Whether a file is a plain one that the user wrote and nobody else can change: a folder that is
-    closed now may have been open once."""
+    """Whether a file is a plain one that the user wrote and nobody else can change: a folder that
+    is closed now may have been open once."""
     with suppress(OSError):
         about = path.lstat()
         plain = stat.S_ISREG(about.st_mode)

@@ -1,7 +1,9 @@
-"""The kernel of a pass in torch: the same pairs as `design.sweep.kernel.NumpyKernel`, twice as fast.
+"""The kernel of a pass in torch: the same pairs as `design.sweep.kernel.NumpyKernel`, twice as
+fast.
 
-Torch converts float16 with vector instructions and has batched products of small matrices; one Python
-thread a block, each with one torch thread. It decides nothing: `design.sweep.sweep` does, in float64.
+Torch converts float16 with vector instructions and has batched products of small matrices; one
+Python thread a block, each with one torch thread. It decides nothing: `design.sweep.sweep` does, in
+float64.
 """
 
 import math
@@ -59,7 +61,8 @@ class TorchKernel:
             self.torch.set_num_threads(threads)
 
     def _mapped(self, factor: np.ndarray) -> "_TorchMapped":
-        """In float32, by the triangular factor of the same A where there is one: a third less work."""
+        """In float32, by the triangular factor of the same A where there is one: a third less
+        work."""
         lower = _triangular(factor)
         used = factor if lower is None else lower
         how = Arithmetic(float(np.linalg.norm(used)), max(used.shape))
@@ -69,7 +72,8 @@ class TorchKernel:
 
 
 def _triangular(factor: np.ndarray) -> np.ndarray | None:
-    """Lower triangular L with L Lᵀ = `factor` `factor`ᵀ, where that is positive definite and wide."""
+    """Lower triangular L with L Lᵀ = `factor` `factor`ᵀ, where that is positive definite and
+    wide."""
     if len(factor) < 2 * COLUMNS:
         return None
     try:

@@ -191,7 +191,8 @@ def _decode(data: bytes, encoding: str, name: str) -> str:
         raise UserError(
             f"{name} must be UTF-8 text",
             got,
-            f"it has the encoding of another script: convert it from that, with cp1251 (or gb18030, "
+            "it has the encoding of another script: convert it from that, with cp1251 (or "
+            "gb18030, "
             f"shift-jis, euc-kr …, whichever then reads right) by: {_convert('cp1251', name)}",
         )
     page, known = ("cp1252", "cp1252 (Windows)") if _windows(data) else ("latin1", "latin1")

@@ -1,4 +1,5 @@
-"""CSV as programs write it: commas, semicolons or tabs, Excel's `sep=` line, a trailing delimiter."""
+"""CSV as programs write it: commas, semicolons or tabs, Excel's `sep=` line, a trailing
+delimiter."""
 
 import csv
 import io

@@ -1,4 +1,5 @@
-"""JSON as programs write it: one object a line, a list, pandas' forms, objects one after another."""
+"""JSON as programs write it: one object a line, a list, pandas' forms, objects one after
+another."""
 
 import json
 from collections.abc import Iterator
@@ -171,7 +172,8 @@ def _several(text: str) -> Iterator[tuple[Any, int]]:
 
 
 def _objects_on(line: str) -> list[Any]:
-    """The objects of a line that holds several, or one and a comma; empty: it holds something else."""
+    """The objects of a line that holds several, or one and a comma; empty: it holds something
+    else."""
     try:
         found = [value for value, _ in _several(line)]
         json.dumps(found, ensure_ascii=False).encode("utf-8")

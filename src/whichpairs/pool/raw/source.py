@@ -15,7 +15,8 @@ TAKEN = ("prompt", "completion", "chosen", "rejected")
 
 
 ALIKE = 0.75
-"""How alike two names are where one may be meant by the other; less, and a wrong column is advised."""
+"""How alike two names are where one may be meant by the other; less, and a wrong column is
+advised."""
 
 ROW_OUT = "leave that row out"
 """The end of a remedy that helps where some rows are odd, and not where all are."""

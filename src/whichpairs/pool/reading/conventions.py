@@ -1,7 +1,8 @@
 """What a column says of which of two is preferred, in the conventions that people's files have.
 
-A convention is a matter of the whole column: 0 and 1 alone may be an index, or 1 for the first. What
-can be read in one way is read; for the rest the user is asked, with a `--label-map` that works.
+A convention is a matter of the whole column: 0 and 1 alone may be an index, or 1 for the first.
+What can be read in one way is read; for the rest the user is asked, with a `--label-map` that
+works.
 """
 
 import math
@@ -114,8 +115,9 @@ def understand_answers(
 
     Words may be a/b, left/right, first/second, model_a/model_b and their like, the names of the two
     columns, tie, both_bad, "tie (bothbad)"; numbers 1 (first), 2 (second), 0 (tie), and 1.5 (a tie
-    of 1 and 2); in a column called ``probability``, how likely the first is the preferred one. Numbers that are texts are numbers. Where the names of the columns end in b and a,
-    in this order, so do the words: A is the second.
+    of 1 and 2); in a column called ``probability``, how likely the first is the preferred one.
+    Numbers that are texts are numbers. Where the names of the columns end in b and a, in this
+    order, so do the words: A is the second.
 
     Args:
         where: the place of a row, for messages.
@@ -260,7 +262,8 @@ def _mirrored(choice: Choice) -> Choice:
 
 
 def _name_order(names: tuple[str, str]) -> int:
-    """1 where the columns' names end in a and b (left and right, 1 and 2), −1 in b and a, else 0."""
+    """1 where the columns' names end in a and b (left and right, 1 and 2), −1 in b and a,
+    else 0."""
     ends = []
     for name in names:
         end = NAME_END.search(name)
@@ -322,5 +325,6 @@ def _ask(
     return UserError(
         rule,
         got,
-        f"Say what each means, a for {one}, b, tie or skip, e.g. --label-map {shlex.quote(example)}",
+        f"Say what each means, a for {one}, b, tie or skip, e.g. --label-map "
+        f"{shlex.quote(example)}",
     )

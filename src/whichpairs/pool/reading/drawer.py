@@ -58,7 +58,8 @@ def drawer_faults(rows: Rows, columns: Columns) -> dict[int, UserError]:
             found[row] = UserError(
                 rule,
                 f"{got}, and the {_SIDE[choice]} is preferred",
-                f"name the column that says which is, with --label-column NAME; where {PROBABILITY} "
+                "name the column that says which is, with --label-column NAME; where "
+                f"{PROBABILITY} "
                 f"alone does, with --label-column {PROBABILITY}",
             )
     return found

@@ -1,7 +1,7 @@
 """Prompts and chat messages: what counts as one, its canonical JSON, a plain rendering to read.
 
-A message is ``{"role", "content"}`` and whatever else it says (`SAID`: tool calls, names). All of it
-tells prompts and completions apart; keys that are bookkeeping are not read.
+A message is ``{"role", "content"}`` and whatever else it says (`SAID`: tool calls, names). All of
+it tells prompts and completions apart; keys that are bookkeeping are not read.
 """
 
 import json
@@ -83,7 +83,8 @@ def prompt_of(value: Any, column: str, where: str) -> Prompt:
 
 
 def chat_in_text(value: Any) -> Any:
-    """The messages of a chat (or the one message) that is stored as JSON text; else `value` itself."""
+    """The messages of a chat (or the one message) that is stored as JSON text; else `value`
+    itself."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
         return value
     try:

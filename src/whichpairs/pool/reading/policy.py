@@ -1,4 +1,5 @@
-"""How many rows may be left out because they cannot be used, and what is said where too many are."""
+"""How many rows may be left out because they cannot be used, and what is said where too many
+are."""
 
 import math
 from collections.abc import Sequence

@@ -58,8 +58,9 @@ def read_pool(
     cannot be used is left out too, up to `max_bad`. `PoolTables.left_out` has them all.
 
     Args:
-        path: JSONL or JSON, Parquet, CSV (see `sources.load_bytes`), a folder of `datasets.save_to_disk` (``FOLDER`` or ``FOLDER:SPLIT``), or a
-            name on the hub (``NAME`` or ``NAME:SPLIT``).
+        path: JSONL or JSON, Parquet, CSV (see `sources.load_bytes`), a folder of
+            `datasets.save_to_disk` (``FOLDER`` or ``FOLDER:SPLIT``), or a name on the hub (``NAME``
+            or ``NAME:SPLIT``).
         columns: which columns hold what.
         max_bad: the share of the rows that may be left out because they cannot be used, in [0, 1];
             above 0 one row that can be read always may.
@@ -156,7 +157,8 @@ def pool_from_samples(
     if not kept:
         raise UserError(
             "a pool must hold at least one completion",
-            f"all of {counted(len(drawn), 'sample')} of the model {'is' if len(drawn) == 1 else 'are'} empty",
+            f"all of {counted(len(drawn), 'sample')} of the model "
+            f"{'is' if len(drawn) == 1 else 'are'} empty",
             "use another model, or other prompts",
         )
     table: dict[str, list[Any] | pl.Series] = {

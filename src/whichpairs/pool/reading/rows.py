@@ -448,7 +448,8 @@ def _split_chat(
 
 
 def _unlike(said: Any, prompt: Prompt, sides: tuple[Any, Any]) -> bool:
-    """Whether a text beside dialogues is another than what they begin with: none of its turns, nor all."""
+    """Whether a text beside dialogues is another than what they begin with: none of its turns, nor
+    all."""
     if not isinstance(said, str) or blank(said) or not all(map(is_messages, sides)):
         return False
     turns = (prompt.text,) if prompt.messages is None else prompt.for_model

@@ -155,7 +155,8 @@ def _cells(source: Source, columns: Columns) -> Step:
 
 
 def _chat_texts(source: Source, columns: Columns) -> Step:
-    """Chats that are stored as JSON text become messages: prompts each for itself, answers all or none."""
+    """Chats that are stored as JSON text become messages: prompts each for itself, answers all or
+    none."""
     new, reading = dict(source.columns), []
     for name in (*columns.prompts, columns.completion, *columns.pair):
         if name not in new:

@@ -50,8 +50,8 @@ class PoolTables:
         ties: ``prompt_id, first_id, second_id``: one row for each input row without.
         counts: ``rows_read, rows_left_out, prompts, completions, duplicates_merged,
             single_completion_prompts, identical_pairs_dropped, empty_pairs_dropped,
-            empty_completions_dropped, ties, group_conflicts, alike_prompts, moved`` (completions that are not where
-            the input has them, for prompts are put together).
+            empty_completions_dropped, ties, group_conflicts, alike_prompts,
+            moved`` (completions that are not where the input has them, for prompts are put together).
         shape: ``"single"``, ``"list"`` or ``"pair"``.
         left_out: all rows, pairs and completions of the input that are not in the pool, and why.
         reading: what was read as what, where the user did not say.
@@ -59,11 +59,13 @@ class PoolTables:
         unread: columns that were not read (of pairs), or are kept beside the completions.
         differ: columns in which rows of one prompt differ, though they may belong to the prompt,
             and in how many prompts.
-        joins: whether the first of `differ` is of texts, as the prompt is, and so can be joined to it.
+        joins: whether the first of `differ` is of texts, as the prompt is, and so can be joined to
+            it.
         answers: how the label column was read, where there is one.
         drawer: every answer as `drawer.kept_back` has it, where they are to be kept back.
         alike: the first prompt that equals an earlier one but for blanks or Unicode's normal form.
-        unlike: where the first row stands whose prompt column is another text than its dialogues' own.
+        unlike: where the first row stands whose prompt column is another text than its dialogues'
+            own.
     """
 
     prompts: pl.DataFrame

@@ -1,4 +1,5 @@
-"""OASST's trees of messages: every reply is a completion of the turns from the root to its parent."""
+"""OASST's trees of messages: every reply is a completion of the turns from the root to its
+parent."""
 
 from typing import Any
 
@@ -45,7 +46,8 @@ def read_nested_trees(source: Source) -> Source:
 
 
 def _path(message: dict[str, Any], by_id: dict[Any, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages from the root to the parent; none where one is missing, or they go in a circle."""
+    """The messages from the root to the parent; none where one is missing, or they go in a
+    circle."""
     path: list[dict[str, Any]] = []
     while message["parent_id"] is not None:
         parent = by_id.get(message["parent_id"])

@@ -88,7 +88,8 @@ def _number_faults(rows: Rows, column: str, rule: str, found: dict[int, UserErro
                 got = f"has {len(value)}" if isinstance(value, list) else f"is {show(value)}"
                 found[row] = UserError(
                     "lists of one row must have the same length",
-                    f"{show(column)} {got} for {counted(count, 'completion')} in {rows.source.at(row)}",
+                    f"{show(column)} {got} for {counted(count, 'completion')} in "
+                    f"{rows.source.at(row)}",
                 )
     positive = "above 0" in rule
     for entry, row in enumerate(rows.row):
@@ -135,7 +136,8 @@ def _numbers(rows: Rows, column: str) -> np.ndarray:
 
 
 def as_number(value: Any, source: Source) -> float:
-    """The number, or NaN where it is none; a text that is a number is one (as ``"Rating": "5"``)."""
+    """The number, or NaN where it is none; a text that is a number is one (as
+    ``"Rating": "5"``)."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
         return math.nan
     if isinstance(value, str):

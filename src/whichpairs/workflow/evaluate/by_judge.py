@@ -1,4 +1,5 @@
-"""What a language model prefers: a policy's completions, or those of the reference (or another policy).
+"""What a language model prefers: a policy's completions, or those of the reference (or another
+policy).
 
 RUN/judge/answers.jsonl   every answer a judge gave in this run, so that none is paid for twice
 RUN/judgements/001/       comparisons.jsonl (what was compared, and the verdict), manifest.json
@@ -180,9 +181,12 @@ def _message(rate: "WinRate", order: str, chosen: dict[str, Any]) -> str:
     won: Interval = rate.rate
     lines = [
         f"{chosen['judge_model']} prefers policy {chosen['policy']} to {chosen['against']} in "
-        f"{won} of the comparisons (a tie is ½; 95 % interval over {counted(rate.prompts, 'prompt')}).",
-        f"{counted(rate.comparisons, 'comparison')}: {rate.wins} won, {rate.losses} lost, {counted(rate.ties, 'tie')}, "
-        f"of which {counted(rate.identical, 'pair')} of equal texts, {rate.disagreements} where the order changed the "
+        f"{won} of the comparisons (a tie is ½; 95 % interval over "
+        f"{counted(rate.prompts, 'prompt')}).",
+        f"{counted(rate.comparisons, 'comparison')}: {rate.wins} won, {rate.losses} lost, "
+        f"{counted(rate.ties, 'tie')}, "
+        f"of which {counted(rate.identical, 'pair')} of equal texts, {rate.disagreements} where "
+        "the order changed the "
         f"answer, {rate.unread} not read.",
     ]
     return "\n".join([*lines, order] if order else lines)

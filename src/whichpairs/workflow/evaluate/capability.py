@@ -161,7 +161,8 @@ def _table(result: dict[str, Any]) -> str:
     if "perplexity" in result:
         p = result["perplexity"]
         lines.append(
-            f"{counted(p['tokens'], 'token')} of {counted(p['documents'], 'document')}; lower is better."
+            f"{counted(p['tokens'], 'token')} of {counted(p['documents'], 'document')}; lower is "
+            "better."
         )
     if "tasks" in result:
         lines.append(f"{counted(result['tasks']['items'], 'item')}.")

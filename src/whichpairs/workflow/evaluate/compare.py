@@ -1,4 +1,5 @@
-"""Two groups of policies of one run, e.g. the seeds of two designs, on the same prompts and noise."""
+"""Two groups of policies of one run, e.g. the seeds of two designs, on the same prompts and
+noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

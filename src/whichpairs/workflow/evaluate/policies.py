@@ -7,7 +7,8 @@ REFERENCE = "reference"
 
 
 def policy_name(space: Workspace, kind: str, name: str | None, option: str = "policy") -> str:
-    """The policy (or fit, by `kind`) of that name, or the latest; `REFERENCE` where there is no policy.
+    """The policy (or fit, by `kind`) of that name, or the latest; `REFERENCE` where there is no
+    policy.
 
     Raises:
         UserError: the run has none of that name, or no fit at all.
@@ -53,7 +54,8 @@ def reference_path(space: Workspace, name: str, model: str | None = None) -> str
         raise UserError(
             "a sampled evaluation needs a trained policy",
             "there is none",
-            f"run: whichpairs train --run {space.run.root} --model PATH (or pass --model, for the reference)",
+            f"run: whichpairs train --run {space.run.root} --model PATH (or pass --model, for the "
+            "reference)",
         )
     found = str(record.result["reference"])
     if model not in (None, found) and identity(str(model)) != identity(found):

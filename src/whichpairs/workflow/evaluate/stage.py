@@ -60,10 +60,11 @@ class EvaluateSettings:
         against: another policy (or fit) to be compared with, on the same prompts and noise; a judge
             then compares with it in the reference's place.
         temperature: T of r = score / T; None is that of the simulated labels, else 1.
-        samples: completions a prompt; max_new_tokens: their length at most (reward and judge only); None
-            is that of a generated pool, else 64.
-        dtype: of the models' weights and matrix products (all but `score`): ``float32``, ``bfloat16``
-            or ``float16``. KL of 16-bit models then has a floor of some hundredths of a nat.
+        samples: completions a prompt; max_new_tokens: their length at most (reward and judge only);
+            None is that of a generated pool, else 64.
+        dtype: of the models' weights and matrix products (all but `score`): ``float32``,
+            ``bfloat16`` or ``float16``. KL of 16-bit models then has a floor of some hundredths of
+            a nat.
         model: the reference model, for ``reward`` where no policy has been trained yet.
     """
 
@@ -234,7 +235,8 @@ def _by_reward(space: Workspace, settings: EvaluateSettings, progress: Progress)
 
 
 def _reference_known(space: Workspace, chosen: dict[str, Any], inputs: dict[str, Any]) -> "Values":
-    """What an earlier evaluation of this run found for the reference, by the same settings; nothing if none."""
+    """What an earlier evaluation of this run found for the reference, by the same settings; nothing
+    if none."""
     which, made = ("policy", "against"), ("made", "made_against")
     for name in space.run.finished("evaluations"):
         record = space.run.record("evaluations", name)

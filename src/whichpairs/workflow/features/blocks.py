@@ -37,8 +37,8 @@ WIDE_ROWS = 8192
 class Partial:
     """The folder of a feature set in the making: ``RUN/features.partial/NAME``.
 
-    A context: it is removed on success, and on an error before any block was finished; a kill leaves
-    it, and so does a later error, for the next call to go on from.
+    A context: it is removed on success, and on an error before any block was finished; a kill
+    leaves it, and so does a later error, for the next call to go on from.
     """
 
     def __init__(self, root: Path, name: str) -> None:

@@ -62,7 +62,8 @@ class Sample:
     """Completions on which feature sets are compared.
 
     Attributes:
-        rows: of the pool, rising; sizes: how many of each sampled prompt; budget: labels of a batch.
+        rows: of the pool, rising; sizes: how many of each sampled prompt; budget: labels of a
+            batch.
     """
 
     rows: np.ndarray

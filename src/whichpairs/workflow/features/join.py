@@ -1,10 +1,10 @@
 """Feature sets side by side: sets of the run and columns of the pool, each a block of one matrix.
 
-Each block is divided by the root mean square of its rows' norms, over the completions of prompts with two
-or more: so every block makes the same mean squared distance between completions, however many columns
-it has, and none drowns another. (A single block keeps its scale.) With `standardise`, every column is
-divided by its own standard deviation within prompts before that; with fewer dimensions than columns, the
-matrix is projected on to the axes along which completions differ most.
+Each block is divided by the root mean square of its rows' norms, over the completions of prompts
+with two or more: so every block makes the same mean squared distance between completions, however
+many columns it has, and none drowns another. (A single block keeps its scale.) With `standardise`,
+every column is divided by its own standard deviation within prompts before that; with fewer
+dimensions than columns, the matrix is projected on to the axes along which completions differ most.
 
     features --method hidden, then --method join --sets hidden --standardise --dim 128
 
@@ -79,7 +79,8 @@ class Joined:
             yield part if axes is None else on_axes(part, axes)
 
     def axes(self, dim: int | None, seed: int) -> np.ndarray | None:
-        """The `dim` axes along which a sample of the pool differs most; None where nothing is to be lost."""
+        """The `dim` axes along which a sample of the pool differs most; None where nothing is to be
+        lost."""
         if dim is None or dim >= self.dim:
             return None
         from whichpairs.features.pca import SAMPLE_ROWS, principal_axes
@@ -96,7 +97,8 @@ class Joined:
         return principal_axes(self.rows(rows), dim)
 
     def fidelity(self, folder: Path, axes: np.ndarray, seed: int) -> dict[str, Any] | None:
-        """What a projection loses of these columns (`workflow.features.fidelity`); keeps the axes beside it."""
+        """What a projection loses of these columns (`workflow.features.fidelity`); keeps the axes
+        beside it."""
         write_whole(folder / AXES, npy(axes))
         sample = Sample.of(self.pool, seed)
         if sample is None:

@@ -54,7 +54,8 @@ class FeatureSettings:
             sentence-transformers model's.
         file: for file, a ``.npy`` with one row a completion in pool order.
         sets: for join, names with commas between: feature sets of the run, ``column:NAME`` for a
-            column of the pool's completions (`workflow.features.join`); standardise: every column of theirs.
+            column of the pool's completions (`workflow.features.join`); standardise: every column
+            of theirs.
         parameters: for gradient, with respect to which ones: ``all``, ``last-layer`` (the output
             head alone) or ``lora`` (adapters of rank `lora_rank` on every linear layer but the
             head, at their initialisation).
@@ -192,8 +193,8 @@ def compute_features(
     the same bytes as one that was not killed.
 
     Raises:
-        UserError: it is there with other settings (unless `replace`), or begun with others; features
-            that are not finite, constant, or of another number of rows; no model.
+        UserError: it is there with other settings (unless `replace`), or begun with others;
+            features that are not finite, constant, or of another number of rows; no model.
     """
     with workspace(run, beta) as space:
         source = _source(space, settings, progress)

@@ -50,7 +50,8 @@ def accept_file(
         )
     if stated:
         words.append(
-            f"{_do(stated, 'state')} a probability, which is kept: the fit takes it in place of the "
+            f"{_do(stated, 'state')} a probability, which is kept: the fit takes it in place of "
+            "the "
             "choice."
         )
     for places, words_of in (
@@ -112,7 +113,8 @@ def _check_consistent(space: Workspace, found: AnswerFile, path: Path) -> None:
     more = f" and {len(other) - SHOWN} more" if len(other) > SHOWN else ""
     raise UserError(
         "a label once accepted is not rewritten",
-        f"{counted_of(len(other), len(found.labels), 'answer')} of {path} {plural(len(other), 'was', 'were')} already answered otherwise "
+        f"{counted_of(len(other), len(found.labels), 'answer')} of {path} "
+        f"{plural(len(other), 'was', 'were')} already answered otherwise "
         f"by the same annotator: {', '.join(some)}{more}",
         "Pass --replace to let these supersede the others (both are kept), or another --annotator",
     )
@@ -140,6 +142,7 @@ def _agreed(one: Agreement) -> str:
     share = f"{100 * one.same / one.shared:.0f} %"
     beyond = "too few to tell" if one.kappa is None else f"Cohen's κ {one.kappa:.2f}"
     return (
-        f"{show(one.first)[1:-1]} and {show(one.second)[1:-1]} both answered {counted(one.shared, 'pair')} and "
+        f"{show(one.first)[1:-1]} and {show(one.second)[1:-1]} both answered "
+        f"{counted(one.shared, 'pair')} and "
         f"agree on {one.same} ({share}; {beyond})"
     )

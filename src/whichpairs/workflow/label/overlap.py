@@ -1,8 +1,9 @@
-"""Which pairs a second person answers: drawn once a batch, and said by row in RUN/overlap/BATCH.jsonl.
+"""Which pairs a second person answers: drawn once a batch, and said by row in
+RUN/overlap/BATCH.jsonl.
 
-A batch says how many answers each pair wants (`select --repeats`); the overlap raises that to two for a
-share of the pairs, when people are asked (`serve --overlap`, `share --overlap`). Each batch has one order in
-which its pairs join, so that a greater share asks for more and unasks none.
+A batch says how many answers each pair wants (`select --repeats`); the overlap raises that to two
+for a share of the pairs, when people are asked (`serve --overlap`, `share --overlap`). Each batch
+has one order in which its pairs join, so that a greater share asks for more and unasks none.
 """
 
 import json

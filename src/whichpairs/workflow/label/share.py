@@ -1,4 +1,5 @@
-"""Stage share: the pairs that wait, dealt out to people as files for them or for a tool of theirs."""
+"""Stage share: the pairs that wait, dealt out to people as files for them or for a tool of
+theirs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -88,8 +89,10 @@ def share(
     name = f"{folder}/person1{suffix}"
     back = {"label-studio": "EXPORT.json", "argilla": "EXPORT.jsonl"}.get(to, name)
     message = (
-        f"{counted(len(tasks), 'pair')} for {counted(people, 'person', 'people')}, {counted(questions, 'question')} in all"
+        f"{counted(len(tasks), 'pair')} for {counted(people, 'person', 'people')}, "
+        f"{counted(questions, 'question')} in all"
         f"{f' ({twice} pairs by more than one)' if twice else ''}: "
-        f"{folder}. Their answers come back by: whichpairs label --run {root} --from {back}{' --annotator NAME' * (to not in TOOLS)}"
+        f"{folder}. Their answers come back by: whichpairs label --run {root} --from "
+        f"{back}{' --annotator NAME' * (to not in TOOLS)}"
     )
     return Outcome(message, result, False, folder)

@@ -230,7 +230,8 @@ def _judged(
     words += [bias.words] if bias.words else []
     if bias.disagree is not None:
         words.append(
-            f"The two orders disagree on {100 * bias.disagree:.1f} % of {counted(bias.compared, 'pair')}."
+            f"The two orders disagree on {100 * bias.disagree:.1f} % of "
+            f"{counted(bias.compared, 'pair')}."
         )
     if bias.unread:
         words.append(f"{counted(bias.unread, 'answer')} could not be read.")
@@ -265,7 +266,8 @@ def _asked_once(space: Workspace) -> list[tuple[str, str, str]]:
     if several:
         raise UserError(
             "pairs that are asked several times want several people",
-            f"{counted(len(several), 'pair waits', 'pairs wait')} for repeats, and a judge says the same each time",
+            f"{counted(len(several), 'pair waits', 'pairs wait')} for repeats, and a judge says "
+            "the same each time",
             "label them with --from FILE, or select without --repeats",
         )
     return pairs
@@ -316,9 +318,16 @@ def _outcome(space: Workspace, new: int, source: str) -> Outcome:
         theirs = "labels" if max(space.asked.values(), default=1) > 1 else "label"
         message = f"Nothing to do: {_all(len(space.known_pairs))} {theirs}."
         if waiting:
-            message = f"No new labels; {counted(waiting, 'picked pair still waits', 'picked pairs still wait')} for one."
+            message = (
+                "No new labels; "
+                f"{counted(waiting, 'picked pair still waits', 'picked pairs still wait')} for "
+                "one."
+            )
     else:
-        message = f"{counted(new, 'label')} {source}; {len(labels)} in all, {counted(waiting, 'pair waits', 'pairs wait')}."
+        message = (
+            f"{counted(new, 'label')} {source}; {len(labels)} in all, "
+            f"{counted(waiting, 'pair waits', 'pairs wait')}."
+        )
     return Outcome(message, result, new == 0, space.run.root / "labels.sqlite")
 
 

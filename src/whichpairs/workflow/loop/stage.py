@@ -2,9 +2,9 @@
 
 Nothing of its own is kept: every call reads the batches, labels and fits that are there and goes on
 from typing import Annotated
-from them (`workflow.loop.standing`), so that a killed call, late labels and labels out of order are all
-the same case. The plan is a function of the budget alone (`workflow.schedule`), a round's pairs one
-of the run's seed and the labels before.
+from them (`workflow.loop.standing`), so that a killed call, late labels and labels out of order are
+all the same case. The plan is a function of the budget alone (`workflow.schedule`), a round's pairs
+one of the run's seed and the labels before.
 """
 
 from collections.abc import Callable
@@ -200,7 +200,8 @@ def where_it_stands(run: str | Path, settings: LoopSettings) -> str:
     """After Ctrl-C, in a line: what is there, and the command that goes on. Reads only."""
     found = status(run).result
     return (
-        f"stopped; {counted_of(found['labels'], settings.budget, 'label')} are there, {counted(found['waiting'], 'pair')} "
+        f"stopped; {counted_of(found['labels'], settings.budget, 'label')} are there, "
+        f"{counted(found['waiting'], 'pair')} "
         f"wait, and all of it is kept. Go on with: {settings.again(Path(run))}"
     )
 
@@ -277,7 +278,8 @@ class _Rounds:
         controls = min(wanted, now.free_controls)
         if controls < wanted:
             self.notes.append(
-                f"The held-out prompts had {counted(controls, 'control pair')} left of the {wanted} of a "
+                f"The held-out prompts had {counted(controls, 'control pair')} left of the "
+                f"{wanted} of a "
                 "round; the rest of its labels went to training."
             )
         budget = min(total - now.known - controls, now.free)
@@ -357,13 +359,15 @@ class _Rounds:
             return f"Stopped: {text}labels of a budget of {budget})."
         if stopped == "gain":
             return (
-                f"Stopped at {counted(now.labelled, 'label')}: the latest round was predicted to gain "
+                f"Stopped at {counted(now.labelled, 'label')}: the latest round was predicted to "
+                "gain "
                 f"{now.evidence['predicted_gain']:.3g}, less than {self.settings.stop_gain:g}, "
                 "and the controls show no better fit."
             )
         count = sum(now.waiting.values())
         lines = [
-            f"{counted(count, 'pair waits', 'pairs wait')} for labels ({now.labelled} of {budget} are there):"
+            f"{counted(count, 'pair waits', 'pairs wait')} for labels ({now.labelled} of {budget} "
+            "are there):"
         ]
         for batch, waiting in now.waiting.items():
             lines.append(f"  {waiting} of {self.root / 'batches' / batch / 'pairs.jsonl'}")

@@ -121,7 +121,8 @@ class _Fits:
 
     @cached_property
     def _place(self) -> dict[str, int]:
-        """Of every pair with as many answers as were asked, the place of the last of these, from 1."""
+        """Of every pair with as many answers as were asked, the place of the last of these,
+        from 1."""
         place: dict[str, int] = {}
         left = dict(self.space.asked)
         for number, label in enumerate(self.space.labels, start=1):
@@ -193,7 +194,8 @@ def few_controls(count: int) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    """The rounds for people, one line each; the control columns are on all control labels so far."""
+    """The rounds for people, one line each; the control columns are on all control labels so
+    far."""
     if not rows:
         return []
     head = "batch  labels  controls  predicted gap    random's        gain   fit"
@@ -239,5 +241,8 @@ def claim(evidence: dict[str, Any]) -> str:
     change, count = evidence["log_loss_change"], evidence["control_labels"]
     text += f": log loss {Interval(**change).text('+.4f')} on {counted(count, 'control label')}"
     if evidence["verdict"] == TOO_FEW:
-        text += f" (a difference of {TELLING:g} could not show: half the interval must be {TELLING:g} at most)"
+        text += (
+            f" (a difference of {TELLING:g} could not show: half the interval must be "
+            f"{TELLING:g} at most)"
+        )
     return f"{text}."

@@ -12,10 +12,10 @@ from whichpairs.workflow.select.batch_result import labels_of
 
 
 def batch_rows(pool: Pool, pairs: Rows, *, seed: int) -> list[dict[str, Any]]:
-    """Pairs as batch rows, in an order drawn from seed and pair alone; which completion stands as A is
-    another coin of the two. One that is to be labelled k > 1 times stands there once, with ``labels``
-    k. Nothing in a row, nor its place, tells controls from the others: whoever labels is to treat all
-    alike, and half a batch is a fair half.
+    """Pairs as batch rows, in an order drawn from seed and pair alone; which completion stands as A
+    is another coin of the two. One that is to be labelled k > 1 times stands there once, with
+    ``labels`` k. Nothing in a row, nor its place, tells controls from the others: whoever labels is
+    to treat all alike, and half a batch is a fair half.
 
     Args:
         pairs: as often as they are to be labelled, (n, 2).
@@ -70,8 +70,10 @@ def _how(r: dict[str, Any]) -> str:
     worse = r.get("worse_than_random")
     if worse:
         return (
-            f"; the batch found was worse by its own criterion ({worse['found']:.4g}) than the mean "
-            f"of {worse['draws']} random ones ({worse['random']:.4g}), so the best of those was taken"
+            f"; the batch found was worse by its own criterion ({worse['found']:.4g}) than the "
+            "mean "
+            f"of {worse['draws']} random ones ({worse['random']:.4g}), so the best of those was "
+            "taken"
         )
     named = r.get("named", 0)
     if _all_named(r):
@@ -126,7 +128,10 @@ def _controls(r: dict[str, Any]) -> str:
 
 def batch_message(r: dict[str, Any]) -> str:
     """How the pairs were picked, what they should reach, and what random would need for it."""
-    text = f"{counted_of(r['picked'], r['candidate_pairs'], 'candidate pair')} picked by {r['criterion']}"
+    text = (
+        f"{counted_of(r['picked'], r['candidate_pairs'], 'candidate pair')} picked by "
+        f"{r['criterion']}"
+    )
     text += _controls(r) + _how(r) + _spent(r)
     gap, before = r["predicted_gap"], r["predicted_gap_before"]
     text += f"; predicted gap {gap:.4g} ({before:.4g} without it"
@@ -156,7 +161,10 @@ def batch_message(r: dict[str, Any]) -> str:
             "what they teach by the criterion may be off by more than 9 %"
         )
     if r.get("not_in_drawer"):
-        text += f"; the drawer has no answer to {counted(r['not_in_drawer'], 'label')} of these: bring it by label --from"
+        text += (
+            f"; the drawer has no answer to {counted(r['not_in_drawer'], 'label')} of these: "
+            "bring it by label --from"
+        )
     if r.get("interrupted"):
         text += f"; stopped by you after pass {r['passes']}"
     return f"{text}.\n{r['batch_file']}"

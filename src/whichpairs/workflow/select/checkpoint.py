@@ -1,6 +1,6 @@
 """Where a solve stands, on the disk: a killed select goes on from its last pass to the same batch.
 
-RUN/batches.partial/checkpoint.npz   plain arrays, no pickle; reports as JSON; gone when the batch is there
+RUN/batches.partial/checkpoint.npz   plain arrays, no pickle; reports as JSON; gone with the batch
 """
 
 import hashlib

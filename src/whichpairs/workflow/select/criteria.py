@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 CERTIFIED_WORK = 5e8
 """Candidate pairs × dimensions up to which an adaptive batch gets a bound, for which the whole pool
-is searched (the batch itself is not found that way); beyond, a round stays under a minute without."""
+is searched (the batch itself is not found that way); beyond, a round stays under a minute
+without."""
 
 
 Watch = Callable[[PassReport], None]
@@ -43,7 +44,8 @@ class Choice:
     """What was chosen.
 
     Attributes:
-        pairs: a pair as often as it is to be labelled; solution: the solve that bounds them, if any.
+        pairs: a pair as often as it is to be labelled; solution: the solve that bounds them, if
+            any.
         random, looked_at, too_far: of criteria that draw (`adaptive.Batch`); else None.
         versus: the batch beside random ones by the criterion that chose it; None where none did.
         stopped: Ctrl-C ended its search; more: what else the result is to say.

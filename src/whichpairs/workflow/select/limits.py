@@ -1,4 +1,5 @@
-"""What a batch must obey, in the user's words: options of `select` become `design.problem.limits.Limits`.
+"""What a batch must obey, in the user's words: options of `select` become
+`design.problem.limits.Limits`.
 
 Groups and costs are read from the pool, pairs from the user's files (`workflow.select.pairs_file`).
 """
@@ -35,10 +36,10 @@ class LimitSettings:
         group_column: a column of the pool with one value a prompt; prompts without are in no group.
         share: what groups get of the budget, each ``NAME=LEAST:MOST``, 0 to 1, either may be empty.
         must, must_not: files of pairs that are picked, or never picked (`read_pairs`).
-        cost_column: a numeric column above 0, the cost of looking at a completion; a pair costs what
-            its two do, and the budget is in that unit.
-        reading: words a minute; a pair costs the minutes to read its prompt and both completions, and
-            the budget is minutes. Words are what blanks set apart.
+        cost_column: a numeric column above 0, the cost of looking at a completion; a pair costs
+            what its two do, and the budget is in that unit.
+        reading: words a minute; a pair costs the minutes to read its prompt and both completions,
+            and the budget is minutes. Words are what blanks set apart.
         overhead: minutes a pair beside `reading`, 0 or more; None is `OVERHEAD`.
 
     Raises:
@@ -153,7 +154,8 @@ class LimitSettings:
             known: every pair ever asked, by id: ``(batch, id_a, id_b)``.
 
         Raises:
-            UserError: a broken line, a pair that is not the pool's, or one that stands in both files.
+            UserError: a broken line, a pair that is not the pool's, or one that stands in both
+                files.
         """
         both = [
             NO_PAIRS if path is None else read_pairs(path, pool, known, option)

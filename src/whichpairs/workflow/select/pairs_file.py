@@ -53,8 +53,8 @@ def read_pairs(
 ) -> np.ndarray:
     """The pairs of a file, (n, 2) with i < j, in the order of the pool; twice there is once.
 
-    Each line is a pair's id (as a batch file has it), plain or in JSON, or an object with ``id_a`` and
-    ``id_b``, or with ``pair_id``; so a batch file will do. Empty lines are skipped.
+    Each line is a pair's id (as a batch file has it), plain or in JSON, or an object with ``id_a``
+    and ``id_b``, or with ``pair_id``; so a batch file will do. Empty lines are skipped.
 
     Args:
         known: pairs whose ids are known: ``(batch, id_a, id_b)``; others are looked for.

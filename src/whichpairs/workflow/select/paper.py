@@ -1,8 +1,9 @@
-"""The criterion `paper` on a run: θ₀ from what the sampler said of its completions, the design, the draw.
+"""The criterion `paper` on a run: θ₀ from what the sampler said of its completions, the design, the
+draw.
 
-`generate` keeps each completion's log π_ref(y|x) in the pool's column ``logprob``; an imported file may
-have one too. Where there is none, nobody knows how likely each completion is, but they are π_ref's
-draws: so each counts by its weight, as for `gap` (θ₀ = 0), and the batch's message says so.
+`generate` keeps each completion's log π_ref(y|x) in the pool's column ``logprob``; an imported file
+may have one too. Where there is none, nobody knows how likely each completion is, but they are
+π_ref's draws: so each counts by its weight, as for `gap` (θ₀ = 0), and the batch's message says so.
 """
 
 import hashlib
@@ -82,7 +83,8 @@ def check_ridge(criterion: str, ridge: float | None) -> None:
 
 
 def logprobs(pool: "Pool") -> np.ndarray | None:
-    """log π_ref(y|x) of every completion, NaN where it is not known; None where the pool has none."""
+    """log π_ref(y|x) of every completion, NaN where it is not known; None where the pool has
+    none."""
     if LOGPROB not in pool.numeric:
         return None
     found = pool.numbers(LOGPROB)

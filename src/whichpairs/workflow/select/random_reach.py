@@ -1,5 +1,6 @@
-"""What a selection is predicted to reach, and what random batches would reach in its place, with every
-advantage within the same limits. The gaps are `design.forecast.predicted_gap`'s, whatever criterion picked."""
+"""What a selection is predicted to reach, and what random batches would reach in its place, with
+every advantage within the same limits. The gaps are `design.forecast.predicted_gap`'s, whatever
+criterion picked."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,7 +75,8 @@ def _plain(desk: "Desk", labels: int, draw: int) -> Rows:
 
 
 def _limited(desk: "Desk", labels: int) -> list[Rows] | None:
-    """Random batches within the limits; None where random cannot fill them: it is set free of them."""
+    """Random batches within the limits; None where random cannot fill them: it is set free of
+    them."""
     try:
         return [_within(desk, draw) for draw in range(_draws(labels))]
     except UserError:

@@ -73,11 +73,12 @@ class SelectSettings:
         budget: labels to pick for training, at least 1; where `limits` give pairs a cost, what they
             may cost together, in its unit.
         criterion: one of `CRITERIA`; adaptive looks at the labels so far and is wary of a wrong
-            model (`design.strategies.adaptive`); gap is the best batch, certified, by the paper's plug-in
-            criterion; paper draws a batch as the paper did, by its relaxed design at a policy fitted
-            to log π_ref (`design.strategies.paper` says how they differ); signal, for a language
-            model that DPO will train from the reference (`design.strategies.strongest`), wants some labels first
-            and picks at random without; d-, a-, c- and i-optimal are those of `design.problem.criterion`.
+            model (`design.strategies.adaptive`); gap is the best batch, certified, by the paper's
+            plug-in criterion; paper draws a batch as the paper did, by its relaxed design at a
+            policy fitted to log π_ref (`design.strategies.paper` says how they differ); signal, for
+            a language model that DPO will train from the reference (`design.strategies.strongest`),
+            wants some labels first and picks at random without; d-, a-, c- and i-optimal are those
+            of `design.problem.criterion`.
         features: name of the feature set; None is the latest.
         score: for best-vs-worst, the column it goes by; None is the latest fit.
         matrix: for c-optimal and i-optimal, the .npy of the direction, (d,), or moment, (d, d).
@@ -98,8 +99,10 @@ class SelectSettings:
     criterion: Annotated[
         str,
         Setting(
-            "adaptive, signal (for DPO), gap (the best batch by the paper's criterion), paper (drawn "
-            "as in the paper), random, uniform-prompts, reference, d-optimal, a-optimal, c-optimal, "
+            "adaptive, signal (for DPO), gap (the best batch by the paper's criterion), paper "
+            "(drawn "
+            "as in the paper), random, uniform-prompts, reference, d-optimal, a-optimal, "
+            "c-optimal, "
             "i-optimal or best-vs-worst; or your own, FILE.py:NAME (docs/extending.md)."
         ),
     ] = "adaptive"
@@ -116,7 +119,8 @@ class SelectSettings:
     controls: Annotated[
         int | None,
         Setting(
-            "Random pairs of held-out prompts beside the budget, never fitted, which judge the fit; "
+            "Random pairs of held-out prompts beside the budget, never fitted, which judge the "
+            "fit; "
             "else a tenth of the batch's labels."
         ),
     ] = None
@@ -260,7 +264,8 @@ class Desk:
 
     @cached_property
     def target(self) -> Target | None:
-        """The optimality that the user named; None for the gap, and for those that solve nothing."""
+        """The optimality that the user named; None for the gap, and for those that solve
+        nothing."""
         s = self.settings
         if s.criterion not in OPTIMALITIES:
             return None
@@ -268,8 +273,8 @@ class Desk:
 
     @cached_property
     def pairs(self) -> PairSpace:
-        """Candidates: pairs of prompts that are not held out, not yet picked or labelled, nor barred,
-        and that the run's drawer, if it has one, has an answer to."""
+        """Candidates: pairs of prompts that are not held out, not yet picked or labelled, nor
+        barred, and that the run's drawer, if it has one, has an answer to."""
         return self._pairs(~self.space.pool.holdout)
 
     def _pairs(self, eligible: np.ndarray) -> PairSpace:
@@ -404,11 +409,13 @@ class Desk:
         return written
 
     def _beyond(self, picked: np.ndarray) -> float:
-        """The share of picked pairs whose weight is not known to be within 9 % (`PairWeights.beyond`)."""
+        """The share of picked pairs whose weight is not known to be within 9 %
+        (`PairWeights.beyond`)."""
         return float(np.mean(self.weights.beyond(self.pairs.differences(picked))))
 
     def _resume(self) -> Resume:
-        """Where this selection is kept while it runs: of these settings, inputs and candidates alone."""
+        """Where this selection is kept while it runs: of these settings, inputs and candidates
+        alone."""
         excluded = hashlib.sha256(self.pairs.excluded.tobytes()).hexdigest()
         batch = self.space.run.next_number("batches")
         return Resume(self.space.run.root, digest(*self.recorded(), batch, excluded, versions()))

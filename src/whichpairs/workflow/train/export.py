@@ -36,16 +36,17 @@ def export_labels(
 ) -> Outcome:
     """Write what `to` takes as it is to `out`, with ids and probabilities beside it.
 
-    Every answer is a row, unless `join`: then a pair with several is one row, for the majority, and its
-    probability is the answers' share.
+    Every answer is a row, unless `join`: then a pair with several is one row, for the majority, and
+    its probability is the answers' share.
 
     With `teach`, pairs that nobody has answered stand behind, with the fit's probabilities
-    (`whichpairs.train.teach`): ``soft`` gives the file the columns ``probability`` (that `chosen` is
-    preferred) and ``taught``; ``drawn`` leaves its columns as they are, and draws which is chosen.
+    (`whichpairs.train.teach`): ``soft`` gives the file the columns ``probability`` (that `chosen`
+    is preferred) and ``taught``; ``drawn`` leaves its columns as they are, and draws which is
+    chosen.
 
     Raises:
-        UserError: an unknown target or suffix, no labels, a fit that cannot teach, or `out` exists with
-            other content (unless `replace`).
+        UserError: an unknown target or suffix, no labels, a fit that cannot teach, or `out` exists
+            with other content (unless `replace`).
     """
     if to not in TARGETS:
         raise UserError(f"--to must be one of {', '.join(TARGETS)}", f"got {to!r}")
@@ -64,7 +65,8 @@ def export_labels(
             if not rows and even:
                 raise UserError(
                     "an export must hold at least one row",
-                    f"the answers to {counted(even, 'pair is', 'pairs are')} evenly split, and there are no others",
+                    f"the answers to {counted(even, 'pair is', 'pairs are')} evenly split, and "
+                    "there are no others",
                     "leave out --join: then each answer is a row",
                 )
         more: list[dict[str, Any]] = [_beside(vote) for vote in votes]
@@ -103,7 +105,8 @@ def export_labels(
     message += _taught(result["taught"], soft)
     if unfinished:
         message += (
-            f" {unfinished} of them {plural(unfinished, 'has', 'have')} a completion that was cut off; TRL adds an end-of-sequence"
+            f" {unfinished} of them {plural(unfinished, 'has', 'have')} a completion that was cut "
+            "off; TRL adds an end-of-sequence"
             " token to every plain text (whichpairs train does not)."
         )
     return Outcome(message, {**result, "unfinished": unfinished}, before, Path(out))
@@ -155,7 +158,8 @@ def _taught(taught: dict[str, Any] | None, soft: bool) -> str:
 
 
 def _repeats(rows: list[Preference], votes: list[Votes]) -> dict[str, int]:
-    """How many pairs there are, have several answers with a winner, and have winners on both sides."""
+    """How many pairs there are, have several answers with a winner, and have winners on both
+    sides."""
     of = {row.pair_id: vote for row, vote in zip(rows, votes, strict=True)}
     return {
         "pairs": len(of),
@@ -175,17 +179,23 @@ def _said(told: dict[str, int], even: int, join: bool) -> str:
     """What is to be said of pairs that were answered several times."""
     if not told["repeated_pairs"]:
         return ""
-    text = f" {counted_of(told['repeated_pairs'], told['pairs'], 'pair')} {plural(told['repeated_pairs'], 'has', 'have')} several answers"
+    text = (
+        f" {counted_of(told['repeated_pairs'], told['pairs'], 'pair')} "
+        f"{plural(told['repeated_pairs'], 'has', 'have')} several answers"
+    )
     if not join:
         return (
-            f"{text}, {told['contradicted_pairs']} of them with rows in both directions: each row is "
-            "one vote, from which DPO learns the share. --join writes one row a pair, the majority's."
+            f"{text}, {told['contradicted_pairs']} of them with rows in both directions: each row "
+            "is "
+            "one vote, from which DPO learns the share. --join writes one row a pair, the "
+            "majority's."
         )
     text += (
         f", {told['contradicted_pairs']} of them in both directions: each is one row, for the most"
     )
     return text + (
-        f"; {counted(even, 'that is', 'that are')} evenly split {plural(even, 'is', 'are')} left out."
+        f"; {counted(even, 'that is', 'that are')} evenly split {plural(even, 'is', 'are')} left "
+        "out."
         if even
         else "."
     )

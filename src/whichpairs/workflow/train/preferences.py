@@ -1,7 +1,7 @@
 """Labels as preferences over texts, for training and export.
 
-One row an answer is what DPO's loss wants of answers that disagree: it learns their share. Whoever wants
-one row a pair gets the majority's.
+One row an answer is what DPO's loss wants of answers that disagree: it learns their share. Whoever
+wants one row a pair gets the majority's.
 """
 
 from collections.abc import Sequence
@@ -51,8 +51,8 @@ class Votes:
 
     Attributes:
         chosen, rejected: answers for the one and for the other of a preference; ties.
-        share: mean probability of `chosen`, as the fit counts it: what an annotator stated, else 1, 0,
-            or ½ for a tie.
+        share: mean probability of `chosen`, as the fit counts it: what an annotator stated, else 1,
+            0, or ½ for a tie.
     """
 
     chosen: int

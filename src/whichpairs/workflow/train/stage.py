@@ -33,9 +33,9 @@ HARDLY = 0.01
 """Root mean square of log π/π_ref, nats, below which a policy has hardly moved: no completion's
 probability by more than about 1 %."""
 FAR = 0.5
-"""What J = E r − β KL pays for the way from the reference, in units of the reward (logits where labels
-come from one), from which on a gain is no matter of course. No verdict of its own: in the recipes
-policies that gained 4 paid 0.8, and others that paid as much lost 0.7."""
+"""What J = E r − β KL pays for the way from the reference, in units of the reward (logits where
+labels come from one), from which on a gain is no matter of course. No verdict of its own: in the
+recipes policies that gained 4 paid 0.8, and others that paid as much lost 0.7."""
 
 
 def train_policy(
@@ -234,7 +234,10 @@ def _message(space: Workspace, r: dict[str, Any]) -> str:
     if r["cut"]:
         text += f"\n{counted(r['cut'], 'pair was', 'pairs were')} cut to fit --max-length."
     if r["equal"]:
-        text += f"\n{counted(r['equal'], 'label was', 'labels were')} left out: two sides of the same tokens."
+        text += (
+            f"\n{counted(r['equal'], 'label was', 'labels were')} left out: two sides of the "
+            "same tokens."
+        )
     text += _learnt(r) or _walked_off(r, space)
     return f"{text}\n{space.run.root / 'policies' / r['policy'] / 'model'}"
 
@@ -254,18 +257,22 @@ def _learnt(r: dict[str, Any]) -> str:
 
 
 def _walked_off(r: dict[str, Any], space: Workspace) -> str:
-    """A line on a policy that is worse than its reference, as far as training knows, or may be; else nothing."""
+    """A line on a policy that is worse than its reference, as far as training knows, or may be;
+    else nothing."""
     if r["final_loss"] > log(2.0):
         return (
-            f"\nThe policy walked off: on the labels that it was trained on it loses {r['final_loss']:.4f} nats "
+            "\nThe policy walked off: on the labels that it was trained on it loses "
+            f"{r['final_loss']:.4f} nats "
             "a label, more than the reference (0.6931); a smaller --learning-rate may help."
         )
     fall, price = r.get("fall", 0.0), space.run.beta * r.get("fall", 0.0)
     if price < FAR:
         return ""
     return (
-        f"\nThe policy went far: what it was trained on became less likely by {fall:.3g} nats on average "
-        f"(about its KL), for which J = E r − β KL pays {price:.2g}, {FAR:g} or more: J rises only if the "
+        f"\nThe policy went far: what it was trained on became less likely by {fall:.3g} nats on "
+        "average "
+        f"(about its KL), for which J = E r − β KL pays {price:.2g}, {FAR:g} or more: J rises only "
+        "if the "
         f"reward does by more, which whichpairs evaluate --run {space.run.root} tells; a smaller "
         "--learning-rate or fewer --epochs keep it nearer."
     )

@@ -54,7 +54,8 @@ def teaching(space: Workspace, settings: TeachSettings, seed: int) -> Teaching:
     """Pairs without a label and the fit's soft labels.
 
     Raises:
-        UserError: there is no such fit, labels came after it, or it cannot teach (`train.teach.teach`).
+        UserError: there is no such fit, labels came after it, or it cannot teach
+            (`train.teach.teach`).
     """
     fit = _teacher(space, settings.fit)
     record = space.run.record("fits", fit)
@@ -151,7 +152,13 @@ def said(taught: dict[str, Any]) -> str:
     text += f"; a label weighs {number(weight)} of them)" if weight != 1 else ")"
     hidden = taught.get("in_drawer", 0)
     if hidden:
-        text += f"; {hidden} of them have an answer in the drawer, which was not looked at: once picked, they count as labels"
+        text += (
+            f"; {hidden} of them have an answer in the drawer, which was not looked at: once "
+            "picked, they count as labels"
+        )
     if left:
-        text += f"; {left} more were left out, for their prompts are set aside or their tokens are the same"
+        text += (
+            f"; {left} more were left out, for their prompts are set aside or their tokens are "
+            "the same"
+        )
     return text
