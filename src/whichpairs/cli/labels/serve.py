@@ -54,8 +54,7 @@ def command(
     beta: BetaOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Let people label the picked pairs in a browser; prints their links and serves until
-    stopped."""
+    """Let people label the picked pairs in a browser; prints their links, serves until stopped."""
     from whichpairs.label.web.project import read_quiz
     from whichpairs.run.folder import open_run
     from whichpairs.workflow.label.serve import serve
