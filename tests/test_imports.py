@@ -44,6 +44,7 @@ def test_every_public_name_exists() -> None:
 
     for name in whichpairs.__all__:
         assert callable(getattr(whichpairs, name)), f"{name} is hidden by a module of that name"
+    assert set(whichpairs.__all__) <= set(dir(whichpairs))
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         whichpairs.nope  # noqa: B018
 

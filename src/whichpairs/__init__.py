@@ -124,6 +124,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """What there is."""
+    return __all__
+
+
 def __getattr__(name: str) -> object:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

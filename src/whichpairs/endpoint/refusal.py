@@ -40,7 +40,9 @@ def explain(error: "openai.OpenAIError", settings: Any) -> UserError:
         401: f"put a valid key into the environment variable {settings.key_variable}",
         403: f"the key in the environment variable {settings.key_variable} must be allowed this",
         404: f"check the model's name ({settings.model!r}) and the base URL (most end in /v1)",
-        429: f"after {settings.retries} retries it still does; ask less at once or a minute; {kept}",
+        429: (
+            f"after {settings.retries} retries it still does; ask less at once or a minute; {kept}"
+        ),
     }
     later = kept if code is not None and code >= 500 else ""
     return UserError(

@@ -1,4 +1,5 @@
-"""What is sent to a server and what comes back, as small records; and the key that names a request."""
+"""What is sent to a server and what comes back, as small records; and the key that names a
+request."""
 
 import hashlib
 import json
@@ -94,7 +95,8 @@ class Request:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def rest(self, had: int) -> "Request":
-        """What is still to be asked after `had` answers: with a seed of its own, else they repeat."""
+        """What is still to be asked after `had` answers: with a seed of its own, else they
+        repeat."""
         if had == 0:
             return self
         seed = None if self.seed is None else derived_seed(self.seed, had)

@@ -1,10 +1,10 @@
 """Argilla 2.x: records for it, and the responses that it gives back.
 
-Out: what ``dataset.records.from_json`` reads, and ``settings.json`` for ``rg.Settings.from_json``, with one
-question of four labels, for a ranking loses its ties in Argilla's own files. In: the flat form, a JSON
-object a record, as ``dataset.records.to_datasets().to_json(FILE)`` writes it (or ``.to_parquet``): every
-response with its user and status. The nested form (``records.to_json``) has no status, so that a draft
-looks like an answer: it is refused.
+Out: what ``dataset.records.from_json`` reads, and ``settings.json`` for ``rg.Settings.from_json``,
+with one question of four labels, for a ranking loses its ties in Argilla's own files. In: the flat
+form, a JSON object a record, as ``dataset.records.to_datasets().to_json(FILE)`` writes it (or
+``.to_parquet``): every response with its user and status. The nested form (``records.to_json``) has
+no status, so that a draft looks like an answer: it is refused.
 """
 
 import json
@@ -20,7 +20,8 @@ QUESTION = "choice"
 LABELS = {"a": "A is better", "b": "B is better", "tie": "Equally good", "both_bad": "Both bad"}
 FIELDS = {"prompt": "Prompt", "completion_a": "A", "completion_b": "B"}
 ABOUT = ("pair_id", "id_a", "id_b")
-"""A record's metadata: which pair it is, and which completion stands where. Annotators do not see it."""
+"""A record's metadata: which pair it is, and which completion stands where. Annotators do not see
+it."""
 END = ".responses"
 FLAT = "write it flat: dataset.records.to_datasets().to_json('answers.jsonl')"
 
@@ -71,12 +72,14 @@ def is_argilla(source: Source) -> bool:
 
 
 def flat_records(source: Source) -> tuple[Source, dict[str, int]]:
-    """One row a submitted response, as an answer file has them; and how many others there are, by status.
+    """One row a submitted response, as an answer file has them; and how many others there are, by
+    status.
 
     A record without a submitted response is a row without a choice.
 
     Raises:
-        UserError: it is the nested form, does not say which pair each record is, or has no label question.
+        UserError: it is the nested form, does not say which pair each record is, or has no label
+            question.
     """
     there = source.columns.keys()
     if "responses" in there:

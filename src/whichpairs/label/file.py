@@ -1,7 +1,7 @@
 """Answers from a file: ``pair_id, choice`` in the order of A and B that the batch gives.
 
-Any file that a pool may come in (JSONL, JSON, CSV, Parquet, packed or not), Label Studio's export, and
-Argilla's.
+Any file that a pool may come in (JSONL, JSON, CSV, Parquet, packed or not), Label Studio's export,
+and Argilla's.
 All that is wrong with a file is said at once.
 """
 
@@ -141,7 +141,8 @@ def read_answers(
     if not reading.labels:
         raise UserError(
             "an answer file must hold at least one answer",
-            f"{counted(len(answers.choices), 'row')} of {source.name} {plural(len(answers.choices), 'holds', 'hold')} none",
+            f"{counted(len(answers.choices), 'row')} of {source.name} "
+            f"{plural(len(answers.choices), 'holds', 'hold')} none",
         )
     unread = tuple(name for name in source.columns if name and name not in KNOWN)
     return AnswerFile(
@@ -317,7 +318,8 @@ def _add(reading: _Reading, row: int, label: Label) -> None:
 
 
 def _swapped(asked: Asked, id_a: str, id_b: str, sides: list[Any]) -> bool | None:
-    """Whether the texts that a row shows as A and B are the batch's B and A; None: neither order."""
+    """Whether the texts that a row shows as A and B are the batch's B and A; None: neither
+    order."""
     shown = [_bare(text) if isinstance(text, str) else None for text in sides]
     ours = [_bare(asked.text(name)) for name in (id_a, id_b)]
     if shown == ours:
@@ -351,7 +353,8 @@ def _all_wrong(reading: _Reading) -> UserError:
     every = rules == {UNASKED} and count == source.rows_read
     return UserError(
         "answers are accepted all or none",
-        f"{counted_of(count, source.rows_read, 'row')} of {source.name} cannot be read: {_told(reading)}",
+        f"{counted_of(count, source.rows_read, 'row')} of {source.name} cannot be read: "
+        f"{_told(reading)}",
         "They are of another run, it seems: name it by --run"
         if every
         else "Mend those rows, or take them out",

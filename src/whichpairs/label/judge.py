@@ -1,4 +1,5 @@
-"""A language model as the labeller: each pair is asked in both orders, because judges favour a place.
+"""A language model as the labeller: each pair is asked in both orders, because judges favour a
+place.
 
 The completions are hostile text: they may tell the judge how to answer. So each text stands between
 marks that hold 16 hex digits of a hash over all that is asked; a text that was written before the
@@ -100,8 +101,8 @@ class PositionBias:
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """Where `first` lies, 95 %: Wilson's interval on half the decided answers, as the two about one
-        question are not independent; None where there is none."""
+        """Where `first` lies, 95 %: Wilson's interval on half the decided answers, as the two about
+        one question are not independent; None where there is none."""
         if self.first is None:
             return None
         n = -(-self.decided // 2)
@@ -110,11 +111,15 @@ class PositionBias:
 
     @property
     def words(self) -> str:
-        """What is to be said of `first`, and whether it means anything; nothing where it is None."""
+        """What is to be said of `first`, and whether it means anything; nothing where it is
+        None."""
         if self.first is None or self.range is None:
             return ""
         low, high = self.range
-        text = f"The answer shown first won {100 * self.first:.1f} % of {counted(self.decided, 'decided answer')}"
+        text = (
+            f"The answer shown first won {100 * self.first:.1f} % of "
+            f"{counted(self.decided, 'decided answer')}"
+        )
         text += f" [{100 * low:.0f} %, {100 * high:.0f} %]: "
         if low > 0.5 or high < 0.5:
             return text + "the order matters (where the two orders disagree, it is a tie)."

@@ -22,8 +22,8 @@ def simulate(
 ) -> list[Label]:
     """Bradley–Terry answers to `pairs`.
 
-    The answer to a pair depends on the seed, the pair's id and the turn alone, not on the order shown
-    nor on the batch: two designs that ask the same pair get the same answer.
+    The answer to a pair depends on the seed, the pair's id and the turn alone, not on the order
+    shown nor on the batch: two designs that ask the same pair get the same answer.
 
     Args:
         turn: 1 for the first answer to a pair, 2 for the second …; answers are independent.

@@ -1,7 +1,7 @@
 """Label Studio's JSON export as rows of answers: the Pairwise tag, or a single choice (for ties).
 
-A task's ``data`` comes back whole, so ``pair_id`` travels there. The Pairwise tag cannot hold a tie: an
-annotation without a result is no answer.
+A task's ``data`` comes back whole, so ``pair_id`` travels there. The Pairwise tag cannot hold a
+tie: an annotation without a result is no answer.
 """
 
 from collections import Counter
@@ -26,8 +26,8 @@ def is_label_studio(source: Source) -> bool:
 
 
 def flat_tasks(source: Source) -> tuple[Source, dict[str, int]]:
-    """One row an annotation, as an answer file has them, ``numbers`` those of the tasks; and how many skipped
-    annotations and drafts there are besides.
+    """One row an annotation, as an answer file has them, ``numbers`` those of the tasks; and how
+    many skipped annotations and drafts there are besides.
 
     Raises:
         UserError: the tasks do not say which pair each is.
@@ -80,7 +80,8 @@ def _value(result: dict[str, Any]) -> Any:
 
 
 def _shown(data: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-    """The texts that stood left and right, where the export tells: ``"to_name": "answer1,answer2"``."""
+    """The texts that stood left and right, where the export tells:
+    ``"to_name": "answer1,answer2"``."""
     names = str(result.get("to_name", "")).split(",")
     if result["type"] != "pairwise" or len(names) != 2 or not all(n in data for n in names):
         return {}

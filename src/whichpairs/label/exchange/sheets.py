@@ -1,7 +1,8 @@
-"""Pairs dealt out to people, and the files that carry them: sheets (CSV, JSONL) and Label Studio's tasks.
+"""Pairs dealt out to people, and the files that carry them: sheets (CSV, JSONL) and Label Studio's
+tasks.
 
-Whoever shares a pair answers it independently: which people share which pairs is drawn, so that every two
-of them can be compared.
+Whoever shares a pair answers it independently: which people share which pairs is drawn, so that
+every two of them can be compared.
 """
 
 import csv
@@ -53,8 +54,8 @@ def deal(tasks: Sequence[Task], people: int, rng: np.random.Generator) -> list[l
         tasks: each with how many people are to answer it; people: 1 or more.
 
     Returns:
-        For every person, questions in an order of their own; loads differ by two pairs at most where
-        every pair wants one answer.
+        For every person, questions in an order of their own; loads differ by two pairs at most
+        where every pair wants one answer.
 
     Raises:
         UserError: a pair would go to one person twice.

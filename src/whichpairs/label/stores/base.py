@@ -1,7 +1,9 @@
-"""What a label store is: the records it takes and gives, and the protocol that every back-end keeps.
+"""What a label store is: the records it takes and gives, and the protocol that every back-end
+keeps.
 
-Answers are only ever added. A correction stands beside what it supersedes, which stays; what holds for a
-pair is the last answer of its chain. `tests/test_stores.py` is the suite that a back-end must pass.
+Answers are only ever added. A correction stands beside what it supersedes, which stays; what holds
+for a pair is the last answer of its chain. `tests/test_stores.py` is the suite that a back-end must
+pass.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,7 +57,8 @@ class Lease:
     """A pair lent to one annotator for a while.
 
     Attributes:
-        handle: its name outside the store, random: tells neither the pair nor whether it is a repeat.
+        handle: its name outside the store, random: tells neither the pair nor whether it is a
+            repeat.
         turn: 0, or of a planned repeat to the same person 1.
         id_a, id_b: the completions in the order in which this annotator sees them, drawn once.
         began, ends: seconds since 1970.
@@ -101,7 +104,8 @@ class Receipt:
     """What became of a reply; whatever it says, the reply is on disk.
 
     Attributes:
-        kept: ``late`` where the lease had run out and others have the pair since: kept, but no label.
+        kept: ``late`` where the lease had run out and others have the pair since: kept, but no
+            label.
     """
 
     kept: Kept
@@ -113,7 +117,8 @@ class Answer:
     """One row of the store: something said once, by somebody, about one pair.
 
     Attributes:
-        answer_id: in the order of acceptance; corrects: the first answer of its chain, None for that.
+        answer_id: in the order of acceptance; corrects: the first answer of its chain, None for
+            that.
         turn: see `Lease`; id_a, id_b: in the order shown.
         probability: P(A preferred), where it was stated.
         shown, answered, created: UTC, ISO 8601.
@@ -143,7 +148,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to the project, or to an annotator: an invitation, a quiz, a pause."""
+    """Something that happened to the project, or to an annotator: an invitation, a quiz, a
+    pause."""
 
     event_id: int
     kind: str
@@ -171,15 +177,16 @@ class LabelStore(Protocol):
     ) -> Added:
         """Accept all of `labels` or none.
 
-        The same answer again is no new label. An answer that a correction superseded changes nothing
-        when it is handed in again (unless `replace`).
+        The same answer again is no new label. An answer that a correction superseded changes
+        nothing when it is handed in again (unless `replace`).
 
         Args:
             sources: for an annotator that is a program, its settings; kept from the first time.
             replace: another answer of the same annotator supersedes the one before; both are kept.
 
         Raises:
-            UserError: an annotator already answered one of these pairs otherwise, and not `replace`.
+            UserError: an annotator already answered one of these pairs otherwise, and not
+                `replace`.
         """
 
     def contradicted(self, labels: Sequence[Label]) -> list[int]:
@@ -215,12 +222,13 @@ class LabelStore(Protocol):
     ) -> list[Lease]:
         """Up to `count` pairs for an annotator: those lent already (renewed), then from the queue.
 
-        A pair is lent to no more people than it wants answers from, and never to one who answered it.
+        A pair is lent to no more people than it wants answers from, and never to one who answered
+        it.
 
         Args:
             seconds: until they come back by themselves.
-            repeat: the share of an annotator's questions, in [0, 1), that ask an earlier one of theirs
-                again, in the other order.
+            repeat: the share of an annotator's questions, in [0, 1), that ask an earlier one of
+                theirs again, in the other order.
         """
 
     def lent(self, annotator: str, handle: str) -> Lease | None:
@@ -230,8 +238,8 @@ class LabelStore(Protocol):
         """Keep a reply: it is on disk when this returns.
 
         Raises:
-            UserError: no such lease of this annotator's; it has been answered otherwise, and the reply
-                does not correct; or the reply breaks a rule.
+            UserError: no such lease of this annotator's; it has been answered otherwise, and the
+                reply does not correct; or the reply breaks a rule.
         """
 
     def give_back(self, annotator: str) -> int:

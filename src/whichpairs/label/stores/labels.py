@@ -28,8 +28,8 @@ def stamp(seconds: float) -> str:
 
 @dataclass
 class _Chain:
-    """What an annotator has said of a pair: its first answer's number, all that was said, and whether the
-    last is a label."""
+    """What an annotator has said of a pair: its first answer's number, all that was said, and
+    whether the last is a label."""
 
     first: int | None
     said: list[_Said]

@@ -1,8 +1,9 @@
 """Pairs lent to people, and what they say of them. Every function is one writer's transaction.
 
-A pair's answers and the leases that run never exceed what it wants; a lease that runs out is one no more,
-so that whoever vanishes keeps no pair. Its row stays: if the same person gets the pair again, it is in the
-same order and under the same handle, and a reply that comes late is known for what it is.
+A pair's answers and the leases that run never exceed what it wants; a lease that runs out is one no
+more, so that whoever vanishes keeps no pair. Its row stays: if the same person gets the pair again,
+it is in the same order and under the same handle, and a reply that comes late is known for what it
+is.
 """
 
 import secrets
@@ -98,7 +99,8 @@ def _running(db: Connection, mine: ColumnElement[bool], now: float) -> list[Leas
 
 
 def _free(db: Connection, annotator: str, count: int, now: float, start: int) -> list[Row[Any]]:
-    """Pairs that want another answer, that nobody is about to give, from somebody who has not answered."""
+    """Pairs that want another answer, that nobody is about to give, from somebody who has not
+    answered."""
     held = (
         select(func.count())
         .where(LEASES.c.pair_id == TASKS.c.pair_id, LEASES.c.done == 0)
@@ -263,7 +265,8 @@ def _says_the_same(row: Row[Any], one: Reply, loan: Lease) -> bool:
 
 
 def _too_late(db: Connection, loan: Lease, now: float) -> bool:
-    """Whether a lease has run out and its pair has, or is about to get, all the answers it wants."""
+    """Whether a lease has run out and its pair has, or is about to get, all the answers it
+    wants."""
     if loan.ends > now or loan.turn:
         return False
     task = db.execute(select(TASKS).where(TASKS.c.pair_id == loan.pair_id)).first()

@@ -1,7 +1,8 @@
-"""How a store's tables came to be: numbered steps, each applied once, in one transaction with its number.
+"""How a store's tables came to be: numbered steps, each applied once, in one transaction with its
+number.
 
-A step once released is never changed: whoever needs another form adds the next. Version 1 is the SQLite
-file of before there were versions, which has no number in it.
+A step once released is never changed: whoever needs another form adds the next. Version 1 is the
+SQLite file of before there were versions, which has no number in it.
 """
 
 from collections.abc import Callable
@@ -155,7 +156,8 @@ STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2}
 
 
 def _run(db: Connection, statements: str, blocks: str = "") -> None:
-    """Several statements, one by one (`blocks`: of those with semicolons in them, where they end)."""
+    """Several statements, one by one (`blocks`: of those with semicolons in them, where they
+    end)."""
     if blocks == "END;":
         parts = [part + "END" for part in statements.split("END;")]
         parts[-1] = parts[-1].removesuffix("END")

@@ -1,4 +1,5 @@
-"""Where a run's labels are: in its own SQLite file, or in the database that ``RUN/labels.json`` names."""
+"""Where a run's labels are: in its own SQLite file, or in the database that ``RUN/labels.json``
+names."""
 
 import json
 import secrets
@@ -35,7 +36,8 @@ def open_store(root: Path, *, serving: bool = False) -> LabelStore:
 
 
 def move_to(root: Path, url: str) -> bool:
-    """Let the run's labels live in a PostgreSQL database from now on, those that are there included.
+    """Let the run's labels live in a PostgreSQL database from now on, those that are there
+    included.
 
     The password, where the URL has one, is not written down: give it by PGPASSWORD or ~/.pgpass.
 

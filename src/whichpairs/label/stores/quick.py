@@ -1,7 +1,8 @@
 """What `lending` does for an answer, in plain statements on a driver's own cursor.
 
-The same rules, kept twice on purpose: SQLAlchemy spends more on putting a statement together than the
-database on carrying it out, and an annotator waits for nine of them. `tests/test_stores.py` holds both to one suite.
+The same rules, kept twice on purpose: SQLAlchemy spends more on putting a statement together than
+the database on carrying it out, and an annotator waits for nine of them. `tests/test_stores.py`
+holds both to one suite.
 """
 
 import re

@@ -1,8 +1,9 @@
-"""The store behind a labelling page: the same rows, an answer and the next pair in one transaction, and one
-sync for all who wait.
+"""The store behind a labelling page: the same rows, an answer and the next pair in one transaction,
+and one sync for all who wait.
 
-`LabelStore` as `sqlite` and `postgres` keep it is there for a command that writes now and then. Fifty people
-at once want more: replies and leases go by plain statements (`quick`) in shared transactions (`together`).
+`LabelStore` as `sqlite` and `postgres` keep it is there for a command that writes now and then.
+Fifty people at once want more: replies and leases go by plain statements (`quick`) in shared
+transactions (`together`).
 """
 
 import time
@@ -30,10 +31,11 @@ from whichpairs.label.stores.together import Together
 from whichpairs.types import Label
 
 IDLE_COMMITS, MOST_PAGES = 300, 16_000
-"""SQLite's log goes into the file after so many commits, when nobody waits; at so many pages whoever waits."""
+"""SQLite's log goes into the file after so many commits, when nobody waits; at so many pages
+whoever waits."""
 RESTS, NOTICED = 10.0, 0.02
-"""A search of the whole queue that found too little and took more than `NOTICED` seconds is not made again for
-`RESTS` times as long as it took."""
+"""A search of the whole queue that found too little and took more than `NOTICED` seconds is not
+made again for `RESTS` times as long as it took."""
 
 
 class ServedStore(LabelStore, Protocol):
@@ -136,7 +138,8 @@ class ServingStore:
         return found
 
     def _free(self, quick: Quick, annotator: str, count: int, now: float) -> Sequence[Row]:
-        """Pairs for an annotator: behind the last that they got, or where those are too few, all there are."""
+        """Pairs for an annotator: behind the last that they got, or where those are too few, all
+        there are."""
         start = self._start.get(annotator, 0)
         found: Sequence[Row] = ()
         if start:
@@ -151,7 +154,8 @@ class ServingStore:
         return found
 
     def ask(self, tasks: Sequence[Task]) -> int:
-        """Put pairs at the end of the queue; those that are there keep their place, and may want more answers."""
+        """Put pairs at the end of the queue; those that are there keep their place, and may want
+        more answers."""
         new = self._store.ask(tasks)
         self._together.do(lambda quick: quick.want(tasks))
         self._rests.clear()

@@ -1,8 +1,8 @@
-"""A label store in any database that SQLAlchemy speaks to; what differs between them is in `sqlite` and
-`postgres`.
+"""A label store in any database that SQLAlchemy speaks to; what differs between them is in `sqlite`
+and `postgres`.
 
-One writer at a time: a transaction that writes holds the store's lock from its first statement, so that
-what it has read still holds when it writes. A transaction that has returned is on disk.
+One writer at a time: a transaction that writes holds the store's lock from its first statement, so
+that what it has read still holds when it writes. A transaction that has returned is on disk.
 """
 
 import json

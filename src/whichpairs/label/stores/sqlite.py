@@ -49,7 +49,8 @@ class SqliteStore(SqlStore):
             connection.execute("PRAGMA journal_mode = WAL")
 
     def _write(self, engine: Engine) -> Iterator[Connection]:
-        # SQLite's own waiting is by naps; among threads of this process a lock is fairer and faster.
+        # SQLite's own waiting is by naps; among threads of this process a lock is fairer and
+        # faster.
         with (
             self._writer,
             engine.connect().execution_options(whichpairs_writes=True) as db,

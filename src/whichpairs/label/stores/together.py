@@ -1,8 +1,8 @@
 """One sync for all who wait: transactions that share a commit (group commit).
 
-A commit waits for the disk, and whoever comes meanwhile would wait for that and then for a sync of their
-own. Here what came meanwhile goes into the next transaction together: nobody is told anything before the
-disk has it, and a hundred who wait have waited for two syncs, not for a hundred.
+A commit waits for the disk, and whoever comes meanwhile would wait for that and then for a sync of
+their own. Here what came meanwhile goes into the next transaction together: nobody is told anything
+before the disk has it, and a hundred who wait have waited for two syncs, not for a hundred.
 """
 
 import threading
@@ -23,8 +23,9 @@ _Work = tuple[Callable[[Db], Any], "Future[Any]"]
 class Together(Generic[Db]):
     """Does what several threads want done, in as few transactions as they leave time for.
 
-    A work that raises `UserError` must have written nothing yet: it is refused, and the others go on. Any
-    other exception undoes the transaction; its works are then done again, each in one of its own.
+    A work that raises `UserError` must have written nothing yet: it is refused, and the others go
+    on. Any other exception undoes the transaction; its works are then done again, each in one of
+    its own.
 
     Args:
         transaction: begins one that writes, and commits it at its end: what it did is then on disk.

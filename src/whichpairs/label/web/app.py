@@ -33,7 +33,10 @@ STATIC = {
     "owner.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
-NOT_YOURS = "This page needs an invitation. Open the link that you were sent; if it no longer works, ask for another."
+NOT_YOURS = (
+    "This page needs an invitation. Open the link that you were sent; if it no longer works, "
+    "ask for another."
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,10 @@ def application(desk: Desk, keys: Keys, address: Address) -> Starlette:
 
 def refused(status: int = 401) -> Response:
     """What nobody in particular gets, whatever they asked for."""
-    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Not yours</title><p>{NOT_YOURS}</p></html>\n'
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Not '
+        f"yours</title><p>{NOT_YOURS}</p></html>\n"
+    )
     return HTMLResponse(page, status)
 
 

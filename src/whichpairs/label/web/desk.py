@@ -1,6 +1,7 @@
 """What the pages do, without HTTP: pairs handed out, answers taken, the quiz, the owner's figures.
 
-Counts that pages show are kept in memory and begin from the store; whatever decides is read from the store.
+Counts that pages show are kept in memory and begin from the store; whatever decides is read from
+the store.
 """
 
 import statistics
@@ -71,7 +72,8 @@ class Desk:
         return self.store.ask(self.project.tasks())
 
     def left(self) -> int:
-        """Answers that the queue waits for; counted anew every two seconds, while nobody waits for it."""
+        """Answers that the queue waits for; counted anew every two seconds, while nobody waits for
+        it."""
         now = self._clock()
         if self._left_at == 0.0:
             self._left, self._left_at = self.store.left(), now
@@ -241,7 +243,8 @@ class Desk:
         }
 
     def _seen(self, invited: list[str]) -> dict[str, Any]:
-        """`figures`; where they take long, for people answer meanwhile, no more than a tenth of the time."""
+        """`figures`; where they take long, for people answer meanwhile, no more than a tenth of the
+        time."""
         made, took, found = self._figures
         now = time.monotonic()
         if took < 0.2 or now - made > 10.0 * took or invited != sorted(self._invited(found)):

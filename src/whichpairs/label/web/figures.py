@@ -1,4 +1,5 @@
-"""What an owner wants to know of the people: pace, sides, agreement with others and with themselves."""
+"""What an owner wants to know of the people: pace, sides, agreement with others and with
+themselves."""
 
 import statistics
 from collections import Counter, defaultdict
@@ -38,9 +39,9 @@ def figures(
 def person(name: str, answers: Sequence[Answer], invited: bool) -> dict[str, Any]:
     """One annotator's figures.
 
-    ``left`` is the share of A among choices of A or B, with its 95 % interval (Clopper–Pearson): a half
-    is no bias, for the order is drawn for each pair. ``steady`` is how many of the repeats were answered
-    as before.
+    ``left`` is the share of A among choices of A or B, with its 95 % interval (Clopper–Pearson): a
+    half is no bias, for the order is drawn for each pair. ``steady`` is how many of the repeats
+    were answered as before.
     """
     first = [one for one in answers if one.turn == 0]
     said = Counter(one.choice for one in first)

@@ -1,4 +1,5 @@
-"""What every request passes: its host, its size, its pace; and what every response says to the browser."""
+"""What every request passes: its host, its size, its pace; and what every response says to the
+browser."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,8 @@ MOST_BODY = 64 * 1024
 """Bytes of a request."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for "
+    "'script'; "
     "trusted-types 'none'"
 )
 HEADERS = {
@@ -35,7 +37,8 @@ class Address:
     """How browsers reach the page.
 
     Attributes:
-        origin: scheme, host and port; root: the proxy's prefix, empty or ``/…`` without an end slash.
+        origin: scheme, host and port; root: the proxy's prefix, empty or ``/…`` without an end
+            slash.
     """
 
     origin: str

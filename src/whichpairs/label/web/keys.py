@@ -1,7 +1,8 @@
 """Who may: the run's secret, the links made from it, and the cookies that they are exchanged for.
 
-Links are derived, not stored: whoever has the run folder can print them again, and the label store holds
-nothing to break in with. An invitation's number is part of its link, so that one that was revoked stays so.
+Links are derived, not stored: whoever has the run folder can print them again, and the label store
+holds nothing to break in with. An invitation's number is part of its link, so that one that was
+revoked stays so.
 """
 
 import base64
@@ -46,7 +47,8 @@ class Keys:
         store: where invitations are written down.
 
     Attributes:
-        invited: numbers of the invitations that stand, by annotator; revoked: told of whoever's is no more.
+        invited: numbers of the invitations that stand, by annotator; revoked: told of whoever's is
+            no more.
     """
 
     def __init__(self, secret: bytes, store: LabelStore) -> None:

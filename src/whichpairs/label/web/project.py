@@ -156,7 +156,8 @@ def check_name(name: str) -> str:
 
 
 def read_quiz(path: Path, least: float, tries: int) -> Quiz:
-    """The owner's quiz: JSON lines of prompt, completion_a, completion_b, answer and, if wanted, why.
+    """The owner's quiz: JSON lines of prompt, completion_a, completion_b, answer and, if wanted,
+    why.
 
     Raises:
         UserError: a line is none, or a setting is out of range.
