@@ -72,11 +72,14 @@ def _kappa(both: Sequence[tuple[str, str]]) -> float | None:
 
 def counts(labels: Sequence[Label]) -> dict[str, int]:
     """Labels by annotator, most first; repeats of a program, and imported labels, count as one."""
-    names = Counter(
-        IMPORTED.rstrip(":") if x.annotator.startswith(IMPORTED) else _whole(x.annotator)
-        for x in labels
-    )
-    return dict(names.most_common())
+    return dict(Counter(map(person, labels)).most_common())
+
+
+def person(label: Label) -> str:
+    """Whose a label counts as: a program's repeats are one annotator's, and so are imported labels."""
+    if label.annotator.startswith(IMPORTED):
+        return IMPORTED.rstrip(":")
+    return _whole(label.annotator)
 
 
 def _whole(name: str) -> str:
