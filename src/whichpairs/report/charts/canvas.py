@@ -23,8 +23,8 @@ from whichpairs.wording import number
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-INK, SOFT, RULE, ACCENT, WASH, PAPER = (f"#0{k}0{k}0{k}" for k in range(1, 7))
-_VARIABLES = ("ink", "soft", "rule", "accent", "wash", "paper")
+INK, SOFT, RULE, ACCENT, WASH, PAPER, OTHER = (f"#0{k}0{k}0{k}" for k in range(1, 8))
+_VARIABLES = ("ink", "soft", "rule", "accent", "wash", "paper", "other")
 _PLAIN = {"Creator": None, "Date": None, "Format": None, "Type": None}
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -83,7 +83,7 @@ def _embed(svg: str, name: str, size: tuple[float, float], label: str) -> Markup
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'\b(id|clip-path|xlink:href)="((?:url\()?#?)', rf'\1="\g<2>{name}-', body)
     body = body.replace("xlink:href", "href")
-    body = re.sub(r"#0([1-6])(?:0\1){2}", lambda found: _variable(found[1]), body)
+    body = re.sub(r"#0([1-7])(?:0\1){2}", lambda found: _variable(found[1]), body)
     body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
     body = re.sub(r"font-family: [^;\"]*;?", "", body)
     width, height = (round(side) for side in size)

@@ -1,20 +1,21 @@
 """The small figures of results: passes of a solve, calibration of a fit, means with intervals."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from whichpairs.evaluate.interval import Interval
 from whichpairs.report.charts.canvas import ACCENT, INK, PAPER, RULE, SOFT, draw, tick
 from whichpairs.report.charts.design_charts import PANEL
+from whichpairs.report.data.records import Fitted, Pass
 
 
 def convergence(
     name: str,
-    passes: Sequence[dict[str, Any]],
+    passes: Sequence[Pass],
     final: float | None,
     axis: str,
     label: str,
@@ -24,9 +25,9 @@ def convergence(
     Args:
         final: the value of the batch as it was written: after exchange steps, or picked warily.
     """
-    at = [row["number"] for row in passes]
-    value = [row["batch"] for row in passes]
-    bound = [np.nan if row["bound"] is None else row["bound"] for row in passes]
+    at = [row.number for row in passes]
+    value = [row.batch for row in passes]
+    bound = [np.nan if row.bound is None else row.bound for row in passes]
 
     def paint(axes: Axes) -> None:
         axes.plot(at, bound, color=SOFT, marker="o", markersize=4)
@@ -87,20 +88,18 @@ def calibration(rows: Sequence[Sequence[float]], label: str) -> Markup:
     return draw("calibration", (352.0, 352.0), label, paint)
 
 
-def dots(
-    name: str, rows: Sequence[tuple[str, dict[str, Any], bool]], label: str, zero: bool
-) -> Markup:
+def dots(name: str, rows: Sequence[tuple[str, Interval, bool]], label: str, zero: bool) -> Markup:
     """Means with their intervals, a row each, the accent for the marked ones; `zero` draws a line."""
 
     def paint(axes: Axes) -> None:
         for k, (who, value, marked) in enumerate(reversed(rows)):
             colour = ACCENT if marked else SOFT
-            if value["low"] is not None:
-                axes.plot([value["low"], value["high"]], [k, k], color=colour, linewidth=2.5)
-            axes.plot(value["mean"], k, "o", color=colour, markeredgecolor=PAPER, markersize=10)
+            if value.low is not None and value.high is not None:
+                axes.plot([value.low, value.high], [k, k], color=colour, linewidth=2.5)
+            axes.plot(value.mean, k, "o", color=colour, markeredgecolor=PAPER, markersize=10)
             axes.annotate(
                 who,
-                (value["mean"], k),
+                (value.mean, k),
                 (0, 11),
                 textcoords="offset points",
                 ha="center",
@@ -119,3 +118,45 @@ def dots(
         )
 
     return draw(name, (352.0, 64.0 + 46.0 * len(rows)), label, paint)
+
+
+def foretold(rows: Sequence[Fitted], label: str) -> Markup:
+    """Log loss on control labels by fit: as foretold (rings) and as found (dots, two standard errors)."""
+    told = [(one.labels, one.foretold) for one in rows if one.foretold is not None]
+    at = np.arange(len(told))
+
+    def paint(axes: Axes) -> None:
+        coin = float(np.log(2.0))
+        axes.axhline(coin, color=RULE, linewidth=1.5)
+        axes.annotate(
+            "a coin",
+            (at[-1] + 0.35, coin),
+            (0, 4),
+            textcoords="offset points",
+            color=SOFT,
+            ha="right",
+        )
+        for k, (_, one) in enumerate(told):
+            wide = 2.0 * (one.error or 0.0)
+            axes.vlines(k + 0.06, one.found - wide, one.found + wide, color=ACCENT, linewidth=1.4)
+        predicted = [one.predicted for _, one in told]
+        axes.plot(at - 0.06, predicted, "o", color=SOFT, markerfacecolor=PAPER, markersize=8)
+        found = [one.found for _, one in told]
+        axes.plot(at + 0.06, found, "o", color=ACCENT, markeredgecolor=PAPER, markersize=9)
+        for word, y, colour, side in (
+            ("foretold", predicted, SOFT, "right"),
+            ("found", found, ACCENT, "left"),
+        ):
+            shift = -9 if side == "right" else 9
+            axes.annotate(
+                word, (at[0], y[0]), (shift, -4), textcoords="offset points", ha=side, color=colour
+            )
+        axes.set_xlim(-0.9, len(told) - 0.4)
+        axes.set_xticks(at, [str(labels) for labels, _ in told])
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="y")
+        axes.set_xlabel("labels of the fit")
+        axes.set_title("log loss on control labels", loc="left", fontsize=12, color=SOFT)
+        axes.spines["left"].set_visible(False)
+
+    return draw("foretold", PANEL, label, paint)

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from whichpairs.design import FrankWolfe, Problem, information, solve
 from whichpairs.design.batches.random import random_pairs
+from whichpairs.design.problem.space import PairSpace
 from whichpairs.design.sweep.sweep import exact_scores
 from whichpairs.errors import UserError
 from whichpairs.run.folder import Record
@@ -85,10 +86,8 @@ class Standpoint:
             marked: numbers at which a solved batch must be among those on the curve, at most two.
         """
         most = self.desk.pairs.candidates
-        low = min(max(budgets[0], 1), most)
-        dear = _WORK / (POINTS * self.desk.pairs.dim**2)
-        high = max(min(budgets[1], most, int(dear)), low)
-        at = np.unique(np.geomspace(low, high, POINTS).round().astype(int)).tolist()
+        at = budgets_between(self.desk.pairs, *budgets)
+        low, high = at[0], at[-1]
         ends = {low, high, *(n for n in marked if low <= n <= high)}
         solved = _filled(ends) if most * self.desk.pairs.dim < SOLVABLE else []
         return Curves([self._random(n) for n in at], [self._best(n) for n in solved])
@@ -103,6 +102,14 @@ class Standpoint:
         with threadpool_limits(1):
             found = solve(Problem(desk.pairs, desk.gap, desk.weights, desk.base, labels), _QUICK)
         return self.before + labels, float(desk.forecast.after([found.pairs]).mean())
+
+
+def budgets_between(pairs: PairSpace, low: int, high: int) -> list[int]:
+    """At most `POINTS` numbers of labels, geometric, that candidates and time allow."""
+    low = min(max(low, 1), pairs.candidates)
+    dear = int(_WORK / (POINTS * pairs.dim**2))
+    high = max(min(high, pairs.candidates, dear), low)
+    return [int(n) for n in np.unique(np.geomspace(low, high, POINTS).round())]
 
 
 def standpoint(space: Workspace, batch: tuple[str, Record] | None) -> Standpoint | None:
@@ -217,7 +224,17 @@ def beginning(space: Workspace, record: Record | None) -> Beginning | None:
 
 def choice(space: Workspace, batch: str, start: Beginning | None) -> Choice:
     """A batch beside random candidates."""
-    pairs = picked_rows(space, batch)
+    return _choice(picked_rows(space, batch), batch, start)
+
+
+def whole_choice(space: Workspace, start: Beginning | None) -> Choice:
+    """All batches beside random candidates, each pair scored when all of them are labelled."""
+    names = sorted(space.batches)
+    every = [picked_rows(space, name) for name in names]
+    return _choice(np.concatenate(every), names[-1], start)
+
+
+def _choice(pairs: np.ndarray, batch: str, start: Beginning | None) -> Choice:
     none = np.empty(0)
     if start is None:
         return Choice(pairs, np.empty((0, 2), np.int64), none, none)

@@ -3,11 +3,31 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from whichpairs.errors import UserError
+from whichpairs.report.data.records import (
+    Batch,
+    Checked,
+    Compared,
+    Evaluated,
+    Fitted,
+    Trained,
+    batch_of,
+    checked_of,
+    compared_of,
+    evaluated_of,
+    fitted_of,
+    trained_of,
+)
 from whichpairs.run.folder import Record, open_run, versions
 from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
 
 Named = list[tuple[str, Record]]
 KINDS = (
@@ -61,10 +81,40 @@ class Facts:
         """What the import or generation of the pool counted; empty without a pool."""
         return self.pool.result if self.pool else {}
 
-    @cached_property
+    @property
+    def asked(self) -> list[Batch]:
+        """The batches, in order."""
+        return [batch_of(*one) for one in self.batches]
+
+    @property
+    def fitted(self) -> list[Fitted]:
+        """The fits."""
+        return [fitted_of(*one) for one in self.fits]
+
+    @property
+    def evaluated(self) -> list[Evaluated]:
+        """Evaluations by a score or a reward."""
+        return [evaluated_of(*one) for one in self.evaluations]
+
+    @property
+    def compared(self) -> list[Compared]:
+        """Evaluations by a judge."""
+        return [compared_of(*one) for one in self.judgements]
+
+    @property
+    def checked(self) -> list[Checked]:
+        """Checks of what a policy can still do."""
+        return [checked_of(*one) for one in self.capabilities]
+
+    @property
+    def trained(self) -> list[Trained]:
+        """The trained policies."""
+        return [trained_of(*one) for one in self.policies]
+
+    @property
     def picked(self) -> int:
         """Pairs picked for training, in all batches."""
-        return sum(record.result["picked"] for _, record in self.batches)
+        return sum(one.picked for one in self.asked)
 
     @cached_property
     def fidelity(self) -> list[tuple[str, dict[str, Any]]]:
@@ -78,10 +128,26 @@ class Facts:
         found = [(n, r) for n, r in self.evaluations if r.result["policy"] != "reference"]
         return max(found, key=lambda one: (one[1].created, one[0])) if found else None
 
+    @property
+    def evaluated_last(self) -> Evaluated | None:
+        """`judged` as a record of the page's own."""
+        return None if self.judged is None else evaluated_of(*self.judged)
+
     @cached_property
     def fit(self) -> tuple[str, Record] | None:
         """The latest fit."""
         return max(self.fits, key=lambda one: (one[1].created, one[0])) if self.fits else None
+
+    def logits(self, features: str) -> "Callable[[np.ndarray], np.ndarray] | None":
+        """What the latest fit says of feature differences: logits of P(first preferred), (n,) of (n, d);
+        None without a fit of these features as they are now."""
+        if self.fit is None or self.fit[1].settings.get("features") != features:
+            return None
+        try:
+            belief = self.space.calibration(self.fit[0], features)
+        except UserError:
+            return None
+        return lambda z: belief.logits(z, self.space.run.beta)
 
     def policy(self, name: str) -> str:
         """A trained policy by its name; where a fit taught it, with that said."""

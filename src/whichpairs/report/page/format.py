@@ -64,6 +64,11 @@ def signed(x: float) -> str:
     return ("+" if x > 1e-12 else "") + number(x)
 
 
+def lean(x: float) -> str:
+    """`short` with its sign always shown: a difference, with no more digits than it is worth."""
+    return ("+" if x > 1e-12 else "") + number(x, 2)
+
+
 def short(x: float) -> str:
     """`number` to two digits: for what only says how sure another number is."""
     return number(x, 2)
@@ -72,6 +77,11 @@ def short(x: float) -> str:
 def plain(x: float) -> str:
     """A setting as it was typed: ``4``, ``0.1``."""
     return f"{x:g}".replace("-", "−")
+
+
+def money(x: float) -> str:
+    """An amount: whole from 100 on, else with two places: ``1 840``, ``12.50``."""
+    return count(x) if abs(x) >= 100 else f"{x:.2f}".replace("-", "−")
 
 
 def nearly(share: float) -> str:
@@ -92,8 +102,10 @@ _FORMS: dict[str, Callable[[float], str]] = {
     "count": count,
     "number": number,
     "signed": signed,
+    "lean": lean,
     "short": short,
     "plain": plain,
+    "money": money,
     "nearly": nearly,
     "percent": percent,
 }

@@ -1,89 +1,68 @@
-"""The section on what was picked: how it spreads, why it scores, and the pairs themselves."""
-
-from typing import Any
+"""The section on what was picked: where it lies in the pool, how it spreads, and pairs with their reasons."""
 
 import numpy as np
 from markupsafe import Markup
 
 from whichpairs.report.charts import design_charts as figures
-from whichpairs.report.data.design_curves import Beginning, Choice, beginning, choice
+from whichpairs.report.charts import pool_charts
+from whichpairs.report.data.design_curves import Beginning, Choice
 from whichpairs.report.data.facts import Facts
-from whichpairs.report.page.format import common_start, count, data, excerpt, how_many, say
-from whichpairs.report.page.parts import Chapter, Figure, Missing, Pair, Section, Side
-from whichpairs.types import Label
-from whichpairs.wording import counted, plural
+from whichpairs.report.data.pool_map import Shares, group_shares, pool_map
+from whichpairs.report.page.format import data, how_many, say
+from whichpairs.report.page.glossary import term
+from whichpairs.report.page.parts import Figure, Missing, Section, Table
+from whichpairs.report.sections.gallery import galleries
+from whichpairs.wording import plural
 
 ID, TITLE = "picked", "What was picked and why"
-SHOWN = 6
-"""Batches shown in full: the latest."""
-
-TOP, TYPICAL = 5, 3
 
 
-def picked(facts: Facts, starts: dict[tuple[Any, Any], Beginning | None]) -> Section:
+def picked(facts: Facts, start: Beginning | None, found: Choice | None) -> Section:
     """The section.
 
     Args:
-        starts: where designs began, by features fingerprint and prior; filled as they are needed.
+        start: where the designs began; None without their features.
+        found: all that was picked beside random candidates; None without a batch.
     """
-    if not facts.batches:
+    if found is None:
         why = "No batch has been picked."
         return Section(ID, TITLE, missing=Missing(why, facts.next))
+    shares = group_shares(facts.space.pool, found.pairs, found.others)
+    shown = [_map(facts, start, found)] if start is not None else []
+    shown.append(_prompts(facts, found))
+    if len(found.scores):
+        shown.append(_scores(found))
+    shown.append(_lengths(facts, found))
+    if start is not None and facts.fit is not None and len(found.others):
+        shown += _margins(facts, start, found)
+    if shares is not None:
+        shown.append(_groups(shares))
+    shows = [one for one in shown if one is not None]
+    return Section(
+        ID, TITLE, _lead(facts, start), shows, galleries=galleries(facts, start, found, shares)
+    )
+
+
+def _lead(facts: Facts, start: Beginning | None) -> list[Markup]:
+    if start is None:
+        why = "Its features are no longer there: scores and random pairs cannot be shown."
+        return [Markup(why)]
     lead = [
-        Markup(
-            "A pair scores by how much one label of it would still take off the gap criterion tr(I M⁻¹) once "
-            "the batch is labelled: far apart in directions that matter to the policy and that "
-            "other labels leave open."
+        say(
+            "A pair is worth asking by what one label of it still takes off the gap criterion "
+            "tr(I M⁻¹) once all others are in: its two completions lie far apart in the {features}, in "
+            "a direction that matters to the policy and that other labels leave open.",
+            features=term("features"),
         )
     ]
-    if any(record.result["criterion"] == "adaptive" for _, record in facts.batches):
+    if any(one.criterion == "adaptive" for one in facts.asked):
         lead.append(
             Markup(
                 "A part of an adaptive batch is random, and so are all of the first labels; scores "
                 "are at the reference policy, whatever the labels had said by then."
             )
         )
-    chapters = []
-    latest = facts.batches[-SHOWN:]
-    for name, record in reversed(latest):
-        start = start_of(facts, record, starts)
-        chapters.append(_chapter(facts, name, record.result, start, name == latest[-1][0]))
-    if len(facts.batches) > SHOWN:
-        lead.append(
-            say("Shown are the latest {n} of {all} batches.", n=SHOWN, all=len(facts.batches))
-        )
-    return Section(ID, TITLE, lead, chapters=chapters)
-
-
-def start_of(
-    facts: Facts, record: Any, starts: dict[tuple[Any, Any], Beginning | None]
-) -> Beginning | None:
-    """Where this batch's design began, from `starts` where it is known already."""
-    key = (
-        (None, None)
-        if record is None
-        else (record.inputs.get("features"), record.settings.get("prior_spread"))
-    )
-    if key not in starts:
-        starts[key] = beginning(facts.space, record)
-    return starts[key]
-
-
-def _chapter(
-    facts: Facts, name: str, r: dict[str, Any], start: Beginning | None, latest: bool
-) -> Chapter:
-    found = choice(facts.space, name, start)
-    shown = [_prompts(facts, name, found)]
-    if start is not None and len(found.pairs):
-        shown += [_scores(name, found)]
-    shown += [_lengths(facts, name, found)]
-    note = (
-        ""
-        if start is not None
-        else "Its features are no longer there: scores and random pairs cannot be shown."
-    )
-    title = f"Batch {name}: {count(r['picked'])} {plural(r['picked'], 'pair')}"
-    return Chapter(title, shown, _groups(facts, name, found), note, latest)
+    return lead
 
 
 def _per_prompt(facts: Facts, pairs: np.ndarray) -> np.ndarray:
@@ -92,7 +71,38 @@ def _per_prompt(facts: Facts, pairs: np.ndarray) -> np.ndarray:
     return np.asarray(np.bincount(pool.prompt_of[pairs[:, 0]], minlength=len(able))[able])
 
 
-def _prompts(facts: Facts, name: str, found: Choice) -> Figure:
+def _map(facts: Facts, start: Beginning | None, found: Choice) -> Figure | None:
+    assert start is not None
+    pool = facts.space.pool
+    where = pool_map(pool, start.desk.phi)
+    if where is None:
+        return None
+    counts = np.bincount(pool.prompt_of[found.pairs[:, 0]], minlength=len(pool.prompts))
+    mine = counts[where.prompts]
+    caption = say(
+        "<b>A map of the pool.</b> Each dot is a prompt, by the mean of its completions in the two widest "
+        "directions of the features; filled ones were asked about, the larger the more. Words: what "
+        "tells one end from the other."
+    )
+    label = "Map of the prompts. " + str(caption.striptags())
+    sides = ("left", "right", "low", "high")
+    halves = [where.points[:, 0] < 0, where.points[:, 0] >= 0]
+    halves += [where.points[:, 1] < 0, where.points[:, 1] >= 0]
+    rows = [
+        [
+            say("{side}: {words}", side=side, words=words or "no telling words"),
+            data(int(half.sum()), "count"),
+            data(int((mine[half] > 0).sum()), "count"),
+            data(int(mine[half].sum()), "count"),
+        ]
+        for side, words, half in zip(sides, where.words, halves, strict=True)
+    ]
+    table = Table(("Half of the map", "Prompts", "Asked about", "Pairs"), rows)
+    svg = pool_charts.pool_map(where.points, mine, where.words, label)
+    return Figure(svg, caption, table=table)
+
+
+def _prompts(facts: Facts, found: Choice) -> Figure:
     mine = _per_prompt(facts, found.pairs)
     others = _per_prompt(facts, found.others[: len(found.pairs)])
     caption = say(
@@ -104,13 +114,18 @@ def _prompts(facts: Facts, name: str, found: Choice) -> Figure:
         most=how_many(int(mine.max(initial=0)), "pair"),
     )
     label = "Prompts by number of picked pairs. " + str(caption.striptags())
+    given = None if not len(found.others) else others
+    groups, heights = figures.prompt_groups(mine, given)
+    rows = [
+        [name, *(data(column[k], "count") for column in heights)] for k, name in enumerate(groups)
+    ]
+    head = ("Pairs of one prompt", "Prompts, picked", "Prompts, random")[: 1 + len(heights)]
     return Figure(
-        figures.prompt_bars(f"prompts-{name}", mine, others if len(found.others) else None, label),
-        caption,
+        figures.prompt_bars("prompts", mine, given, label), caption, table=Table(head, rows)
     )
 
 
-def _scores(name: str, found: Choice) -> Figure:
+def _scores(found: Choice) -> Figure:
     ratio, weakest = float(np.median(found.scores)), float(found.scores.min())
     caption = say(
         "<b>The median picked pair scores {ratio} × the median random one</b>; {share} of random "
@@ -120,11 +135,24 @@ def _scores(name: str, found: Choice) -> Figure:
     )
     label = "Scores of picked and of random pairs. " + str(caption.striptags())
     axis = "information, random median = 1"
-    svg = figures.two_densities(f"scores-{name}", found.scores, found.other_scores, axis, label)
-    return Figure(svg, caption)
+    svg = figures.two_densities("scores", found.scores, found.other_scores, axis, label)
+    return Figure(svg, caption, table=_quantiles("Information", found.scores, found.other_scores))
 
 
-def _lengths(facts: Facts, name: str, found: Choice) -> Figure:
+def _quantiles(what: str, mine: np.ndarray, others: np.ndarray) -> Table:
+    """A picture of two distributions as numbers."""
+    rows = [
+        [
+            f"{name} of {what.lower()}",
+            *(data(float(np.quantile(x, q))) for x in (mine, others) if len(x)),
+        ]
+        for name, q in (("lowest tenth", 0.1), ("median", 0.5), ("highest tenth", 0.9))
+    ]
+    head = (what, "Picked", "Random")[: 2 + bool(len(others))]
+    return Table(head, rows)
+
+
+def _lengths(facts: Facts, found: Choice) -> Figure:
     length = facts.space.pool.completions["completion"].str.len_chars().to_numpy()
     length = length.astype(np.float64)
     mine, others = (np.abs(length[p[:, 0]] - length[p[:, 1]]) for p in (found.pairs, found.others))
@@ -137,71 +165,44 @@ def _lengths(facts: Facts, name: str, found: Choice) -> Figure:
     caption = say(sentence, mine=data(round(typical), "count"), others=data(round(usual), "count"))
     label = "Differences in length. " + str(caption.striptags())
     axis = "difference in length, characters"
-    return Figure(
-        figures.two_densities(f"lengths-{name}", mine + 1.0, others + 1.0, axis, label), caption
+    svg = figures.two_densities("lengths", mine + 1.0, others + 1.0, axis, label)
+    return Figure(svg, caption, table=_quantiles("Difference in length", mine, others))
+
+
+def _margins(facts: Facts, start: Beginning, found: Choice) -> list[Figure]:
+    """How sure the latest fit is of picked pairs and of random ones."""
+    logits = facts.logits(start.desk.name)
+    if logits is None:
+        return []
+    mine, others = (
+        np.abs(logits(start.desk.pairs.differences(rows))) for rows in (found.pairs, found.others)
     )
-
-
-def _groups(facts: Facts, name: str, found: Choice) -> list[tuple[str, list[Pair]]]:
-    rows = facts.space.picked(name)
-    labels: dict[str, list[Label]] = {}
-    for label in facts.space.labels:
-        labels.setdefault(label.pair_id, []).append(label)
-
-    def show(places: list[int]) -> list[Pair]:
-        scores = found.scores if len(found.scores) else [None] * len(rows)
-        return [_pair(rows[k], scores[k], labels.get(rows[k]["pair_id"], [])) for k in places]
-
-    if not len(found.scores):
-        return [("Some of its pairs", show(list(range(min(len(rows), TOP + TYPICAL)))))]
-    order = np.lexsort((np.arange(len(rows)), -found.scores)).tolist()
-    rest = order[TOP:]
-    middle = max((len(rest) - TYPICAL) // 2, 0)
-    groups = [("Highest scores", show(order[:TOP]))]
-    if rest:
-        groups.append(("Typical pairs", show(rest[middle : middle + TYPICAL])))
-    return groups
-
-
-def _pair(row: dict[str, Any], score: float | None, labels: list[Label]) -> Pair:
-    a, b = row["completion_a"], row["completion_b"]
-    start = common_start(a, b)
-    wins = {row["id_a"]: 0, row["id_b"]: 0}
-    for label in labels:
-        if label.choice != "tie":
-            wins[label.id_a if label.choice == "a" else label.id_b] += 1
-    sides = []
-    for name, text, key in (("A", a, row["id_a"]), ("B", b, row["id_b"])):
-        shown, note = excerpt(text, start)
-        sides.append(Side(name, shown, note, _preferred(wins[key], len(labels))))
-    prompt, prompt_note = excerpt(_prompt_text(row["prompt"]))
-    ties = sum(label.choice == "tie" for label in labels)
-    return Pair(prompt, prompt_note, (sides[0], sides[1]), _pair_facts(row, score, labels, ties))
-
-
-def _preferred(wins: int, answers: int) -> str:
-    if not wins:
-        return ""
-    return "preferred" if answers == 1 else f"preferred by {wins} of {answers}"
-
-
-def _pair_facts(row: dict[str, Any], score: float | None, labels: list[Label], ties: int) -> Markup:
-    parts = []
-    if score is not None:
-        parts.append(say("score {x} × a median random pair", x=data(float(score))))
-    lengths = (len(row["completion_a"]), len(row["completion_b"]))
-    parts.append(
-        say("{a} and {b} characters", a=data(lengths[0], "count"), b=data(lengths[1], "count"))
+    typical, usual = float(np.median(mine)), float(np.median(others))
+    caption = say(
+        "<b>The latest {fit} is {mine} logits sure of the median picked pair</b>, {others} of a random one: "
+        "its {margin}, now that the labels are in.",
+        fit=term("fit"),
+        mine=data(typical, "short"),
+        others=data(usual, "short"),
+        margin=term("margin"),
     )
-    if not labels:
-        parts.append(Markup("not labelled yet"))
-    elif ties:
-        parts.append(say("{n} of {all} a tie", n=ties, all=counted(len(labels), "answer")))
-    return Markup(" · ").join(parts)
+    label = "Margins of picked and of random pairs. " + str(caption.striptags())
+    svg = figures.two_densities(
+        "margins", mine + 1e-3, others + 1e-3, "margin of the latest fit, logits", label
+    )
+    return [Figure(svg, caption, table=_quantiles("Margin", mine, others))]
 
 
-def _prompt_text(prompt: Any) -> str:
-    """A plain prompt, or the turns of a conversation a line each."""
-    if isinstance(prompt, str):
-        return prompt
-    return "\n".join(f"{turn.get('role', '')}: {turn.get('content', '')}" for turn in prompt)
+def _groups(shares: Shares) -> Figure:
+    caption = say(
+        "<b>By <code>{column}</code>.</b> Bars: picked pairs"
+        + (", marks: random ones." if any(shares.others) else "."),
+        column=shares.column,
+    )
+    rows: list[list[Markup | str]] = [
+        [say("{name}", name=name), data(mine, "percent"), data(other, "percent")]
+        for name, mine, other in zip(shares.names, shares.mine, shares.others, strict=True)
+    ]
+    label = "Shares by group. " + str(caption.striptags())
+    svg = pool_charts.group_bars(shares.names, shares.mine, shares.others, label)
+    return Figure(svg, caption, table=Table(("Value", "Picked", "Random"), rows))

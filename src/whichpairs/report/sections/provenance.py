@@ -1,13 +1,13 @@
-"""The section on how the run was made: settings, fingerprints, versions, and commands to repeat it."""
+"""The section on how a run was made: settings, fingerprints, versions, and commands to repeat it."""
 
 import json
-from typing import Any
 
 from markupsafe import Markup
 
 from whichpairs.report.data.applied import applied
 from whichpairs.report.data.commands import commands
 from whichpairs.report.data.facts import KINDS, Facts
+from whichpairs.report.data.records import Found
 from whichpairs.report.page.format import data, say
 from whichpairs.report.page.parts import Section, Table
 from whichpairs.run.folder import Record
@@ -62,7 +62,7 @@ def _prints(record: Record) -> Markup:
     return Markup("<br>").join(lines)
 
 
-def _listed(settings: dict[str, Any]) -> Markup:
+def _listed(settings: Found) -> Markup:
     """``budget 1000, criterion gap``; what was left open is left out."""
     pairs = [
         say("{name}\u00a0<b>{value}</b>", name=name.replace("_", " "), value=_plain(value))
@@ -72,8 +72,8 @@ def _listed(settings: dict[str, Any]) -> Markup:
     return Markup(", ").join(pairs)
 
 
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _flat(settings: Found) -> Found:
+    found: dict[str, object] = {}
     for name, value in settings.items():
         found |= (
             {f"{name}.{k}": v for k, v in value.items()}
@@ -83,7 +83,7 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
