@@ -128,11 +128,11 @@ def test_every_feature_set_of_a_model_has_the_figure(capsys, tmp_path):
 
     assert f"pca (projection loses {100 * loss:.2g} %)" in status(run).message
     from whichpairs.report.data.facts import gather
-    from whichpairs.report.sections.quality import _projections
+    from whichpairs.report.sections.solve import projections
 
     facts = gather(run, None)
     assert [name for name, _ in facts.fidelity] == ["hidden", "pca", "random"]
-    assert f'value="{loss!r}"' in _projections(facts)[1]
+    assert f'value="{loss!r}"' in projections(facts)[1]
 
 
 def test_pca_keeps_the_wide_gradients_coordinates(capsys, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from whichpairs.cli import main
+from whichpairs.design.estimate.bradley_terry import Quality
 from whichpairs.errors import UserError
 from whichpairs.label.judge import RUBRIC
 from whichpairs.pool.reading.read import Columns
@@ -21,12 +22,17 @@ from whichpairs.report.compose import compose
 from whichpairs.report.data.applied import applied
 from whichpairs.report.data.commands import commands
 from whichpairs.report.data.design_curves import Curves, beginning, choice, picked_rows, standpoint
-from whichpairs.report.data.facts import gather
+from whichpairs.report.data.effort import Prices, effort
+from whichpairs.report.data.facts import Facts, gather
+from whichpairs.report.data.records import fitted_of
+from whichpairs.report.data.whole_run import WholeRun, whole_run
 from whichpairs.report.page.format import common_start, excerpt, nearly, percent, signed, visible
 from whichpairs.report.sections.gains import _evaluation_table
-from whichpairs.report.sections.headline import gain, verdict
+from whichpairs.report.sections.headline import Against, gain
+from whichpairs.report.sections.headline import verdict as head_of
+from whichpairs.report.sections.learned import _calibration, _fit_lead, _held_out
 from whichpairs.report.sections.provenance import made
-from whichpairs.report.sections.quality import _calibration, _fit_lead, _held_out
+from whichpairs.report.sections.solve import convergence
 from whichpairs.report.stage import report
 from whichpairs.run.folder import Record, create_run, open_run
 from whichpairs.wording import number
@@ -44,6 +50,7 @@ HOSTILE = [
     "bell \x07 escape \x1b[31m override \u202e end {{ 7 * 7 }} {n} $x_1$",
     "</p></section></style><iframe src='http://evil.example/'>",
 ]
+pytestmark = pytest.mark.usefixtures("few_draws")
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
@@ -113,12 +120,17 @@ def picked(pool_file: Path, run: Path, budget: int = 20, **settings) -> Path:
     return run
 
 
+def verdict(facts: Facts, whole: WholeRun | None = None):
+    """The head of the page, without a measurement."""
+    return head_of(facts, Against(whole, None, effort(facts, Prices())))
+
+
 def read(page: Path) -> Reader:
     return Reader(page.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def whole_run(pool_file, tmp_path_factory):
+def two_batches(pool_file, tmp_path_factory):
     """A run with two batches, the first labelled, fitted and evaluated; the second, adaptive, has
     more than the 72 labels behind it that are random first."""
     run = tmp_path_factory.mktemp("runs") / "whole"
@@ -131,12 +143,13 @@ def whole_run(pool_file, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole_page(whole_run):
-    outcome = report(whole_run)
-    assert outcome.result["file"] == str(whole_run / "report.html")
-    assert str(whole_run / "report.html") in outcome.message
+def whole_page(two_batches):
+    outcome = report(two_batches)
+    assert outcome.result["file"] == str(two_batches / "report.html")
+    assert str(two_batches / "report.html") in outcome.message
     assert not outcome.result["missing"]
-    return (whole_run / "report.html").read_text(encoding="utf-8")
+    assert "Measured against random" in (two_batches / "report.html").read_text(encoding="utf-8")
+    return (two_batches / "report.html").read_text(encoding="utf-8")
 
 
 # --- safety ---------------------------------------------------------------------------------------
@@ -192,10 +205,11 @@ def test_a_hostile_run_folder_and_column_stay_text(pool_file, tmp_path):
 def test_figures_speak(whole_page):
     page = Reader(whole_page)
     figures = page.tags.count("figure")
-    assert figures == 1 + 2 * 3 + 2 + 1 + 4
+    assert figures == 2 + 5 + 1 + 1 + 1 + 4
     assert page.tags.count("figcaption") == figures
     pictures = whole_page.count('role="img" aria-label="')
-    assert pictures == page.tags.count("svg") == figures + 1  # the curve is drawn for phones too
+    assert pictures == page.tags.count("svg") == figures + 2  # curves are drawn for phones too
+    assert whole_page.count('class="as-table"') == figures  # each is there as a table too
     assert page.tags.count("h1") == 1
     ids = [value for name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
@@ -208,17 +222,17 @@ def test_figures_speak(whole_page):
 # --- numbers --------------------------------------------------------------------------------------
 
 
-def test_numbers_are_the_manifests(whole_run, whole_page):
+def test_numbers_are_the_manifests(two_batches, whole_page):
     page = Reader(whole_page)
     shown = dict(page.numbers)
-    run = open_run(whole_run)
+    run = open_run(two_batches)
     for name in run.finished("batches"):
         r = run.record("batches", name).result
         for key in ("predicted_gap_before", "predicted_gap", "random_predicted_gap"):
             assert shown[repr(r[key])] == number(r[key])
         assert shown[repr(r["certificate"])] == percent(r["certificate"])
-        assert shown[repr(1.0 - r["regret_share"])] == nearly(1.0 - r["regret_share"])
         assert shown[repr(r["labels_random_would_need"])] == str(r["labels_random_would_need"])
+    assert shown[repr(1.0 - r["regret_share"])] == nearly(1.0 - r["regret_share"])  # the latest
     fit = run.record("fits", "001").result
     assert shown[repr(fit["cv_log_loss"])] == number(fit["cv_log_loss"])
     assert fit["held_out_labels"] == 10  # too few for a figure
@@ -231,36 +245,20 @@ def test_numbers_are_the_manifests(whole_run, whole_page):
     assert gain["mean"] in [float(value) for value, _ in page.numbers]
 
 
-def test_the_verdict_is_the_manifests(whole_run):
-    facts = gather(whole_run, None)
-    facts.batches = [  # whether random does as well is the forecast's to say: both are shown
-        (name, replace(record, result={**record.result, "labels_random_would_need": needed}))
-        for (name, record), needed in zip(facts.batches, (80, 31), strict=True)
-    ]
+def test_the_head_is_the_manifests(two_batches):
+    facts = gather(two_batches, None)
     head = verdict(facts)
     said = {word: dict(Reader(str(text)).numbers) for word, text in head.sentences}
-    text = {word: str(sentence.striptags()) for word, sentence in head.sentences}["Against random"]
-    assert text.startswith("Random pairs in place of batch 001 are predicted to do as well.")
-    said_of_2 = (
-        "batch 002 is predicted to reach with 15 labels, random pairs are predicted to need 31."
-    )
-    assert f"For the gap that {said_of_2}" in text
-    tiles = [dict(Reader(str(tile.value)).numbers) for tile in head.tiles]
-    for _, record in facts.batches:
-        r = record.result
-        assert repr(r["certificate"]) in said["Solver’s certificate"]
     assert said["Picked"] == {"95": "95", repr(300): "300", "10": "10", "90": "90"}
-    last = facts.batches[-1][1].result
+    tiles = [dict(Reader(str(tile.value)).numbers) for tile in head.tiles]
     assert tiles[0] == {"95": "95"}
-    assert list(tiles[1]) == [repr(last["labels_random_would_need"] / 15)]
-    assert tiles[2] == {repr(last["certificate"]): percent(last["certificate"])}
     assert repr(facts.judged[1].result["gain"]["low"]) in said["Gain"]
 
 
 @pytest.mark.slow
-def test_curves_are_of_the_belief_before_the_latest_batch(whole_run):
+def test_curves_are_of_the_belief_before_the_latest_batch(two_batches):
     """What select said of that batch and of random in its place lies on them, to the digit."""
-    space = Workspace(open_run(whole_run))
+    space = Workspace(open_run(two_batches))
     for name in ("001", "002"):
         record = space.run.record("batches", name)
         stood = standpoint(space, (name, record))
@@ -274,15 +272,15 @@ def test_curves_are_of_the_belief_before_the_latest_batch(whole_run):
         assert float(stood.desk.forecast.now().mean()) == record.result["predicted_gap_before"]
         rows = picked_rows(space, name)
         assert record.result["predicted_gap"] == pytest.approx(
-            stood.desk.forecast.after([rows]).mean(), rel=0.25
-        )  # of the same pairs in another order: other draws of the answers
+            stood.desk.forecast.after([rows]).mean(), rel=0.5
+        )  # of the same pairs in another order: other draws of the answers, eight of them
         assert curves.best[0][0] - stood.before == size
         assert curves.best[-1][1] < curves.best[0][1]
 
 
-def test_scores_are_marginal_information(whole_run):
+def test_scores_are_marginal_information(two_batches):
     """The score of a pair is what a little more of it takes off f, in units of the random median."""
-    space = Workspace(open_run(whole_run))
+    space = Workspace(open_run(two_batches))
     start = beginning(space, space.run.record("batches", "002"))
     found = choice(space, "002", start)
     m, weight = start.learned("002"), 0.5**2 / 4
@@ -315,7 +313,7 @@ def test_no_gain_is_claimed_without_an_evaluation(pool_file, tmp_path):
     text = read(out).text
     assert "Unknown: no fitted or trained policy has been evaluated" in text
     assert "rose by" not in text
-    assert set(outcome.result["missing"]) == {"fit", "gain"}
+    assert set(outcome.result["missing"]) == {"fit", "outcome", "gain"}
     assert "whichpairs label" in outcome.result["missing"]["fit"]
     assert not (run / "report.html").exists()
     label_simulated(run, "score")
@@ -334,8 +332,8 @@ def test_no_gain_is_claimed_without_an_evaluation(pool_file, tmp_path):
     [(0.1, 0.3, "rose by 0.2"), (-0.1, 0.3, "None shown"), (-0.3, -0.1, "FELL by 0.2"),
      (None, None, "Unknown")],
 )  # fmt: skip
-def test_a_gain_is_as_sure_as_its_interval(whole_run, low, high, said):
-    facts = gather(whole_run, None)
+def test_a_gain_is_as_sure_as_its_interval(two_batches, low, high, said):
+    facts = gather(two_batches, None)
     name, record = facts.evaluations[0]
     mean = 0.2 if low is None else (low + high) / 2
     value = {"mean": mean, "standard_error": None, "low": low, "high": high}
@@ -345,16 +343,9 @@ def test_a_gain_is_as_sure_as_its_interval(whole_run, low, high, said):
     assert ("rose by" in sentence) == (low == 0.1)
 
 
-def test_the_head_tells_predictions_and_who_was_taught(whole_run):
+def test_the_head_tells_predictions_and_who_was_taught(two_batches):
     """A saving is a prediction, and the first screen says that a gain is not the labels' alone."""
-    facts = gather(whole_run, None)
-    name, record = facts.batches[0]
-    saving = {**record.result, "labels_random_would_need": 200}
-    one = replace(facts, batches=[(name, replace(record, result=saving))])
-    assert (
-        "80 pairs picked, predicted to do the work of 200 random"
-        in verdict(one).headline.striptags()
-    )
+    facts = gather(two_batches, None)
     taught = {"fit": "001", "pairs": 3200}
     policy = Record("train", {}, {}, {"labels": 80, "taught": taught})
     evaluation = facts.evaluations[0][1]
@@ -402,7 +393,7 @@ def test_other_criteria_have_no_borrowed_certificate(pool_file, tmp_path):
     run = picked(pool_file, tmp_path / "run", criterion="random")
     outcome = report(run)
     text = read(run / "report.html").text
-    assert "Batch 001 is random itself" in text
+    assert "20 labels of random pairs: there is nothing to compare with random" in text
     assert "Batch 001 has none: this criterion has none" in text
     assert "convergence" in outcome.result["missing"]
     select(run, SelectSettings(budget=10, criterion="d-optimal"), another=True)
@@ -411,40 +402,31 @@ def test_other_criteria_have_no_borrowed_certificate(pool_file, tmp_path):
     assert "−log det M" in text
 
 
-def test_an_adaptive_certificate_says_what_it_holds_for(whole_run, whole_page):
-    facts = gather(whole_run, None)
-    sure, wary = (record.result for _, record in facts.batches)
+def test_a_certificate_says_what_it_holds_for_and_once(two_batches, whole_page):
+    facts = gather(two_batches, None)
+    wary = facts.asked[-1]
     text = Reader(whole_page).text
-    above = "above the least that any batch of its size can have"
-    share = percent(sure["certificate"]).replace("\u2009", " ")
-    assert f"The criterion of batch 001 is at most {share} {above}." in text
-    share = percent(wary["certificate"]).replace("\u2009", " ")
-    said = f"If the model holds, the criterion of batch 002 is at most {share} {above}"
-    assert f"{said} (what caution costs included)." in text
-    assert (
-        "a batch of its size can have, if the model holds (batch 002; the solver’s certificate)"
-        in text
-    )
-    # One verdict on what a batch is worth: the criterion's distance stands with the solve alone.
+    share = percent(wary.certificate).replace("\u2009", " ")
+    said = f"If the model holds, the criterion of batch 002 is at most {share} above the least that any"
+    assert f"{said} batch of its size can have (what caution costs included)." in text
+    # One verdict on what a run is worth: the criterion's distance stands with the solve alone.
     head = verdict(facts)
     words = [*(str(t) for _, t in head.sentences), *(str(t.words) for t in head.tiles)]
-    assert not any("closes" in one or "distance" in one for one in words)
+    assert not any("closes" in one or "above the least" in one for one in words)
     assert "That is how well a criterion was solved, and not how many labels it saves." in text
-    assert text.count("Of the distance in that value from a random batch to the bound") == 2
+    assert text.count("Of the distance in that value from a random batch to the bound") == 1
     assert "and the gap expected from the labels so far, warily of the model" in text
     assert text.count("the large dot is the batch that was picked, warily") == 1
-    assert "the curves are of the belief before the latest" in text
     assert "A part of an adaptive batch is random" in text
-    assert "Rings: random pairs in place of that batch." in text
 
 
-def test_an_adaptive_batch_without_a_bound_says_why(whole_run):
-    facts = gather(whole_run, None)
+def test_a_batch_without_a_bound_says_why(two_batches):
+    facts = gather(two_batches, None)
     name, record = facts.batches[-1]
     nothing = {"certificate": None, "criterion_bound": None, "regret_share": None}
     facts.batches = [(name, replace(record, result={**record.result, **nothing}))]
-    said = {word: str(text.striptags()) for word, text in verdict(facts).sentences}
-    assert "its lower bound is not above 0 yet (more --passes)" in said["Solver’s certificate"]
+    [lead] = convergence(facts).lead
+    assert "its lower bound is not above 0 yet (more --passes)" in lead.striptags()
 
 
 @pytest.mark.slow
@@ -455,16 +437,14 @@ def test_luck_of_a_random_start_is_no_merit(pool_file, tmp_path):
     assert (record.result["criterion"], record.result["random_picked"]) == ("adaptive", 20)
     lucky = {"labels_random_would_need": 27, "regret_share": 1.02}
     facts.batches = [(name, replace(record, result={**record.result, **lucky}))]
-    head = verdict(facts)
-    said = {word: str(text.striptags()) for word, text in head.sentences}
-    assert said["Against random"] == "Batch 001 is random itself."
-    certificate = said["Solver’s certificate"]
-    assert certificate.startswith("If the model holds, the criterion of batch 001 is at most ")
-    assert " of its size can have (what chance costs included). That is" in certificate
-    assert str(head.headline.striptags()) == "20 pairs picked"
-    assert len(head.tiles) == 3
-    text = Reader(compose(run).html).text
-    assert "Rings" not in text
+    whole = whole_run(facts)
+    head = verdict(facts, whole)
+    assert whole.end.ours.mean == whole.end.random.mean
+    assert "nothing to compare with random" in head.worth.headline.striptags()
+    assert len(head.tiles) == 4
+    assert "27" not in Reader(str(head.worth.headline)).text
+    [lead, *_] = convergence(facts).lead
+    assert " of its size can have (what chance costs included). That is" in lead.striptags()
 
 
 # --- runs that have only begun --------------------------------------------------------------------
@@ -477,12 +457,12 @@ def test_a_pool_alone_names_the_next_command(pool_file, tmp_path):
     text = read(run / "report.html").text
     command = f"whichpairs features --run {run} --method text"
     assert f"Next{command}" in text
-    assert outcome.result["sections"] == ["made"]
+    assert outcome.result["sections"] == ["next", "made"]
     assert outcome.result["missing"]["budget"] == command
     assert "Nothing is picked yet" in text
     compute_features(run, FeatureSettings(method="text", dim=18))
     outcome = report(run)
-    assert outcome.result["sections"] == ["budget", "made"]
+    assert outcome.result["sections"] == ["budget", "next", "made"]
     text = read(run / "report.html").text
     assert "well-chosen pairs are predicted to do the work of" in text
     assert f"whichpairs select --run {run} --budget N" in text
@@ -490,24 +470,24 @@ def test_a_pool_alone_names_the_next_command(pool_file, tmp_path):
 
 def test_a_run_without_a_pool_has_a_page(tmp_path):
     create_run(tmp_path / "run", 0.1, 0)
-    assert report(tmp_path / "run").result["sections"] == ["made"]
+    assert report(tmp_path / "run").result["sections"] == ["next", "made"]
     assert "whichpairs import FILE" in read(tmp_path / "run" / "report.html").text
 
 
-def test_mistakes_are_named(tmp_path, whole_run):
+def test_mistakes_are_named(tmp_path, two_batches):
     with pytest.raises(UserError, match="run folder"):
         report(tmp_path / "none")
     with pytest.raises(UserError, match="one beta"):
-        report(whole_run, beta=0.1)
+        report(two_batches, beta=0.1)
     with pytest.raises(UserError, match="is a folder"):
-        report(whole_run, tmp_path)
+        report(two_batches, tmp_path)
 
 
 # --- the commands, and words ----------------------------------------------------------------------
 
 
-def test_the_commands_are_those_that_made_the_run(whole_run, capsys):
-    lines = commands(gather(whole_run, None).space)
+def test_the_commands_are_those_that_made_the_run(two_batches, capsys):
+    lines = commands(gather(two_batches, None).space)
     stages = [shlex.split(line)[1] for line in lines]
     expected = ["import", "features", "select", "label", "fit", "evaluate", "select"]
     assert sorted(stages) == sorted(expected)
@@ -523,12 +503,12 @@ def test_the_commands_are_those_that_made_the_run(whole_run, capsys):
     assert "--criterion gap" in lines[2]
     [second] = [line for line in lines if "--budget 15" in line]
     assert "--criterion" not in second  # adaptive is the default
-    assert f"whichpairs label --run {whole_run} --simulate score --temperature 1" in lines
+    assert f"whichpairs label --run {two_batches} --simulate score --temperature 1" in lines
 
 
-def test_only_settings_that_applied_are_shown(whole_run):
+def test_only_settings_that_applied_are_shown(two_batches):
     """An exact evaluation on the pool draws nothing: no length, no number of samples, no seed."""
-    facts = gather(whole_run, None)
+    facts = gather(two_batches, None)
     [evaluate] = [x for x in commands(facts.space) if x.startswith("whichpairs evaluate")]
     assert "--max-new-tokens" not in evaluate
     shown = {str(row[0]).split()[0]: str(row[2]) for row in made(facts).tables[1].rows}
@@ -542,9 +522,9 @@ def test_only_settings_that_applied_are_shown(whole_run):
     assert applied("evaluations", sampled) == sampled.settings
 
 
-def test_rows_of_evaluations_differ_by_what_differs(whole_run):
+def test_rows_of_evaluations_differ_by_what_differs(two_batches):
     """Two that differ in what was drawn are told apart; the reference has one row, not two alike."""
-    facts = gather(whole_run, None)
+    facts = gather(two_batches, None)
     [(_, record)] = facts.evaluations
 
     def drawn(seed, policy="001"):
@@ -562,9 +542,9 @@ def test_rows_of_evaluations_differ_by_what_differs(whole_run):
     assert rows[5].startswith("004: fit ")
 
 
-def test_judgements_and_capabilities_are_of_how_it_was_made(whole_run, tmp_path):
+def test_judgements_and_capabilities_are_of_how_it_was_made(two_batches, tmp_path):
     copied = tmp_path / "copied"
-    shutil.copytree(whole_run, copied)
+    shutil.copytree(two_batches, copied)
     asked = {
         "judgements": {"policy": "001", "judge_model": "large", "rubric": RUBRIC, "samples": 4},
         "capabilities": {"policy": "001", "tasks": "items.jsonl"},
@@ -624,7 +604,7 @@ def test_excerpts_show_the_difference():
     ],
 )
 def test_what_is_said_of_calibration_needs_answers_enough(answers, share, words) -> None:
-    held = {"calibration": [(0.7, share, answers)], "labels": answers, "calibration_error": 0.0}
+    held = Quality(answers, None, 0.5, 0.0, [(0.7, share, answers)])
     caption = str(_calibration(held).caption.striptags())
     assert words in caption
     lean = percent(abs(round(share - 0.7, 9))).replace("\u2009", " ")
@@ -644,18 +624,10 @@ def test_what_is_said_of_calibration_needs_answers_enough(answers, share, words)
     ],
 )
 def test_what_is_said_of_a_fit_needs_answers_enough(labels, accuracy, loss, words) -> None:
-    held = {"labels": labels, "accuracy": accuracy, "log_loss": loss}
+    held = Quality(labels, accuracy, loss, 0.0, [])
     said = str(_fit_lead("002", held).striptags()).replace("\u2009", " ")
     assert words in said
     assert ("%" in said) == (labels >= 30)
-    r = {"held_out_labels": labels, "held_out_accuracy": accuracy, "held_out_log_loss": loss}
-    assert (_held_out(r) == ["too few", "too few"]) == (labels < 30)
-
-
-def test_where_random_does_as_well_the_tile_says_no_saving(whole_run) -> None:
-    facts = gather(whole_run, None)
-    name, record = facts.batches[-1]
-    for needs, shown in ((15, "no saving"), (31, "2.1 ×")):
-        changed = replace(record, result={**record.result, "labels_random_would_need": needs})
-        facts.batches = [(name, changed)]
-        assert str(verdict(facts).tiles[1].value.striptags()).replace("\u2009", " ") == shown
+    record = Record("fit", {}, {}, {"labels": 9, "prior_strength": 1.0, "cv_log_loss": 0.6})
+    record.result.update(held_out_labels=labels, held_out=asdict(held))
+    assert (_held_out(fitted_of("001", record)) == ["too few", "too few"]) == (labels < 30)

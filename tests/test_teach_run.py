@@ -99,8 +99,8 @@ def test_a_policy_is_taught_beside_its_labels(run: Path, capsys, taken) -> None:
     assert [manifest["settings"][n] for n in names] == [16, "random", 1.0, 2.0, "001"]
     assert "policies     001 (taught by fit 001 on 16 pairs)" in status(run).message
     facts = gather(run, None)
-    assert _who(facts, "001", {}) == "policy 001, taught by fit 001"
-    assert _who(facts, "002", {}) == "policy 002"
+    assert _who(facts, "001") == "policy 001, taught by fit 001"
+    assert _who(facts, "002") == "policy 002"
     [line] = [c for c in commands(facts.space) if "--teach" in c]
     for words in ("--teach 16", "--label-weight 2", "--fit 001"):
         assert words in line

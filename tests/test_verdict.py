@@ -59,8 +59,8 @@ def test_a_score_evaluates_a_fit_that_is_there_and_once(tmp_path: Path, capsys) 
 def test_rows_of_the_report_say_how_completions_were_drawn() -> None:
     from whichpairs.report.sections.gains import _drawn
 
-    one = {"reward": "R", "samples": 8, "max_new_tokens": 64, "seed": 3}
-    assert "8" in _drawn(one)
-    assert "seed" in _drawn(one)
-    assert _drawn(one) != _drawn(one | {"seed": 4})
-    assert _drawn({"score": "s"}) == ""
+    one = ("R", 8, 64, 3)
+    assert "8" in _drawn(*one)
+    assert "seed" in _drawn(*one)
+    assert _drawn(*one) != _drawn("R", 8, 64, 4)
+    assert _drawn(None, None, None, None) == ""

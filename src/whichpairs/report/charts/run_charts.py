@@ -40,17 +40,17 @@ def gap_curve(whole: WholeRun, label: str, *, narrow: bool = False) -> Markup:
         if not whole.at_random:
             _whiskers(axes, [n * 0.985 for n in at], ends, ACCENT)
             _whiskers(axes, [n * 1.015 for n in at], [p.random.ends for p in whole.points], SOFT)
-            axes.plot(at, mean, color=ACCENT, marker="o", markersize=8, markeredgecolor=PAPER)
-            axes.annotate(
-                "this run",
-                (at[-1], mean[-1]),
-                (-6, -18),
-                textcoords="offset points",
-                ha="right",
+            axes.plot(
+                at,
+                mean,
                 color=ACCENT,
-                fontweight="bold",
+                marker="o",
+                markersize=8,
+                markeredgecolor=PAPER,
+                label="this run",
             )
         _frame(axes, narrow)
+        _legend(axes)
         axes.set_title("predicted gap (less is better)", loc="left", fontsize=12, color=SOFT)
 
     name = "gap-narrow" if narrow else "gap"
@@ -65,21 +65,20 @@ def _paint_random(axes: Axes, whole: WholeRun) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.fill_between(n, np.maximum(low, mean / 4), high, color=RULE, linewidth=0, alpha=0.6)
-    axes.plot(n, mean, color=SOFT, linestyle="--")
-    marked = [p.labels for p in whole.points]
+    marks = [n.index(point.labels) for point in whole.points]
     axes.plot(
-        marked,
-        [every[k].mean for k in marked],
-        "o",
+        *(n, mean, "--o"),
         color=SOFT,
         markerfacecolor=PAPER,
         markersize=7,
-    )
-    k = len(n) - 1
-    axes.annotate(
-        "random pairs", (n[k], mean[k]), (0, 26), textcoords="offset points", ha="right", color=SOFT
+        markevery=marks,
+        label="random pairs",
     )
     axes.set_xlim(n[0] * 0.95, n[-1] * 1.06)
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, loc="best", labelcolor="linecolor", handlelength=2.6)
 
 
 def _frame(axes: Axes, narrow: bool) -> None:
@@ -104,12 +103,12 @@ def gain_curve(arm: Arm, label: str, *, narrow: bool = False) -> Markup:
 
     def paint(axes: Axes) -> None:
         axes.set_xscale("log")
-        _measured(axes, arm.random, 1.02, SOFT, "--", PAPER)
-        _measured(axes, arm.ours, 0.98, ACCENT, "-", ACCENT)
+        _measured(axes, arm.random, 1.02, SOFT, "--", PAPER, "random pairs")
+        _measured(axes, arm.ours, 0.98, ACCENT, "-", ACCENT, "this run")
         both = [*arm.ours, *arm.random]
         n = [labels for labels, _ in both]
         axes.set_xlim(min(n) * 0.85, max(n) * 1.18)
-        _name(axes, arm)
+        _legend(axes)
         plain_log(axes, "x", steps(*axes.get_xlim(), most=4 if narrow else 7))
         axes.minorticks_off()
         axes.grid(axis="y")
@@ -135,6 +134,7 @@ def _measured(
     colour: str,
     line: str,
     face: str,
+    name: str,
 ) -> None:
     at = [n * shift for n, _ in rows]
     ends = [
@@ -144,26 +144,14 @@ def _measured(
     axes.vlines(at, low, high, color=colour, linewidth=1.4)
     mean = [v.mean for _, v in rows]
     axes.plot(
-        at, mean, color=colour, linestyle=line, marker="o", markersize=8, markerfacecolor=face
+        *(at, mean),
+        color=colour,
+        linestyle=line,
+        marker="o",
+        markersize=8,
+        markerfacecolor=face,
+        label=name,
     )
-
-
-def _name(axes: Axes, arm: Arm) -> None:
-    """A word at the start of ours and at the end of random’s, where the other is far."""
-    ours, theirs = arm.ours[0], arm.random[-1]
-    for (n, value), word, where, side, colour in (
-        (ours, "this run", (10, -4), "left", ACCENT),
-        (theirs, "random pairs", (-10, -20), "right", SOFT),
-    ):
-        axes.annotate(
-            word,
-            (n, value.mean),
-            where,
-            textcoords="offset points",
-            ha=side,
-            color=colour,
-            fontweight="bold" if colour == ACCENT else "normal",
-        )
 
 
 def outlook_curve(curves: Curves, label: str, *, narrow: bool = False) -> Markup:

@@ -83,6 +83,7 @@ class Gallery:
     pairs: Sequence[Pair]
     filters: Sequence[str] = ()
     note: Cell = ""
+    open: bool = False
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def galleries(
     picked = _Shown(facts, shares, labels, True)
     if start is None or not len(found.scores):
         pairs = [picked.pair(found.pairs[k], None) for k in mine]
-        return [Gallery("asked", "Some of the picked pairs", pairs, (*STATES, *groups))]
+        return [Gallery("asked", "Some of the picked pairs", pairs, (*STATES, *groups), open=True)]
     logits = facts.logits(start.desk.name)
     reasons = Reasons(start, found)
     asked = _with(reasons, found.pairs[mine], found.scores[mine], logits)
@@ -62,6 +62,7 @@ def galleries(
             [picked.pair(found.pairs[k], why) for k, why in zip(mine, asked, strict=True)],
             (*STATES, *groups),
             "The five of the highest scores, then five spread over all the others.",
+            open=True,
         ),
         Gallery(
             "left",
@@ -150,8 +151,8 @@ class _Shown:
             return Markup("")
         words = why.asked() if self.asked else why.left()
         return say(
-            "<b>{words}.</b> A label of it teaches {score} × a random pair’s; {far} × as far apart, {open} × "
-            "as open.",
+            "<b>{words}.</b> A label of it teaches {score}\u00a0× a random pair’s; "
+            "{far}\u00a0× as far apart, {open}\u00a0× as open.",
             words=words[0].upper() + words[1:],
             score=data(why.score, "short"),
             far=data(why.distance, "short"),
