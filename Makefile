@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.whichpairs-$(shell cat pyproject.toml constraints/cpu.txt Makefile | cksum | tr -d ' ')
 
-.PHONY: setup demo test test-quick check house format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design bench-calibration bench-labels picture-serve imdb dialogue paper
+.PHONY: setup demo test test-quick check house format docs bench-theory bench-forecast bench-ties bench-robust bench-gradients bench-design bench-calibration bench-labels picture-serve picture-report imdb dialogue paper
 
 setup: $(STAMP)
 
@@ -96,6 +96,10 @@ bench-labels: setup
 # The README's picture of the labelling page, in a real browser.
 picture-serve: setup
 	@$(BIN)/python -m whichpairs.bench.labels.shot docs/serve.png
+
+# The README's picture of the report, of a run on AlpacaEval's completions.
+picture-report: setup
+	@$(BIN)/python -m whichpairs.bench.report_shot $(ALPACA) docs/report.png
 
 # The paper's dialogue experiment on SmolLM2, about 45 minutes; FULL=--full for every method. Cells are kept in
 # build/dialogue.

@@ -70,10 +70,11 @@ def differences(readme: str, results: Results, old: Collection[str] = ()) -> lis
 def _demo(results: Results) -> str:
     demo = results["demo"]
     cores = demo["machine"]["cpus"]
+    figures = demo["printed"].partition("\nHow ")[0]  # how it goes on is on the results' page
     return (
         f"What `make demo` printed on {demo['made'][:10]} ({cores} cores, CPU; {demo['seconds'] / 60:.1f} minutes). "
         "We print whatever comes out.\n\n"
-        f"```text\n{demo['printed'].strip()}\n```"
+        f"```text\n{figures.strip()}\n```"
     )
 
 
