@@ -50,7 +50,7 @@ def gap_curve(whole: WholeRun, label: str, *, narrow: bool = False) -> Markup:
                 label="this run",
             )
         _frame(axes, narrow)
-        _legend(axes)
+        _legend(axes, "upper right")
         axes.set_title("predicted gap (less is better)", loc="left", fontsize=12, color=SOFT)
 
     name = "gap-narrow" if narrow else "gap"
@@ -77,8 +77,11 @@ def _paint_random(axes: Axes, whole: WholeRun) -> None:
     axes.set_xlim(n[0] * 0.95, n[-1] * 1.06)
 
 
-def _legend(axes: Axes) -> None:
-    axes.legend(frameon=False, loc="best", labelcolor="linecolor", handlelength=2.6)
+def _legend(axes: Axes, where: str) -> None:
+    """Names in the colour of their lines (a ring's inside is the paper's, and would not be seen)."""
+    legend = axes.legend(frameon=False, loc=where, handlelength=2.6)
+    for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True):
+        text.set_color(line.get_color())
 
 
 def _frame(axes: Axes, narrow: bool) -> None:
@@ -108,7 +111,7 @@ def gain_curve(arm: Arm, label: str, *, narrow: bool = False) -> Markup:
         both = [*arm.ours, *arm.random]
         n = [labels for labels, _ in both]
         axes.set_xlim(min(n) * 0.85, max(n) * 1.18)
-        _legend(axes)
+        _legend(axes, "lower right")
         plain_log(axes, "x", steps(*axes.get_xlim(), most=4 if narrow else 7))
         axes.minorticks_off()
         axes.grid(axis="y")
