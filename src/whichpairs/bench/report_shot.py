@@ -1,7 +1,7 @@
-"""The README's picture of the report: a run on AlpacaEval, its page, and a real browser. `make picture-report`.
+"""The README's picture of the report (`make picture-report`): a run on AlpacaEval, in a browser.
 
-A judge's score stands in for people, so that random pairs can be asked too: the verdict is measured, whichever
-way it goes.
+A judge's score stands in for people, so that random pairs can be asked too: the verdict is
+measured, whichever way it goes.
 """
 
 import argparse
