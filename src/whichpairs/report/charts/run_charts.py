@@ -5,6 +5,7 @@ colour.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from markupsafe import Markup
@@ -77,7 +78,7 @@ def _paint_random(axes: Axes, whole: WholeRun) -> None:
     axes.set_xlim(n[0] * 0.95, n[-1] * 1.06)
 
 
-def _legend(axes: Axes, where: str) -> None:
+def _legend(axes: Axes, where: Literal["upper right", "lower right"]) -> None:
     """Names in the colour of their lines (a ring's inside is the paper's, and would not be seen)."""
     legend = axes.legend(frameon=False, loc=where, handlelength=2.6)
     for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True):
