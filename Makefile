@@ -99,7 +99,7 @@ picture-serve: setup
 
 # The README's picture of the report, of a run on AlpacaEval's completions.
 picture-report: setup
-	@$(BIN)/python -m whichpairs.bench.report_shot $(ALPACA) docs/report.png
+	@$(BIN)/python docs/picture_report.py $(ALPACA) docs/report.png
 
 # The paper's dialogue experiment on SmolLM2, about 45 minutes; FULL=--full for every method. Cells are kept in
 # build/dialogue.
