@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from lab import BETA, WORDS, Stand, Trial, copy_run, make_pool, pick, run_trial, stand
+from lab import BETA, Stand, Trial, copy_run, make_pool, pick, run_trial, stand
 
 from whichpairs import write_report
 from whichpairs.bench.markdown import About, Figure, write_page
@@ -106,7 +106,8 @@ def main() -> None:
     ours = OURS[of.name]
     if METHODS[ours].criterion == "gap":
         copy_run(out / "pool", out / "gap")
-        show_selection(pick(out / "gap", "gap", size["budget"], seed=0, features=WORDS), say)
+        seen = of.words(size["budget"])
+        show_selection(pick(out / "gap", "gap", size["budget"], seed=0, features=seen), say)
     methods = (PLAIN, RANDOM, ours)
     trials = [_trial(of, m, s, size) for s in range(size["seeds"]) for m in methods]
     say(f"{len(trials)} trials: label, DPO, evaluate; {size['budget']} labels each")

@@ -51,9 +51,9 @@ METHODS = {
     "paper": Method("paper", WORDS),
     "signal, taught": Method("signal", WORDS, 4, taught=True),
 }
-SUBSET, SEEDS = ("random", "random, taught", "by the fit, taught"), 3
-FEW = {"random, taught": (100, 200, 400), "by the fit, taught": (50, 100, 400)}
-BUDGETS, EVERY = (200, 400, 800), (50, 100, 200, 400, 800, 1600)
+SUBSET, SEEDS = ("random", "random, taught", "design, taught"), 4
+FEW = {"random, taught": (200, 400), "design, taught": (100, 200)}
+BUDGETS, EVERY = (400, 800), (50, 100, 200, 400, 800, 1600)
 """What runs without --full: `BUDGETS` but for `FEW`, where a method is at the J of plain random with many labels.
 The true reward is no method: it says how much there is to be had."""
 

@@ -40,7 +40,9 @@ from whichpairs.types import SILENT, Progress
 
 HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build" / "imdb"
-SCORE, WORDS = "sentiment", "words"
+SCORE = "sentiment"
+WORDS = "words"
+"""Of a trial's features: those of `Stand.words` for its labels."""
 BETA, TEMPERATURE = 0.1, 1.0
 """β of J and of DPO; T of the labels, drawn from σ((r_A − r_B) / T)."""
 MEASURES = ("recipes/imdb/lab.py",)
@@ -100,23 +102,37 @@ class Stand:
             merged(HERE / "sentiment", folder)
         return folder
 
+    def words(self, labels: int) -> str:
+        """The feature set that a fit of so many labels sees: more labels can tell more axes."""
+        return self._words(
+            next(axes for most, axes in self.settings["axes"] if most is None or labels <= most)
+        )
+
+    @staticmethod
+    def _words(axes: int) -> str:
+        return f"words-{axes}"
+
     def make_words(self, run: Path) -> list[str]:
-        """The feature set `WORDS` of a run, and what its parts say: what a text says, and how the policy reads it.
+        """The feature sets `words` of a run, and what their parts say: what a text says, and how the policy reads it.
 
         Both by what foretold the reward best of the sets that were tried (docs/log.md).
         """
+        sets = [*self._parts(), *(self._joined(axes) for _, axes in self.settings["axes"])]
+        with Bars() as bars:
+            return [compute_features(run, one, progress=bars).message for one in sets]
+
+    def _parts(self) -> list[FeatureSettings]:
         from train_sentiment import embedder
 
         deep: dict[str, Any] = {"pooling": "mean", "layer": 25, "model_dtype": self.dtype}
-        sets = (
+        return [
             FeatureSettings("embed", model=embedder(), texts="both", fidelity=False),
             FeatureSettings("hidden", model=str(self.model), **deep),
-            FeatureSettings(
-                *("join", 64, WORDS), sets="embed,hidden", standardise=True, fidelity=False
-            ),
-        )
-        with Bars() as bars:
-            return [compute_features(run, one, progress=bars).message for one in sets]
+        ]
+
+    def _joined(self, axes: int) -> FeatureSettings:
+        how: dict[str, Any] = {"sets": "embed,hidden", "standardise": True, "fidelity": False}
+        return FeatureSettings("join", axes, self._words(axes), **how)
 
 
 class Tiny(Stand):
@@ -139,16 +155,17 @@ class Tiny(Stand):
         """A sparse linear sentiment model."""
         return HERE / "reward"
 
-    def make_words(self, run: Path) -> list[str]:
+    def _parts(self) -> list[FeatureSettings]:
         """A sentence embedding beside TF-IDF."""
         from train_sentiment import embedder
 
-        sets = (
+        return [
             FeatureSettings("embed", model=embedder(), fidelity=False),
             FeatureSettings("text", dim=400),
-            FeatureSettings("join", 256, WORDS, sets="embed,text", fidelity=False),
-        )
-        return [compute_features(run, one).message for one in sets]
+        ]
+
+    def _joined(self, axes: int) -> FeatureSettings:
+        return FeatureSettings("join", axes, self._words(axes), sets="embed,text", fidelity=False)
 
 
 PART = 500
@@ -268,9 +285,9 @@ class Trial:
     Attributes:
         stand: the name of the language model.
         rounds: 1, or how often pairs are picked, each time knowing the labels before.
-        features: the feature set that the criterion sees; None is the latest.
+        features: the feature set that the criterion sees (`WORDS`: the one of its labels); None is the latest.
         score: what best-vs-worst goes by; None is the latest fit.
-        teach: pairs without a label on which the fit on `WORDS` teaches the policy, beside the labelled ones; 0
+        teach: pairs without a label on which the fit on `Stand.words` teaches the policy, beside the labelled ones; 0
             trains on the labels alone. pairs, scale: see `TeachSettings`.
     """
 
@@ -326,6 +343,11 @@ class Trial:
         """The language model."""
         return {one.name: one for one in (SMOLLM2, TINY)}[self.stand]
 
+    @property
+    def sees(self) -> str | None:
+        """The feature set that the criterion sees."""
+        return self.of.words(self.budget) if self.features == WORDS else self.features
+
 
 def run_trial(base: Path, run: Path, trial: Trial) -> dict[str, Any]:
     """Label, train and evaluate in `run`, a copy of `base`; select where that has no batch; one thread."""
@@ -348,7 +370,7 @@ def train(run: Path, trial: Trial) -> bool:
     settings = {name: getattr(trial, name) for name in names}
     settings |= {"dtype": trial.of.dtype, "layers": trial.of.layers}
     if trial.teach:
-        fit_labels(run, features=WORDS, seed=trial.seed)
+        fit_labels(run, features=trial.of.words(trial.budget), seed=trial.seed)
         lesson = TeachSettings(trial.teach, pairs=trial.pairs, scale=trial.scale)
         try:
             train_policy(run, trial.of.model, teach=lesson, **settings)
@@ -375,10 +397,10 @@ def pick_and_label(run: Path, trial: Trial) -> None:
         known, total = (trial.budget * r // trial.rounds for r in (k, k + 1))
         if k or not (run / "batches").exists():
             criterion = "random" if by_fit and k == 0 else trial.criterion
-            pick(run, criterion, total - known, trial.seed, trial.features, trial.score)
+            pick(run, criterion, total - known, trial.seed, trial.sees, trial.score)
         label_simulated(run, SCORE, temperature=TEMPERATURE, seed=trial.seed)
         if by_fit:
-            fit_labels(run, features=trial.features, seed=trial.seed)
+            fit_labels(run, features=trial.sees, seed=trial.seed)
 
 
 def keep_cell(base: Path, out: Path, trial: Trial) -> dict[str, Any]:
