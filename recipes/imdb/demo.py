@@ -63,7 +63,7 @@ METHODS = {
     "design, taught": Method("gap", 1, True, "#0b6e4f"),
     "by the fit, taught": Method("best-vs-worst", 2, True, "#0b6e4f"),
 }
-OURS = {"tiny": "design, taught", "smollm2": "by the fit, taught"}
+OURS = dict.fromkeys(("tiny", "smollm2"), "design, taught")
 """What is set against random, by language model: the certified design on the features of words; or half of the labels
 on pairs that the fit of the other half picked."""
 

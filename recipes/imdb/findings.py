@@ -30,7 +30,7 @@ COLOURS = {
     "paper": "#7f7f2f",
     "signal, taught": "#2f9f8f",
 }
-PLAIN, TAUGHT, OURS = "random", "random, taught", "by the fit, taught"
+PLAIN, TAUGHT, OURS = "random", "random, taught", "design, taught"
 DRAWS = 2000
 GOALS = {
     "P4a": (PLAIN, OURS, 4.0, 2.0, "≥ 4, the interval above 2"),
