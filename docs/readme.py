@@ -190,7 +190,7 @@ def _imdb(results: Results) -> str:
     return (
         f"{table(head, rows)}\n{page['model']}, {page['settings']['openings']} openings, {len(page['seeds'])} trainings a cell, 95 % intervals. "
         f"Labels that plain random needs ÷ those that a method needs for the same J: {saved('labels saved by random, taught, pools of 8')} for "
-        f"`random, taught` (both such intervals hold together), {saved('P4a')} for `by the fit, taught`. What choosing by the fit saves once both "
+        f"`random, taught` (both such intervals hold together), {saved('P4a')} for `design, taught`. What the design saves once both "
         f"are taught: {saved('P4b')}: {seen}."
     )
 

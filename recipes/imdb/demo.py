@@ -51,21 +51,17 @@ class Method:
     """How pairs are picked, and whether the fit of their labels teaches the policy."""
 
     criterion: str
-    rounds: int
     teach: bool
     colour: str
 
 
-PLAIN, RANDOM = "random", "random, taught"
+PLAIN, RANDOM, OURS = "random", "random, taught", "design, taught"
 METHODS = {
-    PLAIN: Method("random", 1, False, "0.35"),
-    RANDOM: Method("random", 1, True, "#3a6ea5"),
-    "design, taught": Method("gap", 1, True, "#0b6e4f"),
-    "by the fit, taught": Method("best-vs-worst", 2, True, "#0b6e4f"),
+    PLAIN: Method("random", False, "0.35"),
+    RANDOM: Method("random", True, "#3a6ea5"),
+    OURS: Method("gap", True, "#0b6e4f"),
 }
-OURS = dict.fromkeys(("tiny", "smollm2"), "design, taught")
-"""What is set against random, by language model: the certified design on the features of words; or half of the labels
-on pairs that the fit of the other half picked."""
+"""What is set side by side: ours is the certified design on the features of words."""
 
 
 class Clock:
@@ -103,19 +99,16 @@ def main() -> None:
     share = size["held"] / size["prompts"]
     how = {"seed": 0, "samples": size["samples"], "say": say, "threads": 2}
     make_pool(out / "pool", out / "prompts.jsonl", of, holdout=share, **how)
-    ours = OURS[of.name]
-    if METHODS[ours].criterion == "gap":
-        copy_run(out / "pool", out / "gap")
-        seen = of.words(size["budget"])
-        show_selection(pick(out / "gap", "gap", size["budget"], seed=0, features=seen), say)
-    methods = (PLAIN, RANDOM, ours)
-    trials = [_trial(of, m, s, size) for s in range(size["seeds"]) for m in methods]
+    copy_run(out / "pool", out / "gap")
+    seen = of.words(size["budget"])
+    show_selection(pick(out / "gap", "gap", size["budget"], seed=0, features=seen), say)
+    trials = [_trial(of, m, s, size) for s in range(size["seeds"]) for m in METHODS]
     say(f"{len(trials)} trials: label, DPO, evaluate; {size['budget']} labels each")
     found = run_all(out, trials, say)
     printed = table(found) + "\n".join(side_by_side(out, of))
     print(printed)
     write_whole(out / "comparison.json", to_json(found))
-    report = write_report(out / folder_of(ours, 0)).result["file"]
+    report = write_report(out / folder_of(OURS, 0)).result["file"]
     seconds = round(time.perf_counter() - say.began)
     facts = {"printed": printed, "seconds": seconds, "cells": found}
     about = About("make demo", ("recipes/imdb/demo.py",))
@@ -128,10 +121,8 @@ def main() -> None:
 
 def _trial(of: Stand, method: str, seed: int, size: dict[str, int]) -> tuple[str, Trial]:
     how = METHODS[method]
-    tuned = Trial.tuned(
-        *(of, how.criterion, seed, size["budget"], size["samples"], how.teach),
-        rounds=how.rounds,
-    )
+    of_method = (of, how.criterion, seed, size["budget"], size["samples"], how.teach)
+    tuned = Trial.tuned(*of_method)
     taught = size["taught"] * (size["prompts"] - size["held"])
     return method, replace(tuned, teach=taught if how.teach else 0)
 
@@ -203,19 +194,12 @@ def show_selection(picked: dict[str, Any], say: Clock) -> None:
     )
 
 
-def ours_of(found: list[dict[str, Any]]) -> str:
-    """The method that is set against random."""
-    (ours,) = {one["method"] for one in found} - {PLAIN, RANDOM}
-    return str(ours)
-
-
 def side_by_side(out: Path, of: Stand) -> list[str]:
     """Some held-out openings, and how the reference and our first policy go on, from the same noise."""
     from whichpairs.generate.transformers import Sampling, sample
     from whichpairs.lm.model import load
 
-    ours = OURS[of.name]
-    run = out / folder_of(ours, 0)
+    run = out / folder_of(OURS, 0)
     policy = max((run / "policies").iterdir())
     prompts = pl.read_parquet(run / "pool" / "prompts.parquet").filter("holdout")
     held = prompts["prompt"].to_list()[:TEXTS]
@@ -228,7 +212,7 @@ def side_by_side(out: Path, of: Stand) -> list[str]:
         ):
             words = " ".join(drawn.text.split()).replace("`", "'")
             own.append(f"    {name + ':':8}{words}")
-    head = f"How {ours} goes on with held-out openings:"
+    head = f"How {OURS} goes on with held-out openings:"
     return [head, *(line for own in lines for line in own), ""]
 
 
@@ -242,12 +226,11 @@ def values(found: list[dict[str, Any]], method: str, quantity: str) -> np.ndarra
 
 def differences(found: list[dict[str, Any]]) -> dict[str, Interval]:
     """In J: random over the reference; then what we are asked for, intervals that hold together."""
-    ours = ours_of(found)
-    gains = {method: values(found, method, "gain") for method in (PLAIN, RANDOM, ours)}
+    gains = {method: values(found, method, "gain") for method in METHODS}
     asked = {
-        f"{ours} − {PLAIN}": gains[ours] - gains[PLAIN],
+        f"{OURS} − {PLAIN}": gains[OURS] - gains[PLAIN],
         f"{RANDOM} − {PLAIN}": gains[RANDOM] - gains[PLAIN],
-        f"{ours} − {RANDOM}": gains[ours] - gains[RANDOM],
+        f"{OURS} − {RANDOM}": gains[OURS] - gains[RANDOM],
     }
     together = {name: crossed_interval(apart, len(asked)) for name, apart in asked.items()}
     return {f"{PLAIN} − reference": crossed_interval(gains[PLAIN]), **together}
@@ -255,7 +238,7 @@ def differences(found: list[dict[str, Any]]) -> dict[str, Interval]:
 
 def figures(found: list[dict[str, Any]]) -> list[Figure]:
     """The differences, and each method's J."""
-    methods = (PLAIN, RANDOM, ours_of(found))
+    methods = tuple(METHODS)
     each = {f"J, {method}": crossed_interval(values(found, method, "J")) for method in methods}
     return [Figure.of(name, one) for name, one in {**differences(found), **each}.items()]
 
@@ -272,7 +255,7 @@ def table(found: list[dict[str, Any]]) -> str:
     ]
     reference = [f"{v['mean']:.3f}" for v in evaluation["reference_values"].values()]
     lines.append(f"{'reference':18}" + "".join(f"{cell:>28}" for cell in reference))
-    for method in (PLAIN, RANDOM, ours_of(found)):
+    for method in METHODS:
         every = [crossed_interval(values(found, method, q)) for q in ("reward", "kl", "J")]
         lines.append(f"{method:18}" + "".join(f"{one.text('.3f'):>28}" for one in every))
     refused = sum(bool(one["teach"]) and not one["taught"] for one in found)
@@ -283,7 +266,7 @@ def table(found: list[dict[str, Any]]) -> str:
     apart = differences(found)
     lines.append("")
     lines += [f"{name + ' in J:':43}{one.text('.3f')}" for name, one in apart.items()]
-    return "\n".join([*lines, "", verdict(apart, ours_of(found)), ""])
+    return "\n".join([*lines, "", verdict(apart), ""])
 
 
 def page(printed: str, seconds: int) -> str:
@@ -302,24 +285,24 @@ another pool or model.
 """
 
 
-def verdict(apart: dict[str, Interval], ours: str) -> str:
+def verdict(apart: dict[str, Interval]) -> str:
     """What the intervals allow to say, whoever wins."""
-    over, ahead = apart[f"{PLAIN} − reference"], apart[f"{ours} − {PLAIN}"]
+    over, ahead = apart[f"{PLAIN} − reference"], apart[f"{OURS} − {PLAIN}"]
     if over.low is None or ahead.low is None or ahead.high is None:
         return "One seed has no interval: nothing can be said of the differences."
     if over.low <= 0:
         said = "Random does not clearly beat the reference, so the comparison means little."
     elif ahead.low > 0:
-        said = f"The policy of “{ours}” beats plain random here, beyond the noise of seeds and prompts."
+        said = f"The policy of “{OURS}” beats plain random here, beyond the noise of seeds and prompts."
     elif ahead.high < 0:
-        said = f"Plain random beats the policy of “{ours}” here, beyond the noise of seeds and prompts."
+        said = f"Plain random beats the policy of “{OURS}” here, beyond the noise of seeds and prompts."
     else:
-        said = f"Between plain random and the policy of “{ours}” no difference is seen beyond the noise."
+        said = f"Between plain random and the policy of “{OURS}” no difference is seen beyond the noise."
     parts = [
         f"{what} {_worth(apart[name])}"
         for what, name in (
             ("teaching", f"{RANDOM} − {PLAIN}"),
-            ("choosing the pairs", f"{ours} − {RANDOM}"),
+            ("choosing the pairs", f"{OURS} − {RANDOM}"),
         )
     ]
     return f"{said} Of the two steps, {' and '.join(parts)}."
@@ -341,7 +324,7 @@ def draw(found: list[dict[str, Any]]) -> bytes:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
-    shown = [(method, METHODS[method]) for method in (PLAIN, RANDOM, ours_of(found))]
+    shown = [*METHODS.items()]
     base = found[0]["evaluation"]["reference_values"]["J"]["mean"]
     axes.axvline(base, color="0.6", lw=1)
     axes.annotate(
