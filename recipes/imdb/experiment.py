@@ -83,7 +83,7 @@ def main() -> None:
     with quiet():
         of.reward_folder()
     of.write_openings(folder / "prompts.jsonl", options.openings, seed=PART)
-    how = {"holdout": HOLDOUT, "seed": 0, "samples": SAMPLES[of.name], "say": print, "threads": 2}
+    how = {"holdout": HOLDOUT, "seed": 0, "samples": SAMPLES[of.name], "say": print}
     make_pool(folder / "pool", folder / "prompts.jsonl", of, **how)
     trials = [
         (name, trial_of(of, name, budget, seed))
