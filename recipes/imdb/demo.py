@@ -97,7 +97,7 @@ def main() -> None:
         of.reward_folder()
     of.write_openings(out / "prompts.jsonl", size["prompts"], seed=PART[of.name])
     share = size["held"] / size["prompts"]
-    how = {"seed": 0, "samples": size["samples"], "say": say, "threads": 2}
+    how = {"seed": 0, "samples": size["samples"], "say": say}
     make_pool(out / "pool", out / "prompts.jsonl", of, holdout=share, **how)
     copy_run(out / "pool", out / "gap")
     seen = of.words(size["budget"])

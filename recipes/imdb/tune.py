@@ -50,7 +50,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     of.write_openings(folder / "prompts.jsonl", OPENINGS, seed=PART)
     how = {"holdout": HOLDOUT, "seed": 1000 + PART, "samples": SAMPLES[of.name], "say": print}
-    make_pool(folder / "pool", folder / "prompts.jsonl", of, threads=2, **how)
+    make_pool(folder / "pool", folder / "prompts.jsonl", of, **how)
     asked = [(name, one) for name, some in VARIANTS.items() for one in some]
     with ProcessPoolExecutor(
         2, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1
