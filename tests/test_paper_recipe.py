@@ -1,5 +1,6 @@
 """recipes/paper: the area between frontiers against a slow twin, its interval, and the whole of it in small."""
 
+import argparse
 import json
 import sys
 from collections import Counter
@@ -118,3 +119,16 @@ def test_the_experiments_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert page["figures"]["P4d_response"]["value"] is None
     text = (tmp_path / "paper.md").read_text(encoding="utf-8")
     assert text.count("**Not run**") == 3
+
+
+@pytest.mark.slow
+def test_the_model_and_the_reward_are_the_imdb_recipes_unless_told_otherwise() -> None:
+    """Found by their own code: where that moved, prompts and responses were left out in silence."""
+    paper = module("paper")
+    said = paper.models_of(
+        argparse.Namespace(policy=None, reward=None, openings=None, dtype=None, layers=None),
+        {"dtype": "float32", "layers": "all"},
+    )
+    assert not isinstance(said, str), said
+    assert (Path(said.reward) / "model.safetensors").is_file()
+    assert Path(said.policy).name == "smollm2"

@@ -9,6 +9,7 @@ page shows whatever is there. settings.json has the sizes: a subset for two core
 import argparse
 import importlib.util
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from picture import draw
 
 from whichpairs.bench.markdown import About, write_page
 from whichpairs.errors import UserError
+from whichpairs.lm.optional import quiet
 
 HERE = Path(__file__).parent
 IMDB = HERE.parent / "imdb"
@@ -140,13 +142,17 @@ def models_of(options: argparse.Namespace, settings: dict[str, Any]) -> selectio
 
 
 def _reward_folder() -> str | None:
-    """What recipes/imdb/lab.py says it is."""
+    """The IMDb recipe's, made where it is not there yet; None where what it is made of is missing."""
+    if not (IMDB / "sentiment").is_dir():
+        return None
     spec = importlib.util.spec_from_file_location("imdb_lab", IMDB / "lab.py")
     assert spec is not None
     assert spec.loader is not None
-    lab = importlib.util.module_from_spec(spec)
+    lab = sys.modules["imdb_lab"] = importlib.util.module_from_spec(spec)
+    sys.path.append(str(IMDB))  # its neighbours are scripts
     spec.loader.exec_module(lab)
-    return str(lab.reward_folder()) if hasattr(lab, "reward_folder") else None
+    with quiet():
+        return str(lab.SMOLLM2.reward_folder())
 
 
 def _hh(options: argparse.Namespace, size: dict[str, Any], say: Clock) -> sections.Section:

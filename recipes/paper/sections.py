@@ -327,7 +327,8 @@ def _wins(plan: hh.Plan, cells: list[Cell]) -> tuple[list[Figure], list[list[str
         for method in METHODS:
             for k, t in enumerate(hh.TEMPERATURES):
                 own = of(method, share, k)
-                line = [f"{100 * share:.0f} %", method, f"{t:g}", crossed_interval(own).text(".1f")]
+                wins = _shares(crossed_interval(own)).text(".1f")
+                line = [f"{100 * share:.0f} %", method, f"{t:g}", wins]
                 for base in BASELINES:
                     if method in BASELINES:
                         line.append("")
@@ -338,3 +339,9 @@ def _wins(plan: hh.Plan, cells: list[Cell]) -> tuple[list[Figure], list[list[str
                     figures.append(Figure.of(name, ahead))
                 rows.append(line)
     return figures, rows
+
+
+def _shares(one: Interval) -> Interval:
+    """Per cent: none below 0 or above 100."""
+    ends = (None if end is None else min(max(end, 0.0), 100.0) for end in (one.low, one.high))
+    return Interval(one.mean, one.standard_error, *ends)
