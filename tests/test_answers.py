@@ -16,13 +16,15 @@ from sklearn.metrics import cohen_kappa_score
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.label.agreement import agreements
 from whichpairs.label.stores.sqlite import SqliteStore
-from whichpairs.pool.reading.read import Columns
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.types import Label
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.fit import fit_labels
 from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.label.stage import label_from_file, label_simulated
-from whichpairs.workflow.select.stage import SelectSettings, select
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import select
 from whichpairs.workflow.workspace import workspace
 
 

@@ -38,7 +38,7 @@ from whichpairs.design.strategies.adaptive import SIGNAL_SAMPLES, Evidence
 from whichpairs.design.strategies.strongest import signal
 from whichpairs.errors import UserError
 from whichpairs.run.folder import DEFAULT_BETA
-from whichpairs.workflow.select.stage import CRITERIA
+from whichpairs.workflow.select.settings import CRITERIA
 
 CELL = Cell("strong", "well-specified", (64, 128, 256), (512,))
 

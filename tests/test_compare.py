@@ -14,7 +14,7 @@ from test_winrate import add_policy
 from whichpairs.errors import UserError
 from whichpairs.evaluate.interval import interval
 from whichpairs.workflow.evaluate.compare import compare_policies
-from whichpairs.workflow.evaluate.stage import EvaluateSettings
+from whichpairs.workflow.evaluate.settings import EvaluateSettings
 
 SETTINGS = EvaluateSettings(
     reward=str(IMDB / "reward"), samples=4, max_new_tokens=8, seed=5, device="cpu"

@@ -11,19 +11,21 @@ import pytest
 from cli import fails, ok, tree, write_jsonl
 from whichpairs.errors import UserError
 from whichpairs.label.agreement import agreements
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.drawer import DRAWER, read_drawer
-from whichpairs.pool.reading.read import Columns
 from whichpairs.report.data.commands import commands
 from whichpairs.report.data.facts import gather
 from whichpairs.report.sections.headline import _picked
 from whichpairs.workflow.drawer import drawer_of
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.label.stage import label_from_drawer
-from whichpairs.workflow.loop.stage import LoopSettings
+from whichpairs.workflow.loop.settings import LoopSettings
 from whichpairs.workflow.loop.standing import read_standing
 from whichpairs.workflow.select.batch import batch_message
-from whichpairs.workflow.select.stage import Desk, SelectSettings, select
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import Desk, select
 from whichpairs.workflow.train.teach import said
 from whichpairs.workflow.workspace import workspace
 

@@ -10,7 +10,8 @@ import pytest
 
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.report.data.commands import commands
-from whichpairs.workflow.select.stage import Desk, SelectSettings
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import Desk
 from whichpairs.workflow.workspace import workspace
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")

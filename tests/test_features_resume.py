@@ -21,7 +21,8 @@ from whichpairs.features.hidden import hidden_features
 from whichpairs.lm.encode import encode_all
 from whichpairs.pool.pool import Pool
 from whichpairs.workflow.features import blocks as extract
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import workspace

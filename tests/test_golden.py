@@ -35,7 +35,7 @@ from whichpairs import (
     loop,
     select,
 )
-from whichpairs.workflow.select.stage import CRITERIA
+from whichpairs.workflow.select.settings import CRITERIA
 
 GOLDEN = Path(__file__).with_suffix(".json").with_name("golden.json")
 PROMPTS, SIZE, DIM, FIRST = 18, 5, 4, 24

@@ -69,7 +69,8 @@ def test_numbers_are_standardised_and_what_is_missing_is_said():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+    from whichpairs.workflow.features.settings import FeatureSettings
+    from whichpairs.workflow.features.stage import compute_features
     from whichpairs.workflow.import_pool import import_pool
 
     folder, rng = tmp_path_factory.mktemp("join"), np.random.default_rng(0)

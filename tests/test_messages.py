@@ -13,13 +13,15 @@ from whichpairs.cli import main
 from whichpairs.errors import UserError, plainly
 from whichpairs.evaluate.linear_reward import LinearTextReward
 from whichpairs.label.stores.sqlite import SqliteStore
-from whichpairs.pool.reading.read import Columns
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.run.files import read_array
 from whichpairs.wording import counted, counted_of, listed
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.label.command import command_words
-from whichpairs.workflow.select.stage import SelectSettings, select
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import select
 from whichpairs.workflow.train.stage import FAR, _walked_off
 
 

@@ -24,11 +24,13 @@ from whichpairs.design.strategies.paper import (
 from whichpairs.design.strategies.shares import Shares
 from whichpairs.errors import UserError
 from whichpairs.pool.pool import pair_id
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.import_pool import import_pool
-from whichpairs.workflow.plan import PlanSettings, plan
-from whichpairs.workflow.select.stage import SelectSettings
+from whichpairs.workflow.plan import plan
+from whichpairs.workflow.select.settings import SelectSettings
 from whichpairs.workflow.select.stage import select as select_pairs
+from whichpairs.workflow.settings import PlanSettings
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")

@@ -14,7 +14,8 @@ from whichpairs.design import Belief
 from whichpairs.design.forecast.curve import Outlook
 from whichpairs.design.forecast.predicted_gap import Reach
 from whichpairs.workflow.fit import foretold
-from whichpairs.workflow.plan import PlanSettings, _table, plan, trust, verdict
+from whichpairs.workflow.plan import _table, plan, trust, verdict
+from whichpairs.workflow.settings import PlanSettings
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")

@@ -17,7 +17,7 @@ from whichpairs.cli import main
 from whichpairs.design.estimate.bradley_terry import Quality
 from whichpairs.errors import UserError
 from whichpairs.label.judge import RUBRIC
-from whichpairs.pool.reading.read import Columns
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.report.compose import compose
 from whichpairs.report.data.applied import applied
 from whichpairs.report.data.commands import commands
@@ -36,12 +36,15 @@ from whichpairs.report.sections.solve import convergence
 from whichpairs.report.stage import report
 from whichpairs.run.folder import Record, create_run, open_run
 from whichpairs.wording import number
-from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.evaluate.settings import EvaluateSettings
+from whichpairs.workflow.evaluate.stage import evaluate_run
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.fit import fit_labels
 from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.label.stage import label_simulated
-from whichpairs.workflow.select.stage import SelectSettings, select
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import select
 from whichpairs.workflow.workspace import Workspace
 
 HOSTILE = [

@@ -11,7 +11,8 @@ from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.cli import main
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.report.stage import report
-from whichpairs.workflow.select.stage import Desk, SelectSettings
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import Desk
 from whichpairs.workflow.workspace import workspace
 
 BETA, DIM, BUDGET = 0.3, 20, 30

@@ -9,11 +9,13 @@ from cli import ok, pool_rows, write_jsonl
 from whichpairs.design import information, prior
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.design.forecast.predicted_gap import Forecast, Known
-from whichpairs.pool.reading.read import Columns
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.import_pool import import_pool
-from whichpairs.workflow.select.stage import Desk, SelectSettings
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import Desk
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")

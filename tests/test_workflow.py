@@ -17,14 +17,15 @@ from cli import fails, ok, pool_rows, write_jsonl
 from whichpairs.cli.main import STAGES, main
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.pool.pool import pair_id
-from whichpairs.pool.reading.read import Columns
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.report.data.design_curves import standpoint
 from whichpairs.report.data.facts import gather
 from whichpairs.report.stage import report
 from whichpairs.streams import Stream, stream
 from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.select.batch import batch_message
-from whichpairs.workflow.select.stage import Desk, SelectSettings
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import Desk
 from whichpairs.workflow.status import status
 from whichpairs.workflow.workspace import workspace
 

@@ -29,7 +29,8 @@ from whichpairs import (
 )
 from whichpairs.bench.fingerprint import short
 from whichpairs.lm.folder import identity
-from whichpairs.workflow.label.stage import JudgeSettings, label_judged
+from whichpairs.workflow.label.settings import JudgeSettings
+from whichpairs.workflow.label.stage import label_judged
 from whichpairs.workflow.schedule import plan_rounds
 
 HERE = Path(__file__).parent

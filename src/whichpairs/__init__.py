@@ -13,30 +13,36 @@ from typing import TYPE_CHECKING
 from whichpairs.errors import MissingExtraError, UserError, WhichpairsError
 
 if TYPE_CHECKING:
-    from whichpairs.bench.robustness.stage import BenchSettings
+    from whichpairs.bench.robustness.settings import BenchSettings
     from whichpairs.bench.robustness.stage import bench as run_bench
     from whichpairs.design import FrankWolfe, PairSpace, PairWeights, Problem, solve
-    from whichpairs.pool.reading.read import Columns
+    from whichpairs.pool.reading.columns import Columns
     from whichpairs.report.stage import report as write_report
-    from whichpairs.train.teach import CannotTeachError, TeachSettings, teach
+    from whichpairs.train.settings import TeachSettings
+    from whichpairs.train.teach import CannotTeachError, teach
     from whichpairs.workflow.evaluate.compare import compare_policies
-    from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
-    from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+    from whichpairs.workflow.evaluate.settings import EvaluateSettings
+    from whichpairs.workflow.evaluate.stage import evaluate_run
+    from whichpairs.workflow.features.settings import FeatureSettings
+    from whichpairs.workflow.features.stage import compute_features
     from whichpairs.workflow.fit import fit_labels
-    from whichpairs.workflow.generate import GenerateSettings, generate_pool
+    from whichpairs.workflow.generate import generate_pool
     from whichpairs.workflow.import_pool import import_pool
+    from whichpairs.workflow.label.settings import JudgeSettings
     from whichpairs.workflow.label.stage import (
-        JudgeSettings,
         label_from_drawer,
         label_from_file,
         label_judged,
         label_simulated,
     )
-    from whichpairs.workflow.loop.stage import LoopSettings, loop
-    from whichpairs.workflow.plan import PlanSettings, plan
+    from whichpairs.workflow.loop.settings import LoopSettings
+    from whichpairs.workflow.loop.stage import loop
+    from whichpairs.workflow.plan import plan
     from whichpairs.workflow.score import score_pool
-    from whichpairs.workflow.select.limits import LimitSettings
-    from whichpairs.workflow.select.stage import SelectSettings, select
+    from whichpairs.workflow.select.limit_settings import LimitSettings
+    from whichpairs.workflow.select.settings import SelectSettings
+    from whichpairs.workflow.select.stage import select
+    from whichpairs.workflow.settings import GenerateSettings, PlanSettings
     from whichpairs.workflow.status import status
     from whichpairs.workflow.train.export import export_labels
     from whichpairs.workflow.train.stage import train_policy
@@ -50,30 +56,36 @@ _HOME = {
         "gap_criterion",
         "solve",
     ),
-    "whichpairs.pool.reading.read": ("Columns",),
-    "whichpairs.bench.robustness.stage": ("BenchSettings",),
+    "whichpairs.pool.reading.columns": ("Columns",),
+    "whichpairs.bench.robustness.settings": ("BenchSettings",),
     "whichpairs.workflow.import_pool": ("import_pool",),
     "whichpairs.workflow.evaluate.compare": ("compare_policies",),
-    "whichpairs.workflow.evaluate.stage": ("EvaluateSettings", "evaluate_run"),
-    "whichpairs.workflow.select.limits": ("LimitSettings",),
+    "whichpairs.workflow.evaluate.settings": ("EvaluateSettings",),
+    "whichpairs.workflow.evaluate.stage": ("evaluate_run",),
+    "whichpairs.workflow.select.limit_settings": ("LimitSettings",),
+    "whichpairs.workflow.select.settings": ("SelectSettings",),
     "whichpairs.workflow.train.export": ("export_labels",),
-    "whichpairs.workflow.features.stage": ("FeatureSettings", "compute_features"),
+    "whichpairs.workflow.features.settings": ("FeatureSettings",),
+    "whichpairs.workflow.features.stage": ("compute_features",),
     "whichpairs.workflow.fit": ("fit_labels",),
-    "whichpairs.workflow.generate": ("GenerateSettings", "generate_pool"),
+    "whichpairs.workflow.generate": ("generate_pool",),
+    "whichpairs.workflow.label.settings": ("JudgeSettings",),
     "whichpairs.workflow.label.stage": (
-        "JudgeSettings",
         "label_from_drawer",
         "label_from_file",
         "label_judged",
         "label_simulated",
     ),
-    "whichpairs.workflow.loop.stage": ("LoopSettings", "loop"),
-    "whichpairs.workflow.plan": ("PlanSettings", "plan"),
+    "whichpairs.workflow.loop.settings": ("LoopSettings",),
+    "whichpairs.workflow.loop.stage": ("loop",),
+    "whichpairs.workflow.plan": ("plan",),
     "whichpairs.workflow.score": ("score_pool",),
-    "whichpairs.workflow.select.stage": ("SelectSettings", "select"),
+    "whichpairs.workflow.select.stage": ("select",),
+    "whichpairs.workflow.settings": ("GenerateSettings", "PlanSettings"),
     "whichpairs.workflow.status": ("status",),
     "whichpairs.workflow.train.stage": ("train_policy",),
-    "whichpairs.train.teach": ("CannotTeachError", "TeachSettings", "teach"),
+    "whichpairs.train.teach": ("CannotTeachError", "teach"),
+    "whichpairs.train.settings": ("TeachSettings",),
 }
 _WHERE = {name: (module, name) for module, names in _HOME.items() for name in names}
 _WHERE["run_bench"] = ("whichpairs.bench.robustness.stage", "bench")

@@ -23,6 +23,7 @@ from whichpairs.bench.markdown import About, Figure, goals, table, write_page
 from whichpairs.bench.pools.log_linear import log_linear
 from whichpairs.bench.pools.simulated_pool import World
 from whichpairs.bench.robustness.runner import one_thread
+from whichpairs.defaults import PRIOR_MARGIN_SPREAD
 from whichpairs.design import (
     FrankWolfe,
     PairSpace,
@@ -36,7 +37,6 @@ from whichpairs.design import (
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.design.estimate.bradley_terry import fit
 from whichpairs.design.forecast.predicted_gap import Forecast, Known
-from whichpairs.design.problem.information import PRIOR_MARGIN_SPREAD
 from whichpairs.design.problem.space import Rows
 from whichpairs.streams import bench_stream
 

@@ -9,10 +9,10 @@ from whichpairs.cli.options.from_settings import with_settings
 from whichpairs.cli.progress import Bars
 
 if TYPE_CHECKING:
-    from whichpairs.bench.robustness.stage import BenchSettings
+    from whichpairs.bench.robustness.settings import BenchSettings
 
 
-@with_settings(settings="whichpairs.bench.robustness.stage:BenchSettings")
+@with_settings(settings="whichpairs.bench.robustness.settings:BenchSettings")
 def command(settings: "BenchSettings", json_: JsonOption = False) -> None:
     """Compare selection methods where the truth is known: regret, labels saved, harm."""
     from whichpairs.bench.robustness.stage import bench

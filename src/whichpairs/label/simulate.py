@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit
 
 from whichpairs.errors import UserError
+from whichpairs.label.settings import check_temperature
 from whichpairs.streams import stream_of
 from whichpairs.types import Choice, Label
 
@@ -46,9 +47,3 @@ def simulate(
         choice: Choice = "a" if a_wins else "b"
         labels.append(Label(pair_id, id_a, id_b, choice, annotator, batch, p_a))
     return labels
-
-
-def check_temperature(temperature: float) -> None:
-    """Raise a `UserError` unless T is finite and above 0."""
-    if not 0.0 < temperature < float("inf"):
-        raise UserError("temperature must be a finite number above 0", f"got {temperature}")

@@ -1,4 +1,4 @@
-"""What a DPO run is told, and what it tells; free of torch."""
+"""What training is told, by labels and by a fit, and what it tells; free of torch and NumPy."""
 
 import re
 from dataclasses import dataclass
@@ -154,3 +154,66 @@ class DPOResult:
     shift: float = 0.0
     taught: int = 0
     fall: float = 0.0
+
+
+@dataclass(frozen=True)
+class TeachSettings:
+    """How a policy is taught.
+
+    Attributes:
+        count: pairs without a label, at least 1.
+        pairs: how they are chosen, one of `train.teach_pairs.PAIRS`.
+        scale: what the logit of a soft label is multiplied by, above 0.
+        label_weight: what a labelled pair weighs in the loss, a taught one weighing 1; above 0.
+        fit: the name of the teacher; None is the latest fit.
+
+    Raises:
+        UserError: a value out of range.
+    """
+
+    count: Annotated[
+        int,
+        Setting(
+            "Pairs without a label that the fit teaches, by soft labels of its own.",
+            flags=("--teach",),
+        ),
+    ]
+    pairs: Annotated[
+        str,
+        Setting(
+            "Which: random, margin, best-worst or best-worst-of-5, by the fit.",
+            flags=("--teach-pairs",),
+        ),
+    ] = "random"
+    scale: Annotated[
+        float,
+        Setting(
+            "Factor of the soft labels' logits; one knob with the learning rate.",
+            flags=("--teach-scale",),
+        ),
+    ] = 1.0
+    label_weight: Annotated[float, Setting("Weight of a labelled pair beside a taught one.")] = 1.0
+    fit: Annotated[str | None, Setting("The fit that teaches; else the latest.")] = None
+
+    def __post_init__(self) -> None:
+        from whichpairs.train.teach_pairs import PAIRS
+
+        if self.count < 1:
+            raise UserError("--teach must be at least 1 pair", f"got {self.count}")
+        if self.pairs not in PAIRS:
+            raise UserError(f"--teach-pairs must be one of {', '.join(PAIRS)}", f"got {self.pairs}")
+        check_scale(self.scale)
+        if not 0.0 < self.label_weight < inf:
+            raise UserError(
+                "--label-weight must be a finite number above 0", f"got {self.label_weight}"
+            )
+
+
+def check_scale(scale: float) -> None:
+    """A scale of the teacher is a finite number above 0.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not 0.0 < scale < inf:
+        raise UserError("--teach-scale must be a finite number above 0", f"got {scale}")

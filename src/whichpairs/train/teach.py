@@ -12,8 +12,7 @@ c and the learning rate are one knob: three times the rate is about three times 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf, log
-from typing import Annotated
+from math import log
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -24,9 +23,9 @@ from whichpairs.design.estimate.calibrate import Calibration
 from whichpairs.design.problem.shards import Shards
 from whichpairs.design.problem.space import PairSpace, Rows
 from whichpairs.errors import UserError
-from whichpairs.setting import Setting
 from whichpairs.streams import Stream, stream
-from whichpairs.train.teach_pairs import PAIRS, choose
+from whichpairs.train.settings import TeachSettings
+from whichpairs.train.teach_pairs import choose
 from whichpairs.wording import number
 
 KNOWS_NATS = 2.0
@@ -42,57 +41,6 @@ BLOCK = 8192
 
 class CannotTeachError(UserError):
     """The fit knows too little to teach; only more labels help."""
-
-
-@dataclass(frozen=True)
-class TeachSettings:
-    """How a policy is taught.
-
-    Attributes:
-        count: pairs without a label, at least 1.
-        pairs: how they are chosen, one of `train.teach_pairs.PAIRS`.
-        scale: what the logit of a soft label is multiplied by, above 0.
-        label_weight: what a labelled pair weighs in the loss, a taught one weighing 1; above 0.
-        fit: the name of the teacher; None is the latest fit.
-
-    Raises:
-        UserError: a value out of range.
-    """
-
-    count: Annotated[
-        int,
-        Setting(
-            "Pairs without a label that the fit teaches, by soft labels of its own.",
-            flags=("--teach",),
-        ),
-    ]
-    pairs: Annotated[
-        str,
-        Setting(
-            "Which: random, margin, best-worst or best-worst-of-5, by the fit.",
-            flags=("--teach-pairs",),
-        ),
-    ] = "random"
-    scale: Annotated[
-        float,
-        Setting(
-            "Factor of the soft labels' logits; one knob with the learning rate.",
-            flags=("--teach-scale",),
-        ),
-    ] = 1.0
-    label_weight: Annotated[float, Setting("Weight of a labelled pair beside a taught one.")] = 1.0
-    fit: Annotated[str | None, Setting("The fit that teaches; else the latest.")] = None
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UserError("--teach must be at least 1 pair", f"got {self.count}")
-        if self.pairs not in PAIRS:
-            raise UserError(f"--teach-pairs must be one of {', '.join(PAIRS)}", f"got {self.pairs}")
-        check_scale(self.scale)
-        if not 0.0 < self.label_weight < inf:
-            raise UserError(
-                "--label-weight must be a finite number above 0", f"got {self.label_weight}"
-            )
 
 
 @dataclass(frozen=True)
@@ -166,16 +114,6 @@ def teach(
     check_margins(logits, labels)
     turned = np.where((logits < 0)[:, None], found[:, ::-1], found)
     return Lesson(turned, np.asarray(expit(scale * np.abs(logits))))
-
-
-def check_scale(scale: float) -> None:
-    """A scale of the teacher is a finite number above 0.
-
-    Raises:
-        UserError: it is not.
-    """
-    if not 0.0 < scale < inf:
-        raise UserError("--teach-scale must be a finite number above 0", f"got {scale}")
 
 
 def check_left_out(left_out: float | None, labels: int) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, log_expit
 
+from whichpairs.defaults import PRIOR_MARGIN_SPREAD
 from whichpairs.design import Belief, PairSpace, prior
 from whichpairs.design.estimate.bradley_terry import Fit, fit, posterior, quality
 from whichpairs.design.estimate.calibrate import Calibration, as_array, calibrate, left_out_log_loss
-from whichpairs.design.problem.information import PRIOR_MARGIN_SPREAD
 from whichpairs.errors import UserError
 from whichpairs.run.once import Outcome, find
 from whichpairs.wording import counted

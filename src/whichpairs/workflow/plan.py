@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,16 +11,16 @@ from whichpairs.design.forecast.curve import Outlook
 from whichpairs.design.forecast.predicted_gap import Reach
 from whichpairs.design.problem.limits import check_budget
 from whichpairs.design.strategies.adaptive import next_batch
-from whichpairs.errors import UserError
 from whichpairs.run.once import Outcome
-from whichpairs.setting import SEED, Setting, check_ranges
 from whichpairs.streams import Stream, stream
 from whichpairs.wording import counted
 from whichpairs.workflow.drawer import drawer_of, no_candidates
 from whichpairs.workflow.loop.standing import LEAST_CONTROLS, few_controls
 from whichpairs.workflow.select.criteria import adaptive_rng
 from whichpairs.workflow.select.paper import draw_of, solved
-from whichpairs.workflow.select.stage import Desk, SelectSettings
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import Desk
+from whichpairs.workflow.settings import PlanSettings
 from whichpairs.workflow.workspace import Workspace, workspace
 
 WORTH_IT = 1.2
@@ -32,45 +32,6 @@ SIZES = (4, 8, 16, 32, 64)
 """Completions a prompt whose value is measured, those that the pool has."""
 
 SIZE_DRAWS = 5
-
-PLANNED = ("adaptive", "paper")
-"""Criteria whose batches a plan can foresee."""
-
-
-@dataclass(frozen=True)
-class PlanSettings:
-    """What the user chose.
-
-    Args:
-        cost_per_label: price of a label, any currency; None says nothing of money.
-        target_gap: a predicted gap to reach; None says nothing of it.
-        budget: the number of further labels that the verdict is about; None is 16 d, and at most a
-            quarter of the candidates.
-        features: name of the feature set; None is the latest.
-        seed: None is the run's.
-        criterion: one of `PLANNED`: whose batches are foreseen.
-    """
-
-    cost_per_label: Annotated[float | None, Setting("Price of a label.", above=0)] = None
-    target_gap: Annotated[float | None, Setting("A predicted gap to reach.", above=0)] = None
-    budget: Annotated[
-        int | None,
-        Setting("Further labels that the verdict is about; else 16 d.", low=1, after="run"),
-    ] = None
-    features: Annotated[str | None, Setting("Feature set; else the latest.", after="criterion")] = (
-        None
-    )
-    seed: Annotated[int | None, SEED] = None
-    criterion: Annotated[
-        str, Setting("Whose batches: adaptive, or paper (as in select).", after="target_gap")
-    ] = "adaptive"
-
-    def __post_init__(self) -> None:
-        if self.criterion not in PLANNED:
-            raise UserError(
-                f"a plan's criterion must be one of {', '.join(PLANNED)}", f"got {self.criterion!r}"
-            )
-        check_ranges(self)
 
 
 def plan(

@@ -19,9 +19,11 @@ from whichpairs.design.estimate.bradley_terry import fit
 from whichpairs.evaluate.reward import load_reward
 from whichpairs.run.files import write_whole
 from whichpairs.streams import Stream, stream
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
-from whichpairs.workflow.generate import GenerateSettings, generate_pool
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
+from whichpairs.workflow.generate import generate_pool
 from whichpairs.workflow.import_pool import import_pool
+from whichpairs.workflow.settings import GenerateSettings
 from whichpairs.workflow.workspace import workspace
 
 BETA, LABELS, HOLDOUT, SIZE, TOKENS = 0.1, 1600, 0.3, 16, 24

@@ -12,7 +12,7 @@ import numpy as np
 from whichpairs.bench.pools.simulated_pool import World
 from whichpairs.design import PairSpace
 from whichpairs.errors import UserError
-from whichpairs.label.simulate import check_temperature
+from whichpairs.label.settings import check_temperature
 from whichpairs.run.folder import open_run
 from whichpairs.workflow.workspace import Workspace
 

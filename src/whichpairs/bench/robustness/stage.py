@@ -1,107 +1,19 @@
 """`whichpairs bench` and `make bench-robust`: run a grid, write its tables."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from whichpairs.bench.markdown import shown
 from whichpairs.bench.methods.registry import IF_ASKED, METHODS, OURS, RANDOM
 from whichpairs.bench.robustness.grid import Grid, load_grid, user_cells
 from whichpairs.bench.robustness.page import in_words, plain_ratio, write_results
 from whichpairs.bench.robustness.runner import run_grid
-from whichpairs.errors import UserError
-from whichpairs.pool.reading.read import Columns
+from whichpairs.bench.robustness.settings import BenchSettings
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.run.once import Outcome
-from whichpairs.setting import Setting, check_ranges
 from whichpairs.types import SILENT, Progress
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.import_pool import import_pool
-
-
-def several(kind: type) -> Callable[[str], tuple[Any, ...]]:
-    """A reader of lists with commas between, as ``250,500,1000`` is one of numbers."""
-
-    def read(text: str) -> tuple[Any, ...]:
-        try:
-            return tuple(map(kind, text.split(",")))
-        except ValueError:
-            raise UserError(
-                f"this is a list of {'whole ' if kind is int else ''}numbers with commas between",
-                f"got {text!r}",
-            ) from None
-
-    return read
-
-
-@dataclass(frozen=True)
-class BenchSettings:
-    """What the user chose.
-
-    Args:
-        out: folder of the rows; results: folder of the tables (`out` when None).
-        grid: a TOML file like ``whichpairs/bench/robustness/grid.toml``; None is the committed one.
-        alpaca: the AlpacaEval parquet file; None leaves its cells out.
-        run, score, temperatures, beta, budgets: a pool of one's own instead of the grid's.
-        methods: names; None is all.
-        seeds: for every method; None is the grid's.
-        quick: few cells, seeds and budgets.
-        processes: how many.
-    """
-
-    out: Annotated[
-        Path, Setting("Folder of the rows; what is there is not run again.", argument=True)
-    ]
-    results: Annotated[
-        Path | None,
-        Setting("Folder of the tables and pictures; else that of the rows.", after="processes"),
-    ] = None
-    grid: Annotated[
-        Path | None,
-        Setting("A TOML file of cells and seeds; else the committed one.", after="beta"),
-    ] = None
-    alpaca: Annotated[
-        Path | None, Setting("alpaca_eval_core.parquet; else its cells are left out.", after="grid")
-    ] = None
-    run: Annotated[
-        Path | None, Setting("A pool of your own, with features and held-out prompts.")
-    ] = None
-    score: Annotated[str | None, Setting("Its score: labels are drawn from σ(difference / T).")] = (
-        None
-    )
-    temperatures: Annotated[
-        tuple[float, ...],
-        Setting(
-            "T, or several with commas between.", flags=("--temperature",), parse=several(float)
-        ),
-    ] = (1.0,)
-    beta: Annotated[
-        float | None, Setting("β of your own pool's cells; else the run's.", after="budgets")
-    ] = None
-    budgets: Annotated[
-        tuple[int, ...], Setting("Cumulative budgets of your own pool, rising.", parse=several(int))
-    ] = (125, 250, 500, 1000)
-    methods: Annotated[
-        tuple[str, ...] | None,
-        Setting("Methods with commas between; else all.", parse=several(str)),
-    ] = None
-    seeds: Annotated[int | None, Setting("Seeds; else the grid's.", low=1)] = None
-    quick: Annotated[bool, Setting("Few cells, seeds and budgets: under five minutes.")] = False
-    processes: Annotated[int, Setting("How many processes.", low=1)] = 2
-    command: str = "whichpairs bench"
-
-    def __post_init__(self) -> None:
-        unknown = [m for m in self.methods or () if m not in METHODS]
-        if unknown:
-            raise UserError(
-                f"methods must be among {', '.join(sorted(METHODS))}", f"got {', '.join(unknown)}"
-            )
-        if (self.run is None) != (self.score is None):
-            raise UserError(
-                "a pool of your own needs both --run and --score",
-                "got --run alone" if self.score is None else "got --score alone",
-            )
-        check_ranges(self)
 
 
 def bench(settings: BenchSettings, *, progress: Progress = SILENT) -> Outcome:

@@ -11,19 +11,19 @@ from whichpairs.cli.options.unread import given, refuse_unread, say_idle
 from whichpairs.cli.progress import Bars
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.features.stage import FeatureSettings
+    from whichpairs.workflow.features.settings import FeatureSettings
 
 
 def _check(options: Mapping[str, str], values: Mapping[str, Any]) -> None:
     """Refuse what the method does not read."""
-    from whichpairs.workflow.features.stage import METHODS, FeatureSettings
+    from whichpairs.workflow.features.settings import METHODS, FeatureSettings
 
     if values["method"] in METHODS:
         refuse_unread(options, FeatureSettings, [values["method"]])
 
 
 @with_settings(
-    settings=Options("whichpairs.workflow.features.stage:FeatureSettings", before=_check)
+    settings=Options("whichpairs.workflow.features.settings:FeatureSettings", before=_check)
 )
 def command(
     context: typer.Context,

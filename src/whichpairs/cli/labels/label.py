@@ -16,7 +16,7 @@ from whichpairs.setting import SEED, Setting
 
 if TYPE_CHECKING:
     from whichpairs.run.once import Outcome
-    from whichpairs.workflow.label.stage import JudgeSettings
+    from whichpairs.workflow.label.settings import JudgeSettings
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Answers:
 
 @with_settings(
     answers=Options(Answers),
-    judge=Options("whichpairs.workflow.label.stage:JudgeSettings", optional=True),
+    judge=Options("whichpairs.workflow.label.settings:JudgeSettings", optional=True),
 )
 def command(
     context: typer.Context,
@@ -72,7 +72,8 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Label the picked pairs: simulated, from a file, from the drawer, or by a language model."""
-    from whichpairs.workflow.label.stage import JudgeSettings, label_judged
+    from whichpairs.workflow.label.settings import JudgeSettings
+    from whichpairs.workflow.label.stage import label_judged
 
     chosen = answers.ways + (["--judge"] if judge else [])
     if len(chosen) != 1:

@@ -9,10 +9,10 @@ from whichpairs.cli.options.from_settings import with_settings
 from whichpairs.cli.progress import Bars
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.loop.stage import LoopSettings
+    from whichpairs.workflow.loop.settings import LoopSettings
 
 
-@with_settings(settings="whichpairs.workflow.loop.stage:LoopSettings")
+@with_settings(settings="whichpairs.workflow.loop.settings:LoopSettings")
 def command(
     run: RunOption, settings: "LoopSettings", beta: BetaOption = None, json_: JsonOption = False
 ) -> None:

@@ -6,10 +6,10 @@ from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption, sho
 from whichpairs.cli.options.from_settings import with_settings
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.plan import PlanSettings
+    from whichpairs.workflow.settings import PlanSettings
 
 
-@with_settings(settings="whichpairs.workflow.plan:PlanSettings")
+@with_settings(settings="whichpairs.workflow.settings:PlanSettings")
 def command(
     run: RunOption, settings: "PlanSettings", beta: BetaOption = None, json_: JsonOption = False
 ) -> None:

@@ -11,10 +11,10 @@ from whichpairs.wording import percent
 
 if TYPE_CHECKING:
     from whichpairs.design import PassReport
-    from whichpairs.workflow.select.own import OwnSelectSettings
+    from whichpairs.workflow.select.own_settings import OwnSelectSettings
 
 
-@with_settings(settings="whichpairs.workflow.select.own:OwnSelectSettings")
+@with_settings(settings="whichpairs.workflow.select.own_settings:OwnSelectSettings")
 def command(
     run: RunOption,
     settings: "OwnSelectSettings",

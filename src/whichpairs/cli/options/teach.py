@@ -5,7 +5,7 @@ from typing import Any
 
 from whichpairs.errors import UserError
 
-TEACH = "whichpairs.train.teach:TeachSettings"
+TEACH = "whichpairs.train.settings:TeachSettings"
 _ABOUT_IT = ("pairs", "scale", "label_weight", "fit", "teach_labels")
 """Parameters that say nothing without ``--teach``."""
 

@@ -10,12 +10,12 @@ from whichpairs.cli.options.unread import given, refuse, refuse_unread, say_idle
 from whichpairs.cli.progress import Bars
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.evaluate.stage import EvaluateSettings
+    from whichpairs.workflow.evaluate.settings import EvaluateSettings
 
 WAYS = ("score", "reward", "judge", "perplexity", "tasks")
 
 
-@with_settings(settings="whichpairs.workflow.evaluate.stage:EvaluateSettings")
+@with_settings(settings="whichpairs.workflow.evaluate.settings:EvaluateSettings")
 def command(
     context: typer.Context,
     run: RunOption,
@@ -24,7 +24,8 @@ def command(
     json_: JsonOption = False,
 ) -> None:
     """Reward, KL and J on held-out prompts, a judge's win rate, or what training cost."""
-    from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
+    from whichpairs.workflow.evaluate.settings import EvaluateSettings
+    from whichpairs.workflow.evaluate.stage import evaluate_run
 
     options = given(context)
     refuse_unread(options, EvaluateSettings, [f"--{n}" for n in WAYS if getattr(settings, n)])

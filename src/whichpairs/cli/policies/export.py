@@ -13,7 +13,7 @@ from whichpairs.cli.options.unread import given, say_idle
 from whichpairs.setting import Setting
 
 if TYPE_CHECKING:
-    from whichpairs.train.teach import TeachSettings
+    from whichpairs.train.settings import TeachSettings
 
 
 @dataclass(frozen=True)

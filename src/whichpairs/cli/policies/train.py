@@ -15,8 +15,7 @@ from whichpairs.setting import SEED, Setting
 from whichpairs.wording import counted
 
 if TYPE_CHECKING:
-    from whichpairs.train.settings import DPOSettings
-    from whichpairs.train.teach import TeachSettings
+    from whichpairs.train.settings import DPOSettings, TeachSettings
 
 
 @dataclass(frozen=True)

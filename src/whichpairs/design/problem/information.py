@@ -11,11 +11,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from whichpairs.defaults import PRIOR_MARGIN_SPREAD
 from whichpairs.design.exact.in_order import in_order
 from whichpairs.design.problem.space import PairSpace, Rows
-
-PRIOR_MARGIN_SPREAD = 1.5
-"""τ: prior standard deviation, in logits, of a random pair's margin."""
 
 
 @runtime_checkable

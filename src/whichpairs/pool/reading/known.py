@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from whichpairs.pool.raw.source import Source
-from whichpairs.pool.reading.rows import Columns
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.trees import read_nested_trees, read_trees
 
 

@@ -14,10 +14,11 @@ import polars as pl
 from whichpairs.errors import UserError
 from whichpairs.pool.raw.hub import HUB_NAME, load_folder, load_hub
 from whichpairs.pool.raw.sources import SUFFIXES, Source, load_file, read_text, show
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.drawer import drawer_faults, kept_back, read_beside
 from whichpairs.pool.reading.messages import blank
 from whichpairs.pool.reading.policy import MAX_BAD, check_odd
-from whichpairs.pool.reading.rows import Columns, read_prompt_rows, understand
+from whichpairs.pool.reading.rows import read_prompt_rows, understand
 from whichpairs.pool.reading.shapes import arrange
 from whichpairs.pool.reading.tables import ImportedPair, PoolTables, build_tables, user_ids
 from whichpairs.pool.reading.unread import unread_columns

@@ -15,9 +15,10 @@ import polars as pl
 
 from whichpairs.errors import UserError
 from whichpairs.pool.raw.source import Source, show
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.known import KNOWN, Reading
 from whichpairs.pool.reading.messages import ROLE_KEYS, ROLES, chat_in_text, is_messages
-from whichpairs.pool.reading.rows import LAST_TURN, Columns
+from whichpairs.pool.reading.rows import LAST_TURN
 from whichpairs.pool.reading.unread import meant
 from whichpairs.wording import counted_of
 

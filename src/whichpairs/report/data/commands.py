@@ -7,7 +7,7 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
-from whichpairs.pool.reading.rows import Columns
+from whichpairs.pool.reading.columns import Columns
 from whichpairs.report.data.applied import applied
 from whichpairs.report.data.facts import KINDS
 from whichpairs.run.folder import Record
@@ -70,12 +70,11 @@ def _names(one: Field) -> set[str]:
 
 def _kinds(stage: str) -> list[Any]:
     """The settings classes of a command, as far as it has any."""
-    from whichpairs.train.settings import DPOSettings
-    from whichpairs.train.teach import TeachSettings
-    from whichpairs.workflow.evaluate.stage import EvaluateSettings
-    from whichpairs.workflow.features.stage import FeatureSettings
-    from whichpairs.workflow.generate import GenerateSettings
-    from whichpairs.workflow.select.stage import SelectSettings
+    from whichpairs.train.settings import DPOSettings, TeachSettings
+    from whichpairs.workflow.evaluate.settings import EvaluateSettings
+    from whichpairs.workflow.features.settings import FeatureSettings
+    from whichpairs.workflow.select.settings import SelectSettings
+    from whichpairs.workflow.settings import GenerateSettings
 
     kinds: dict[str, list[Any]] = {
         "generate": [GenerateSettings],

@@ -18,7 +18,8 @@ from whichpairs.errors import UserError
 from whichpairs.run.folder import Record
 from whichpairs.streams import Stream, stream
 from whichpairs.workflow.select.batch_result import labels_of
-from whichpairs.workflow.select.stage import Desk, SelectSettings
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import Desk
 from whichpairs.workflow.workspace import IMPORTED, Workspace
 
 POINTS = 8

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from whichpairs.endpoint.client import ServerSettings
     from whichpairs.evaluate.winrate import WinRate
     from whichpairs.types import Verdict
-    from whichpairs.workflow.evaluate.stage import EvaluateSettings
+    from whichpairs.workflow.evaluate.settings import EvaluateSettings
 
 
 def judge_policy(space: Workspace, settings: "EvaluateSettings", progress: Progress) -> Outcome:

@@ -27,7 +27,7 @@ from whichpairs.workflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from whichpairs.evaluate.capability import Item
-    from whichpairs.workflow.evaluate.stage import EvaluateSettings
+    from whichpairs.workflow.evaluate.settings import EvaluateSettings
 
 
 def check_capability(space: Workspace, settings: "EvaluateSettings", progress: Progress) -> Outcome:

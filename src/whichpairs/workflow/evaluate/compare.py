@@ -12,7 +12,8 @@ from whichpairs.evaluate.interval import Interval, interval
 from whichpairs.run.files import read_array
 from whichpairs.run.folder import open_run
 from whichpairs.types import SILENT, Progress
-from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
+from whichpairs.workflow.evaluate.settings import EvaluateSettings
+from whichpairs.workflow.evaluate.stage import evaluate_run
 
 
 @dataclass(frozen=True)

@@ -14,32 +14,6 @@ import numpy as np
 from whichpairs.design import Criterion, DOptimal, a_optimal, c_optimal, i_optimal
 from whichpairs.errors import UserError, plainly
 
-NEEDS = {"c-optimal": "a direction, (d,)", "i-optimal": "a moment E[φ φᵀ], (d, d)"}
-"""Criteria that are made from a file, and what it holds."""
-
-OPTIMALITIES = ("d-optimal", "a-optimal", *NEEDS)
-"""Criteria that are certified by themselves: their bound is none on the gap."""
-
-
-def check_named(criterion: str, matrix: str | None) -> None:
-    """A matrix is given where the criterion is made from one, and only there.
-
-    Raises:
-        UserError: it is missing, or the criterion takes none.
-    """
-    if matrix is None and criterion in NEEDS:
-        raise UserError(
-            f"{criterion} is made from {NEEDS[criterion]}",
-            "got none",
-            "save it with numpy.save and pass --matrix FILE.npy to whichpairs select",
-        )
-    if matrix is not None and criterion not in NEEDS:
-        raise UserError(
-            f"--matrix is for the criteria {' and '.join(NEEDS)}",
-            f"got it with {criterion}",
-            "leave it out",
-        )
-
 
 @dataclass(frozen=True)
 class Target:

@@ -23,7 +23,6 @@ from whichpairs.design.strategies.paper import (
     reference_theta,
 )
 from whichpairs.design.strategies.shares import Shares
-from whichpairs.errors import UserError
 from whichpairs.streams import Stream, stream
 
 if TYPE_CHECKING:
@@ -64,22 +63,6 @@ class Paper:
             "logprobs": self.logprobs,
             "without_logprob": self.without,
         }
-
-
-def check_ridge(criterion: str, ridge: float | None) -> None:
-    """λ is a number above 0, given where the criterion has one.
-
-    Raises:
-        UserError: it is not.
-    """
-    if ridge is None:
-        return
-    if criterion != "paper":
-        raise UserError(
-            "--ridge is for the criterion paper", f"got it with {criterion}", "leave it out"
-        )
-    if not 0.0 < ridge < float("inf"):
-        raise UserError("ridge must be a finite number above 0", f"got {ridge}")
 
 
 def logprobs(pool: "Pool") -> np.ndarray | None:

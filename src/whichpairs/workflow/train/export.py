@@ -15,7 +15,7 @@ from whichpairs.workflow.train.preferences import Votes, joined, preferences, vo
 from whichpairs.workflow.workspace import Workspace, workspace
 
 if TYPE_CHECKING:
-    from whichpairs.train.teach import TeachSettings
+    from whichpairs.train.settings import TeachSettings
     from whichpairs.workflow.train.teach import Teaching
 
 TARGETS = ("trl",)

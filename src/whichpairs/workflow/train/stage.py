@@ -23,8 +23,7 @@ from whichpairs.workflow.train.preferences import preferences
 from whichpairs.workflow.workspace import Workspace, workspace
 
 if TYPE_CHECKING:
-    from whichpairs.train.settings import DPOSettings
-    from whichpairs.train.teach import TeachSettings
+    from whichpairs.train.settings import DPOSettings, TeachSettings
     from whichpairs.workflow.train.teach import Teaching
 
 _LATER = ("accumulation", "soft_labels", "validation", "dtype", "layers")

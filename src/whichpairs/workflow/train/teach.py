@@ -10,7 +10,8 @@ import polars as pl
 from whichpairs.errors import UserError
 from whichpairs.pool.pool import MESSAGE, Pool, pair_id
 from whichpairs.run.files import read_array
-from whichpairs.train.teach import Lesson, TeachSettings, teach
+from whichpairs.train.settings import TeachSettings
+from whichpairs.train.teach import Lesson, teach
 from whichpairs.types import Preference
 from whichpairs.wording import number
 from whichpairs.workflow.drawer import answers_in
