@@ -16,7 +16,7 @@ from sklearn.metrics import cohen_kappa_score
 from cli import fails, ok, pool_rows, tree, write_jsonl
 from whichpairs.label.agreement import agreements
 from whichpairs.label.stores.sqlite import SqliteStore
-from whichpairs.pool.reading.columns import Columns
+from whichpairs.pool.columns import Columns
 from whichpairs.types import Label
 from whichpairs.workflow.features.settings import FeatureSettings
 from whichpairs.workflow.features.stage import compute_features

@@ -11,7 +11,7 @@ import pytest
 from cli import fails, ok, tree, write_jsonl
 from whichpairs.errors import UserError
 from whichpairs.label.agreement import agreements
-from whichpairs.pool.reading.columns import Columns
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.reading.drawer import DRAWER, read_drawer
 from whichpairs.report.data.commands import commands
 from whichpairs.report.data.facts import gather

@@ -13,7 +13,7 @@ from whichpairs.cli import main
 from whichpairs.errors import UserError, plainly
 from whichpairs.evaluate.linear_reward import LinearTextReward
 from whichpairs.label.stores.sqlite import SqliteStore
-from whichpairs.pool.reading.columns import Columns
+from whichpairs.pool.columns import Columns
 from whichpairs.run.files import read_array
 from whichpairs.wording import counted, counted_of, listed
 from whichpairs.workflow.features.settings import FeatureSettings

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whichpairs.errors import MissingExtraError, UserError
-from whichpairs.pool.reading.columns import Columns
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.reading.read import pool_from_samples, read_pool, read_prompts
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -17,7 +17,7 @@ from whichpairs.cli import main
 from whichpairs.design.estimate.bradley_terry import Quality
 from whichpairs.errors import UserError
 from whichpairs.label.judge import RUBRIC
-from whichpairs.pool.reading.columns import Columns
+from whichpairs.pool.columns import Columns
 from whichpairs.report.compose import compose
 from whichpairs.report.data.applied import applied
 from whichpairs.report.data.commands import commands

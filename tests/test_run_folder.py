@@ -27,7 +27,7 @@ from whichpairs import (
 )
 from whichpairs.errors import UserError
 from whichpairs.label.stores.sqlite import SqliteStore
-from whichpairs.pool.reading.columns import Columns
+from whichpairs.pool.columns import Columns
 from whichpairs.types import Label
 
 pytestmark = pytest.mark.usefixtures("few_draws")

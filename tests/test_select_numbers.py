@@ -9,7 +9,7 @@ from cli import ok, pool_rows, write_jsonl
 from whichpairs.design import information, prior
 from whichpairs.design.batches.random import random_pairs
 from whichpairs.design.forecast.predicted_gap import Forecast, Known
-from whichpairs.pool.reading.columns import Columns
+from whichpairs.pool.columns import Columns
 from whichpairs.streams import Stream, stream
 from whichpairs.workflow.features.settings import FeatureSettings
 from whichpairs.workflow.features.stage import compute_features

@@ -16,8 +16,8 @@ import pytest
 from cli import fails, ok, pool_rows, write_jsonl
 from whichpairs.cli.main import STAGES, main
 from whichpairs.design.batches.random import random_pairs
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.pool import pair_id
-from whichpairs.pool.reading.columns import Columns
 from whichpairs.report.data.design_curves import standpoint
 from whichpairs.report.data.facts import gather
 from whichpairs.report.stage import report

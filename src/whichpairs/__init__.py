@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from whichpairs.bench.robustness.settings import BenchSettings
     from whichpairs.bench.robustness.stage import bench as run_bench
     from whichpairs.design import FrankWolfe, PairSpace, PairWeights, Problem, solve
-    from whichpairs.pool.reading.columns import Columns
+    from whichpairs.pool.columns import Columns
     from whichpairs.report.stage import report as write_report
     from whichpairs.train.settings import TeachSettings
     from whichpairs.train.teach import CannotTeachError, teach
@@ -56,7 +56,7 @@ _HOME = {
         "gap_criterion",
         "solve",
     ),
-    "whichpairs.pool.reading.columns": ("Columns",),
+    "whichpairs.pool.columns": ("Columns",),
     "whichpairs.bench.robustness.settings": ("BenchSettings",),
     "whichpairs.workflow.import_pool": ("import_pool",),
     "whichpairs.workflow.evaluate.compare": ("compare_policies",),

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.pool import Pool, hold_out, no_scores, save_pool
 from whichpairs.pool.raw.source import show
-from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.drawer import DRAWER, PROBABILITY, others
 from whichpairs.pool.reading.policy import MAX_BAD, by_reason
 from whichpairs.pool.reading.read import PoolTables, read_pool

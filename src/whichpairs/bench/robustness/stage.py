@@ -8,7 +8,7 @@ from whichpairs.bench.robustness.grid import Grid, load_grid, user_cells
 from whichpairs.bench.robustness.page import in_words, plain_ratio, write_results
 from whichpairs.bench.robustness.runner import run_grid
 from whichpairs.bench.robustness.settings import BenchSettings
-from whichpairs.pool.reading.columns import Columns
+from whichpairs.pool.columns import Columns
 from whichpairs.run.once import Outcome
 from whichpairs.types import SILENT, Progress
 from whichpairs.workflow.features.settings import FeatureSettings

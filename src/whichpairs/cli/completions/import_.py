@@ -10,7 +10,7 @@ from whichpairs.cli.options.from_settings import with_settings
 from whichpairs.setting import Setting
 
 if TYPE_CHECKING:
-    from whichpairs.pool.reading.columns import Columns
+    from whichpairs.pool.columns import Columns
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Terms:
     seed: Annotated[int, Setting("Seed of the run.", low=0, after="beta")] = 0
 
 
-@with_settings(columns="whichpairs.pool.reading.columns:Columns", terms=Terms)
+@with_settings(columns="whichpairs.pool.columns:Columns", terms=Terms)
 def command(
     file: Annotated[str, typer.Argument(help="A file, a folder saved by datasets, or a hub name.")],
     run: RunOption,

@@ -11,10 +11,10 @@ from whichpairs.wording import percent
 
 if TYPE_CHECKING:
     from whichpairs.design import PassReport
-    from whichpairs.workflow.select.own_settings import OwnSelectSettings
+    from whichpairs.workflow.select.own.settings import OwnSelectSettings
 
 
-@with_settings(settings="whichpairs.workflow.select.own_settings:OwnSelectSettings")
+@with_settings(settings="whichpairs.workflow.select.own.settings:OwnSelectSettings")
 def command(
     run: RunOption,
     settings: "OwnSelectSettings",
@@ -28,7 +28,7 @@ def command(
 
     A killed call goes on from its last pass; Ctrl-C ends the passes with the batch so far.
     """
-    from whichpairs.workflow.select.own import select_any
+    from whichpairs.workflow.select.own.stage import select_any
 
     with Bars(quiet=json_) as bars:
         done = 0

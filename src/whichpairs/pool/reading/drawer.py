@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError, plainly
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.pool import pair_id
 from whichpairs.pool.raw.source import show
-from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.rows import Rows
 from whichpairs.pool.reading.tables import completion_id, prompt_id, user_ids
 from whichpairs.pool.reading.unread import meant

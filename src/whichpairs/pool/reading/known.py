@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.raw.source import Source
-from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.trees import read_nested_trees, read_trees
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.raw.hub import HUB_NAME, load_folder, load_hub
 from whichpairs.pool.raw.sources import SUFFIXES, Source, load_file, read_text, show
-from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.drawer import drawer_faults, kept_back, read_beside
 from whichpairs.pool.reading.messages import blank
 from whichpairs.pool.reading.policy import MAX_BAD, check_odd

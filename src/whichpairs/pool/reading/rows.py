@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whichpairs.errors import UserError
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.raw.source import OddRow, Source, no_column, show
-from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.conventions import Answers, understand_answers
 from whichpairs.pool.reading.messages import (
     Messages,

@@ -14,8 +14,8 @@ from typing import Any
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.raw.source import Source, show
-from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.known import KNOWN, Reading
 from whichpairs.pool.reading.messages import ROLE_KEYS, ROLES, chat_in_text, is_messages
 from whichpairs.pool.reading.rows import LAST_TURN

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.raw.source import Source
-from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.rows import Rows
 
 PARTS = frozenset(

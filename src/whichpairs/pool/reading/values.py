@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 
 from whichpairs.errors import UserError
+from whichpairs.pool.columns import Columns
 from whichpairs.pool.pool import MESSAGE
 from whichpairs.pool.raw.source import ROW_OUT, Source, show
-from whichpairs.pool.reading.columns import Columns
 from whichpairs.pool.reading.conventions import NUMBER
 from whichpairs.pool.reading.rows import Rows
 from whichpairs.pool.reading.unread import meant

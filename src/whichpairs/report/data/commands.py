@@ -7,7 +7,7 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
-from whichpairs.pool.reading.columns import Columns
+from whichpairs.pool.columns import Columns
 from whichpairs.report.data.applied import applied
 from whichpairs.report.data.facts import KINDS
 from whichpairs.run.folder import Record

@@ -19,7 +19,7 @@ from whichpairs.errors import UserError, one_line
 from whichpairs.run.once import Outcome, find
 from whichpairs.workflow.select.checkpoint import Resume
 from whichpairs.workflow.select.criterion_file import Target
-from whichpairs.workflow.select.own_settings import Known, Own, OwnSelectSettings
+from whichpairs.workflow.select.own.settings import Known, Own, OwnSelectSettings
 from whichpairs.workflow.select.stage import Desk, _check_waiting, select
 from whichpairs.workflow.workspace import workspace
 
