@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from whichpairs.pool.reading.columns import Columns
 
 from whichpairs.bench.labels.hostile import HOSTILE
 from whichpairs.bench.labels.views import Watch, accessibility
-from whichpairs.pool.reading.read import Columns
 from whichpairs.report.data.answers import answers_of
 from whichpairs.report.data.pool_map import GROUPS
 from whichpairs.report.data.pool_words import ends_in_words, open_directions
@@ -23,12 +23,15 @@ from whichpairs.report.page.glossary import GLOSSARY, term
 from whichpairs.report.sections.gallery import STATES
 from whichpairs.report.stage import report
 from whichpairs.types import Label
-from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.evaluate.settings import EvaluateSettings
+from whichpairs.workflow.evaluate.stage import evaluate_run
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.fit import fit_labels
 from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.label.stage import label_simulated
-from whichpairs.workflow.select.stage import SelectSettings, select
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import select
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}

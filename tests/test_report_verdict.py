@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from whichpairs.pool.reading.columns import Columns
 
 from whichpairs.errors import UserError
-from whichpairs.pool.reading.read import Columns
 from whichpairs.report.charts.run_charts import gap_curve
 from whichpairs.report.compose import compose
 from whichpairs.report.data.design_curves import beginning, picked_rows
@@ -18,12 +18,15 @@ from whichpairs.report.data.random_arm import all_simulated, level, random_arm
 from whichpairs.report.data.whole_run import Mean, Point, WholeRun, _Anew, whole_run
 from whichpairs.report.sections.worth import worth
 from whichpairs.report.stage import report
-from whichpairs.workflow.evaluate.stage import EvaluateSettings, evaluate_run
-from whichpairs.workflow.features.stage import FeatureSettings, compute_features
+from whichpairs.workflow.evaluate.settings import EvaluateSettings
+from whichpairs.workflow.evaluate.stage import evaluate_run
+from whichpairs.workflow.features.settings import FeatureSettings
+from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.fit import fit_labels
 from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.label.stage import label_simulated
-from whichpairs.workflow.select.stage import Desk, SelectSettings, select
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import Desk, select
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from whichpairs.defaults import PRIOR_MARGIN_SPREAD
 from whichpairs.design import PairSpace, prior
 from whichpairs.design.estimate.annotators import Annotators, Said, fit_annotators
 from whichpairs.design.estimate.bradley_terry import fit, posterior
 from whichpairs.design.estimate.calibrate import calibrate, left_out_log_loss
-from whichpairs.design.problem.information import PRIOR_MARGIN_SPREAD
 from whichpairs.errors import UserError
 from whichpairs.label.agreement import person
 from whichpairs.run.once import Outcome, find

@@ -27,7 +27,8 @@ from whichpairs.report.data.design_curves import (
     standpoint,
 )
 from whichpairs.report.data.records import Batch
-from whichpairs.workflow.select.stage import Desk, SelectSettings
+from whichpairs.workflow.select.settings import SelectSettings
+from whichpairs.workflow.select.stage import Desk
 
 if TYPE_CHECKING:
     from whichpairs.report.data.facts import Facts
@@ -105,9 +106,9 @@ class _Anew(Forecast):
     @classmethod
     def of(cls, start: Desk, now: Forecast) -> "_Anew":
         """All that `start` knows, over the draws of θ* of `now`."""
+        from whichpairs.defaults import PRIOR_MARGIN_SPREAD
         from whichpairs.design import prior
         from whichpairs.design.forecast.predicted_gap import Known
-        from whichpairs.design.problem.information import PRIOR_MARGIN_SPREAD
 
         known = start.evidence
         found = cls(
