@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from whichpairs.pool.reading.columns import Columns
 
 from whichpairs.bench.labels.hostile import HOSTILE
 from whichpairs.bench.labels.views import Watch, accessibility
+from whichpairs.pool.columns import Columns
 from whichpairs.report.data.answers import answers_of
 from whichpairs.report.data.pool_map import GROUPS
 from whichpairs.report.data.pool_words import ends_in_words, open_directions

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from whichpairs.pool.reading.columns import Columns
 
 from whichpairs.errors import UserError
+from whichpairs.pool.columns import Columns
 from whichpairs.report.charts.run_charts import gap_curve
 from whichpairs.report.compose import compose
 from whichpairs.report.data.design_curves import beginning, picked_rows
