@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
 from cli import fails, ok, pool_rows, tree, write_jsonl
+from whichpairs.bench.behind import behind
 from whichpairs.bench.fingerprint import here
 from whichpairs.bench.methods.rank_all import random
 from whichpairs.bench.methods.registry import IF_ASKED, METHODS, OURS
@@ -307,9 +308,9 @@ def test_a_method_s_code_is_its_own() -> None:
     ours = runner._code(OURS, True)
     assert ours == runner._code("gap", True) != runner._code("farthest", True)
     assert runner._code("farthest", False) != runner._code("farthest", True)
-    files = (
-        here().behind(["whichpairs.bench.methods.rank_all", "whichpairs.bench.methods.turn"]).named
-    )
+    files = behind(
+        ["whichpairs.bench.methods.rank_all", "whichpairs.bench.methods.turn"], here()
+    ).named
     assert "design/strategies/adaptive.py" not in files
     assert "design/solver/frank_wolfe.py" not in files
 

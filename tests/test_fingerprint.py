@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from whichpairs.bench.behind import MUTE, SOURCE, Sources
+from whichpairs.bench.behind import behind
 from whichpairs.bench.fingerprint import changed, fingerprint, here, restamp
 from whichpairs.bench.markdown import About, Figure, goals, table, write_page
+from whichpairs.bench.sources import MUTE, SOURCE, Sources
 from whichpairs.evaluate.interval import Interval
 
 FILES = {
@@ -80,8 +81,8 @@ def _read(root: Path) -> Sources:
 
 
 def _names(root: Path, *entries: str) -> set[str]:
-    behind = _read(root).behind(entries)
-    every = [*behind.named.items(), *behind.unnamed.items()]
+    found = behind(entries, _read(root))
+    every = [*found.named.items(), *found.unnamed.items()]
     return {f"{file}: {name}" if name else file for file, some in every for name in some.values()}
 
 
@@ -271,7 +272,7 @@ def test_a_module_that_is_gone(root: Path) -> None:
     (root / "whichpairs/bench/speed.py").unlink()
     assert changed(recorded, _read(root)) == ["no such module or script: whichpairs.bench.speed"]
     with pytest.raises(LookupError, match="no such name"):
-        _read(root).behind(["whichpairs.tools:hammer"])
+        behind(["whichpairs.tools:hammer"], _read(root))
 
 
 def test_a_record_by_file_is_restamped_with_its_own_tree(root: Path, tmp_path: Path) -> None:
@@ -301,13 +302,13 @@ def test_the_real_pages_begin_somewhere() -> None:
     from whichpairs.bench.robustness import page as robustness
 
     for module in (design, gradients, robustness, theory):
-        files = here().behind(module.MEASURES).named
+        files = behind(module.MEASURES, here()).named
         assert not any(name.startswith(("cli/", "report/")) for name in files)
         assert "design/problem/space.py" in files
-    engine = here().behind(design.MEASURES)
+    engine = behind(design.MEASURES, here())
     assert {"design/solver/frank_wolfe.py", "bench/methods/greedy.py"} <= set(engine.named)
     assert "engine/kernels/tiles.c" in engine.unnamed
-    robust = here().behind(robustness.MEASURES)
+    robust = behind(robustness.MEASURES, here())
     assert "bench/robustness/grid.toml" in robust.unnamed
     assert "features/hidden.py" not in robust.named
 

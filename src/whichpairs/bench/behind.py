@@ -1,42 +1,15 @@
-"""All that is behind an entry: every name is followed from definition to definition
-(`bench.fingerprint`)."""
+"""All that is behind an entry: every name is followed from definition to definition."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whichpairs.bench.definitions import (
-    BY_MEMBER,
-    PACKAGE,
-    QUIET,
-    Binding,
-    Definition,
-    Module,
-    Reference,
-    read_module,
-)
+from whichpairs.bench.sources import OWN, Place, Sources, digest
+from whichpairs.bench.syntax import PACKAGE, Binding
 
-SOURCE = Path(__file__).parents[1]
-"""The folder of the package."""
-
-MUTE = (
-    *("cli", "report", "errors", "wording", "__init__"),
-    *("run/files", "run/folder", "run/once"),
-    *(
-        "bench/fingerprint",
-        "bench/definitions",
-        "bench/markdown",
-        "bench/machine",
-        "bench/robustness/pictures",
-    ),
-    *("bench/engine/page", "bench/gradients/page", "bench/robustness/page"),
-)
-"""Rooms and modules of the package that decide no figure: they ask, word, draw, write and keep."""
-
-OWN, LINKS = 10, 4
-"""Hexadecimal digits: of a definition's own code, and of that of what it names directly."""
+LINKS = 4
+"""Hexadecimal digits of a digest of the code of what a definition names directly."""
 
 
 @dataclass(frozen=True)
@@ -63,229 +36,20 @@ def _joined(files: dict[str, dict[str, str]]) -> dict[str, str]:
     return {file: " ".join(sorted(files[file])) for file in sorted(files)}
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A definition and its file."""
-
-    path: Path
-    definition: Definition
-
-
-@dataclass(frozen=True)
-class _Resolved:
-    """What a definition leads to.
-
-    Attributes:
-        own: digest of its code, and of where names from outside the package come from.
-        targets: by name as written; whole: modules of which everything counts.
-    """
-
-    own: str
-    targets: tuple[tuple[str, tuple[_Place, ...]], ...]
-    whole: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where the files are. Each is read once: a new object sees what has changed since.
+def behind(entries: Iterable[str], sources: Sources) -> Behind:
+    """Everything behind `entries`.
 
     Args:
-        package: folder of the package `whichpairs`; project: folder that recipes are named from.
-        muted: rooms and modules that decide no figure.
+        entries: modules (``whichpairs.bench.theory``), scripts (``recipes/imdb/lab.py``), or
+            names in one (``whichpairs.bench.methods.ours:gap``).
+
+    Raises:
+        LookupError: there is no such module, script or name.
     """
-
-    package: Path = SOURCE
-    project: Path = field(default=SOURCE.parents[1])
-    muted: tuple[str, ...] = MUTE
-    _modules: dict[Path, Module] = field(default_factory=dict, repr=False, compare=False)
-    _resolved: dict[Definition, _Resolved] = field(default_factory=dict, repr=False, compare=False)
-    _found: dict[tuple[str, ...], Behind] = field(default_factory=dict, repr=False, compare=False)
-
-    def behind(self, entries: Iterable[str]) -> Behind:
-        """Everything behind `entries`.
-
-        Args:
-            entries: modules (``whichpairs.bench.theory``), scripts (``recipes/imdb/lab.py``), or
-                names in one (``whichpairs.bench.methods.ours:gap``).
-
-        Raises:
-            LookupError: there is no such module, script or name.
-        """
-        key = tuple(entries)
-        if key not in self._found:
-            walk = _Walk(self)
-            for entry in key:
-                walk.begin(entry)
-            self._found[key] = walk.go()
-        return self._found[key]
-
-    def module(self, path: Path) -> Module:
-        """What a file defines."""
-        if path not in self._modules:
-            self._modules[path] = read_module(path, self._parents(path))
-        return self._modules[path]
-
-    def find(self, importer: Path, name: str) -> Path | None:
-        """The file of a module of the package, or of a script beside another."""
-        first, *rest = name.split(".")
-        if first == "whichpairs":
-            path = self.package.joinpath(*rest)
-            if (path / "__init__.py").is_file():
-                return path / "__init__.py"
-        else:
-            if importer.is_relative_to(self.package) or rest:
-                return None
-            path = importer.parent / first
-        return path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
-
-    def name(self, path: Path) -> str:
-        """A file's name for people."""
-        inside = path.is_relative_to(self.package)
-        return path.relative_to(self.package if inside else self.project).as_posix()
-
-    def mute(self, path: Path) -> bool:
-        """Whether a file can change no number."""
-        if not path.is_relative_to(self.package):
-            return False
-        inside = path.relative_to(self.package).with_suffix("")
-        return inside.as_posix() in self.muted or inside.parts[0] in self.muted
-
-    def _parents(self, path: Path) -> tuple[str, ...]:
-        if not path.is_relative_to(self.package):
-            return ()
-        return ("whichpairs", *path.relative_to(self.package).parent.parts)
-
-    def around(self, path: Path) -> Iterator[Path]:
-        """The packages that run before a module does."""
-        parts = self._parents(path)[1:]
-        for depth in range(1, len(parts) + 1):
-            package = self.package.joinpath(*parts[:depth]) / "__init__.py"
-            if package.is_file():
-                yield package
-
-    def resolve(self, place: _Place) -> _Resolved:
-        """What a definition leads to, and the digest of its own code."""
-        found = self._resolved.get(place.definition)
-        if found is None:
-            found = self._resolved[place.definition] = self._resolve(place)
-        return found
-
-    def _resolve(self, place: _Place) -> _Resolved:
-        read = place.definition.read
-        outside: set[str] = set()
-        targets: dict[str, list[_Place]] = {}
-        whole: list[Path] = []
-        tokens: dict[Reference, str] = {}
-        for one in read.references:
-            token, places, modules, origins = self._lead(place.path, one)
-            tokens[one] = token
-            outside.update(f"{one.chain[0]} is {origin}" for origin in origins)
-            targets.setdefault(token, []).extend(places)
-            whole += modules
-        code = [
-            one if isinstance(one, str) else tokens.get(one, ".".join(one.chain))
-            for one in read.code
-        ]
-        own = digest("\x1f".join([*code, "", *sorted(outside)]).encode())[:OWN]
-        return _Resolved(
-            own,
-            tuple((token, tuple(dict.fromkeys(some))) for token, some in sorted(targets.items())),
-            tuple(dict.fromkeys(whole)),
-        )
-
-    def _lead(self, path: Path, one: Reference) -> tuple[str, list[_Place], list[Path], list[str]]:
-        """Of a name: how it is written without its module, definitions, whole modules, origins
-        outside."""
-        written = ".".join(one.chain)
-        if not one.bindings:
-            places = self._defined(path, one.chain)
-            imports = self.module(path).imports.get(one.chain[0], [])
-            if places or not imports:
-                return written, places, [], []
-        else:
-            places, imports = [], list(one.bindings)
-        whole: list[Path] = []
-        origins: list[str] = []
-        for module, name in imports:
-            chain = (*((name,) if name else ()), *one.chain[1:])
-            home, rest = self._split(path, module, chain)
-            if home is None:
-                origins.append(f"{module}.{name}")
-                continue
-            if not rest:
-                whole.append(home)
-                written = "a module"
-                continue
-            if len(rest) < len(one.chain):
-                written = ".".join(rest)
-            more, modules = self.look(home, rest)
-            places += more
-            whole += modules
-        return written, places, whole, origins
-
-    def _split(
-        self, path: Path, module: str, chain: tuple[str, ...]
-    ) -> tuple[Path | None, tuple[str, ...]]:
-        """The innermost module that a dotted name leads to, and the names that are left."""
-        home = self.find(path, module)
-        while home is not None and chain:
-            inner = self.find(path, f"{module}.{chain[0]}")
-            here, itself = self.module(home), (module, chain[0])
-            if inner is None or chain[0] in here.defined:
-                break
-            if itself not in here.imports.get(chain[0], [itself]):
-                break  # a name of the face goes before a room of the same name
-            home, module, chain = inner, f"{module}.{chain[0]}", chain[1:]
-        return home, chain
-
-    def foreign(self, place: _Place) -> bool:
-        """Whether a class has a base from outside, which may call any of its methods."""
-        definition = place.definition
-        if not definition.methods:
-            return False
-        for base in definition.read.bases:
-            _, places, whole, origins = self._lead(place.path, base)
-            if base.chain[-1] not in QUIET and (origins or not (places or whole)):
-                return True
-            if any(self.foreign(one) for one in places if one != place):
-                return True
-        return False
-
-    def look(self, home: Path, chain: tuple[str, ...]) -> tuple[list[_Place], list[Path]]:
-        """Where a name of a module is defined; the whole module where that cannot be told."""
-        places = self._defined(home, chain)
-        if places:
-            return places, []
-        module = self.module(home)
-        passed_on = module.imports.get(chain[0]) or (
-            module.for_types.get(chain[0]) if module.lazy else None
-        )
-        whole: list[Path] = []
-        for source, name in passed_on or []:
-            inner, rest = self._split(home, source, (*((name,) if name else ()), *chain[1:]))
-            if inner is None:
-                continue  # from outside
-            if not rest:
-                whole.append(inner)
-            else:
-                more, modules = self.look(inner, rest)
-                places += more
-                whole += modules
-        if passed_on is None:
-            whole.append(home)
-        return places, whole
-
-    def _defined(self, home: Path, chain: tuple[str, ...]) -> list[_Place]:
-        defined = self.module(home).defined
-        found = list(defined.get(chain[0], []))
-        if found and chain[0] == BY_MEMBER and found[0].leaving:
-            member = ".".join(chain[:2])
-            if len(chain) > 1 and member in defined:
-                found += defined[member]
-            else:
-                every = [name for name in defined if name.startswith(f"{BY_MEMBER}.")]
-                found += [one for name in every for one in defined[name]]
-        return [_Place(home, one) for one in found]
+    walk = _Walk(sources)
+    for entry in entries:
+        walk.begin(entry)
+    return walk.go()
 
 
 class _Walk:
@@ -293,12 +57,12 @@ class _Walk:
 
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
-        self.queue: list[_Place] = []
-        self.seen: dict[_Place, None] = {}
+        self.queue: list[Place] = []
+        self.seen: dict[Place, None] = {}
         self.used: set[Path] = set()
         self.all_of: set[Path] = set()
         self.names: set[str] = set()
-        self.waiting: dict[str, list[_Place]] = {}
+        self.waiting: dict[str, list[Place]] = {}
         self.files: dict[Path, None] = {}
 
     def begin(self, entry: str) -> None:
@@ -313,7 +77,7 @@ class _Walk:
         if not name:
             self._use(path)
             for one in sources.module(path).everything:
-                self._add(_Place(path, one))
+                self._add(Place(path, one))
             return
         places, whole = sources.look(path, tuple(name.split(".")))
         if not places:
@@ -346,7 +110,7 @@ class _Walk:
                 self._text(place.path, text)
         return self._behind()
 
-    def _add(self, place: _Place, *, loud: bool = False) -> None:
+    def _add(self, place: Place, *, loud: bool = False) -> None:
         if place in self.seen or (self.sources.mute(place.path) and not loud):
             return
         self.seen[place] = None
@@ -354,7 +118,7 @@ class _Walk:
         self._use(place.path)
         foreign = self.sources.foreign(place)
         for name, some in place.definition.methods.items():
-            for method in (_Place(place.path, one) for one in some):
+            for method in (Place(place.path, one) for one in some):
                 if foreign or name in self.names:
                     self._add(method, loud=loud)
                 else:
@@ -370,7 +134,7 @@ class _Walk:
             self.used.add(path)
             module = self.sources.module(path)
             for one in module.statements:
-                self._add(_Place(path, one))
+                self._add(Place(path, one))
             for star in module.stars:
                 self._star(path, star)
             waiting += self.sources.around(path)
@@ -401,7 +165,7 @@ class _Walk:
         self.all_of.add(path)
         module = self.sources.module(path)
         for one in module.everything:
-            self._add(_Place(path, one), loud=True)
+            self._add(Place(path, one), loud=True)
         for name in module.imports:
             if not name.startswith(" "):
                 places, whole = self.sources.look(path, (name,))
@@ -440,21 +204,16 @@ class _Walk:
             behind.unnamed.setdefault(sources.name(file), {})[print_of] = ""
         return behind
 
-    def _links(self, place: _Place) -> str:
+    def _links(self, place: Place) -> str:
         """Digest of the code of what a definition names directly."""
         sources = self.sources
         resolved = sources.resolve(place)
         named = [*resolved.targets]
         for path in resolved.whole:
-            named.append(("", tuple(_Place(path, one) for one in sources.module(path).everything)))
+            named.append(("", tuple(Place(path, one) for one in sources.module(path).everything)))
         lines = []
         for token, targets in named:
             loud = {sources.resolve(one).own for one in targets if not sources.mute(one.path)}
             if loud:
                 lines.append((token, sorted(loud)))
         return digest(repr(lines).encode())[:LINKS]
-
-
-def digest(content: bytes) -> str:
-    """SHA-256 in hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()

@@ -31,7 +31,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from whichpairs.bench.behind import MUTE, OWN, Sources, digest
+from whichpairs.bench.behind import behind
+from whichpairs.bench.sources import MUTE, OWN, Sources, digest
 
 __all__ = ["MUTE", "changed", "fingerprint", "here", "restamp", "short"]
 
@@ -46,13 +47,13 @@ def fingerprint(entries: Iterable[str], sources: Sources | None = None) -> dict[
     """For a page's JSON: where its measuring begins, and the digest of every definition behind
     it."""
     begins = list(entries)
-    return (sources or here()).behind(begins).record(begins)
+    return behind(begins, sources or here()).record(begins)
 
 
 def short(entries: Iterable[str]) -> str:
     """One digest of all that is behind `entries`, e.g. as part of a cache's key."""
-    behind = here().behind(entries)
-    every = {d for files in (behind.named, behind.unnamed) for file in files.values() for d in file}
+    found = behind(entries, here())
+    every = {d for files in (found.named, found.unnamed) for file in files.values() for d in file}
     return digest(" ".join(sorted(every)).encode())[:12]
 
 
@@ -62,7 +63,7 @@ def changed(recorded: Mapping[str, Any], sources: Sources | None = None) -> list
     if "definitions" not in recorded:
         return ["its record is by file, of old: restamp it (whichpairs.bench.fingerprint)"]
     try:
-        behind = (sources or here()).behind(recorded["begins"])
+        found = behind(recorded["begins"], sources or here())
     except LookupError as gone:
         return [str(gone.args[0])]
     named, unnamed = _split_up(recorded["definitions"]), _split_up(recorded["unnamed"])
@@ -70,7 +71,7 @@ def changed(recorded: Mapping[str, Any], sources: Sources | None = None) -> list
     own = {digest[:OWN] for digest in known}
     new = {
         digest: f"{file}: {name}" if name else file
-        for files in (behind.named, behind.unnamed)
+        for files in (found.named, found.unnamed)
         for file, some in files.items()
         for digest, name in some.items()
         if digest not in known
@@ -78,7 +79,7 @@ def changed(recorded: Mapping[str, Any], sources: Sources | None = None) -> list
     # Whoever names what has changed has other links; it has changed itself only where its own code
     # has.
     deep = {text for digest, text in new.items() if digest[:OWN] not in own}
-    left = {digest[:OWN] for some in behind.unnamed.values() for digest in some}
+    left = {digest[:OWN] for some in found.unnamed.values() for digest in some}
     lost = {f"{file}: gone" for digest, file in unnamed.items() if digest[:OWN] not in left}
     return sorted(deep | (lost if not deep else set())) or sorted(new.values())
 
