@@ -11,7 +11,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,8 @@ from whichpairs.label.stores.base import Task
 from whichpairs.label.web.project import Texts
 
 COLUMNS = ("pair_id", "prompt", "completion_a", "completion_b", "id_a", "id_b", "choice")
+Row = dict[str, str | None]
+"""Of a sheet, by `COLUMNS`; ``choice`` is open."""
 CONFIG = """<View>
   <Style>.answers { display: flex; gap: 1em; } .answers > div { flex: 1; white-space: pre-wrap; overflow-wrap: anywhere; }</Style>
   <Header value="Which answer is better?"/>
@@ -91,7 +92,7 @@ def _two(one: int, other: int) -> tuple[int, int]:
     return (one, other) if one < other else (other, one)
 
 
-def row(question: Question, texts: Texts) -> dict[str, Any]:
+def row(question: Question, texts: Texts) -> Row:
     """A question as a row of a sheet, its answer left open; `texts` are in the batch's order."""
     ids, both = (question.task.id_a, question.task.id_b), (texts.a, texts.b)
     if question.swapped:
@@ -103,12 +104,12 @@ def row(question: Question, texts: Texts) -> dict[str, Any]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def as_jsonl(rows: Sequence[dict[str, Any]]) -> str:
+def as_jsonl(rows: Sequence[Row]) -> str:
     """A sheet a program fills in: ``choice`` is null."""
     return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows)
 
 
-def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+def as_csv(rows: Sequence[Row]) -> str:
     """A sheet for a spreadsheet: ``choice`` is empty.
 
     A cell that a spreadsheet would take for a formula is preceded by an apostrophe, which it hides.
@@ -121,12 +122,12 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     return out.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: str | None) -> str | None:
     formula = isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@")
     return f"'{value}" if formula else value
 
 
-def as_label_studio(rows: Sequence[dict[str, Any]]) -> str:
+def as_label_studio(rows: Sequence[Row]) -> str:
     """Label Studio's tasks; what is in ``data`` comes back with its export."""
     tasks = [{"data": {k: v for k, v in one.items() if k != "choice"}} for one in rows]
     return json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"

@@ -8,7 +8,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,15 @@ from whichpairs.label.stores.serving import ServedStore
 from whichpairs.label.web.figures import figures, took
 from whichpairs.label.web.project import Project, ServeSettings, Texts
 from whichpairs.label.web.render import tree
+from whichpairs.label.web.sent import (
+    LentPair,
+    LentPairs,
+    Overview,
+    People,
+    Progress,
+    Rendered,
+    Shown,
+)
 
 AHEAD = 3
 """Pairs that a page holds: the one on screen, and those that follow at once."""
@@ -58,7 +67,7 @@ class Desk:
         self._picking = threading.Lock()
         self.picked = ""
         self._passed = set[str]()
-        self._figures: tuple[float, float, dict[str, Any]] = (0.0, 0.0, {})
+        self._figures: tuple[float, float, People] = (0.0, 0.0, {})  # type: ignore[typeddict-item]
         for answer in store.answers():
             if answer.handle is not None and answer.corrects is None:
                 self._count(answer.annotator, took(answer))
@@ -86,7 +95,7 @@ class Desk:
         with suppress(UserError):  # whoever answers next is told
             self._left = self.store.left()
 
-    def following(self, name: str) -> dict[str, Any]:
+    def following(self, name: str) -> Mapping[str, object]:
         """What an annotator's page shows now and next."""
         quiz = self.quiz_state(name)
         if quiz is not None:
@@ -100,19 +109,19 @@ class Desk:
     def _seconds(self) -> float:
         return 60.0 * self.settings.lease_minutes
 
-    def _pairs(self, name: str, loans: list[Lease]) -> dict[str, Any]:
+    def _pairs(self, name: str, loans: list[Lease]) -> LentPairs:
         return {"pairs": [self._pair(one) for one in loans], **self.progress(name)}
 
-    def _pair(self, one: Lease) -> dict[str, Any]:
+    def _pair(self, one: Lease) -> LentPair:
         return {"handle": one.handle, **shown(self.project.texts(one.id_a, one.id_b))}
 
-    def progress(self, name: str) -> dict[str, Any]:
+    def progress(self, name: str) -> Progress:
         """How far an annotator is, and how fast."""
         tally = self._tallies.get(name, Tally())
         pace = statistics.median(tally.times) if len(tally.times) >= 5 else None
         return {"done": tally.answers, "left": self.left(), "pace": pace}
 
-    def rendered(self, name: str, handle: str) -> dict[str, Any]:
+    def rendered(self, name: str, handle: str) -> Rendered:
         """A pair's texts as Markdown trees.
 
         Raises:
@@ -227,7 +236,7 @@ class Desk:
             self._picking.release()
         return self.picked
 
-    def overview(self, invited: list[str]) -> dict[str, Any]:
+    def overview(self, invited: list[str]) -> Overview:
         """The owner's figures."""
         price = self.settings.price
         found = self._seen(invited)
@@ -242,7 +251,7 @@ class Desk:
             "currency": self.settings.currency,
         }
 
-    def _seen(self, invited: list[str]) -> dict[str, Any]:
+    def _seen(self, invited: list[str]) -> People:
         """`figures`; where they take long, for people answer meanwhile, no more than a tenth of the
         time."""
         made, took, found = self._figures
@@ -253,11 +262,11 @@ class Desk:
         return found
 
     @staticmethod
-    def _invited(found: dict[str, Any]) -> list[str]:
+    def _invited(found: People) -> list[str]:
         return [one["name"] for one in found["people"] if one["invited"]]
 
 
-def shown(texts: Texts) -> dict[str, Any]:
+def shown(texts: Texts) -> Shown:
     """A pair's texts, as the page gets them."""
     prompt = [{"role": role, "text": text} for role, text in texts.prompt]
     return {"prompt": prompt, "a": texts.a, "b": texts.b}

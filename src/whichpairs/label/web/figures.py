@@ -12,12 +12,11 @@ from scipy.stats import beta
 
 from whichpairs.label.agreement import agreements, alpha
 from whichpairs.label.stores.base import Answer
+from whichpairs.label.web.sent import People
 from whichpairs.types import Label
 
 
-def figures(
-    answers: Sequence[Answer], labels: Sequence[Label], invited: Sequence[str]
-) -> dict[str, Any]:
+def figures(answers: Sequence[Answer], labels: Sequence[Label], invited: Sequence[str]) -> People:
     """The people who answered by the page or are invited, and what holds for all of them."""
     standing = _standing([one for one in answers if one.handle is not None])
     theirs = defaultdict[str, list[Answer]](list)
