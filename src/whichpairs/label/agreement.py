@@ -21,8 +21,8 @@ class Agreement:
 
     Attributes:
         first, second: their names; shared: how many pairs; same: on how many they say the same.
-        kappa: Cohen's κ over left, right and tie (1 agree always, 0 no more than chance would); None
-            for fewer than `LEAST_SHARED` pairs, or where both always say the same.
+        kappa: Cohen's κ over left, right and tie (1 agree always, 0 no more than chance would);
+            None for fewer than `LEAST_SHARED` pairs, or where both always say the same.
     """
 
     first: str
@@ -61,7 +61,8 @@ def winner(label: Label) -> str | None:
 
 
 def _kappa(both: Sequence[tuple[str, str]]) -> float | None:
-    """(p_o − p_e) / (1 − p_e) (Cohen 1960); scikit-learn's takes seconds to import for these lines."""
+    """(p_o − p_e) / (1 − p_e) (Cohen 1960); scikit-learn's takes seconds to import for so few
+    lines."""
     n = len(both)
     one, other = Counter(a for a, _ in both), Counter(b for _, b in both)
     chance = sum(one[c] * other[c] for c in one) / n**2
@@ -76,7 +77,8 @@ def counts(labels: Sequence[Label]) -> dict[str, int]:
 
 
 def person(label: Label) -> str:
-    """Whose a label counts as: a program's repeats are one annotator's, and so are imported labels."""
+    """Whose a label counts as: a program's repeats are one annotator's, and so are imported
+    labels."""
     if label.annotator.startswith(IMPORTED):
         return IMPORTED.rstrip(":")
     return _whole(label.annotator)
@@ -89,10 +91,10 @@ def _whole(name: str) -> str:
 
 
 def alpha(labels: Sequence[Label]) -> float | None:
-    """Krippendorff's α over left, right and tie of all who answered a pair (1 agree always, 0 chance).
+    """Krippendorff's α over left, right and tie of all who answered a pair (1 alike, 0 chance).
 
-    1 − D_o / D_e, nominal, with pairs of fewer than two answers left out (Krippendorff 2004, ch. 11); None
-    for fewer than `LEAST_SHARED` pairs with two, or where all say the same.
+    1 − D_o / D_e, nominal, with pairs of fewer than two answers left out (Krippendorff 2004,
+    ch. 11); None for fewer than `LEAST_SHARED` pairs with two, or where all say the same.
     """
     answers = defaultdict[str, list[str]](list)
     for x in labels:
