@@ -30,7 +30,7 @@ from whichpairs.workflow.import_pool import import_pool
 from whichpairs.workflow.plan import plan
 from whichpairs.workflow.select.settings import SelectSettings
 from whichpairs.workflow.select.stage import select as select_pairs
-from whichpairs.workflow.settings import PlanSettings
+from whichpairs.workflow.settings.plan import PlanSettings
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")

@@ -15,7 +15,7 @@ from whichpairs.design.forecast.curve import Outlook
 from whichpairs.design.forecast.predicted_gap import Reach
 from whichpairs.workflow.fit import foretold
 from whichpairs.workflow.plan import _table, plan, trust, verdict
-from whichpairs.workflow.settings import PlanSettings
+from whichpairs.workflow.settings.plan import PlanSettings
 from whichpairs.workflow.workspace import workspace
 
 pytestmark = pytest.mark.usefixtures("few_draws")

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from whichpairs.workflow.select.limit_settings import LimitSettings
     from whichpairs.workflow.select.settings import SelectSettings
     from whichpairs.workflow.select.stage import select
-    from whichpairs.workflow.settings import GenerateSettings, PlanSettings
+    from whichpairs.workflow.settings.generate import GenerateSettings
+    from whichpairs.workflow.settings.plan import PlanSettings
     from whichpairs.workflow.status import status
     from whichpairs.workflow.train.export import export_labels
     from whichpairs.workflow.train.stage import train_policy
@@ -81,7 +82,8 @@ _HOME = {
     "whichpairs.workflow.plan": ("plan",),
     "whichpairs.workflow.score": ("score_pool",),
     "whichpairs.workflow.select.stage": ("select",),
-    "whichpairs.workflow.settings": ("GenerateSettings", "PlanSettings"),
+    "whichpairs.workflow.settings.generate": ("GenerateSettings",),
+    "whichpairs.workflow.settings.plan": ("PlanSettings",),
     "whichpairs.workflow.status": ("status",),
     "whichpairs.workflow.train.stage": ("train_policy",),
     "whichpairs.train.teach": ("CannotTeachError", "teach"),

@@ -23,7 +23,7 @@ from whichpairs.streams import derived_seed
 from whichpairs.types import SILENT, Message, Progress
 from whichpairs.wording import counted, counted_of, listed, plural
 from whichpairs.workflow.import_pool import add_pool
-from whichpairs.workflow.settings import GenerateSettings
+from whichpairs.workflow.settings.generate import GenerateSettings
 
 if TYPE_CHECKING:
     from whichpairs.generate.backend import Sample

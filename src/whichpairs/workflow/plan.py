@@ -20,7 +20,7 @@ from whichpairs.workflow.select.criteria import adaptive_rng
 from whichpairs.workflow.select.paper import draw_of, solved
 from whichpairs.workflow.select.settings import SelectSettings
 from whichpairs.workflow.select.stage import Desk
-from whichpairs.workflow.settings import PlanSettings
+from whichpairs.workflow.settings.plan import PlanSettings
 from whichpairs.workflow.workspace import Workspace, workspace
 
 WORTH_IT = 1.2

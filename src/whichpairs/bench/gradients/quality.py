@@ -23,7 +23,7 @@ from whichpairs.workflow.features.settings import FeatureSettings
 from whichpairs.workflow.features.stage import compute_features
 from whichpairs.workflow.generate import generate_pool
 from whichpairs.workflow.import_pool import import_pool
-from whichpairs.workflow.settings import GenerateSettings
+from whichpairs.workflow.settings.generate import GenerateSettings
 from whichpairs.workflow.workspace import workspace
 
 BETA, LABELS, HOLDOUT, SIZE, TOKENS = 0.1, 1600, 0.3, 16, 24

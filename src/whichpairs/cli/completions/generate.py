@@ -10,10 +10,10 @@ from whichpairs.cli.options.unread import given, say_idle
 from whichpairs.cli.progress import Bars
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.settings import GenerateSettings
+    from whichpairs.workflow.settings.generate import GenerateSettings
 
 
-@with_settings(settings="whichpairs.workflow.settings:GenerateSettings")
+@with_settings(settings="whichpairs.workflow.settings.generate:GenerateSettings")
 def command(
     context: typer.Context,
     run: RunOption,

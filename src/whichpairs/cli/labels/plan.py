@@ -6,10 +6,10 @@ from whichpairs.cli.options.common import BetaOption, JsonOption, RunOption, sho
 from whichpairs.cli.options.from_settings import with_settings
 
 if TYPE_CHECKING:
-    from whichpairs.workflow.settings import PlanSettings
+    from whichpairs.workflow.settings.plan import PlanSettings
 
 
-@with_settings(settings="whichpairs.workflow.settings:PlanSettings")
+@with_settings(settings="whichpairs.workflow.settings.plan:PlanSettings")
 def command(
     run: RunOption, settings: "PlanSettings", beta: BetaOption = None, json_: JsonOption = False
 ) -> None:

@@ -1,6 +1,6 @@
 """Commands from settings classes: a parameter that is one becomes the options of its fields.
 
-    @with_settings(settings="whichpairs.workflow.settings:PlanSettings")
+    @with_settings(settings="whichpairs.workflow.settings.plan:PlanSettings")
     def command(run: RunOption, settings: "PlanSettings", json_: JsonOption = False) -> None:
 
 The class is imported when the command is called (or asked for its help), not before.

@@ -74,7 +74,7 @@ def _kinds(stage: str) -> list[Any]:
     from whichpairs.workflow.evaluate.settings import EvaluateSettings
     from whichpairs.workflow.features.settings import FeatureSettings
     from whichpairs.workflow.select.settings import SelectSettings
-    from whichpairs.workflow.settings import GenerateSettings
+    from whichpairs.workflow.settings.generate import GenerateSettings
 
     kinds: dict[str, list[Any]] = {
         "generate": [GenerateSettings],

@@ -1,0 +1,1 @@
+"""What stages that are one module are told."""
