@@ -177,11 +177,7 @@ def _imdb(results: Results) -> str:
     rows = [[f"`{m}`", *(cells.get((m, count), "") for count in labels)] for m in methods]
 
     def saved(name: str) -> str:
-        figure = page["figures"][name]
-        if figure["value"] is None:
-            return "not to be said"
-        high = "∞" if figure["high"] is None else f"{figure['high']:.1f}"
-        return f"{figure['value']:.1f} ({figure['low']:.1f} to {high})"
+        return str(page["saved"].get(name, "not to be said"))
 
     design = page["figures"]["P4b"]
     seen = "it helps" if (design["low"] or 0) > 1 else "nothing is seen of it"

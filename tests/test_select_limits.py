@@ -311,7 +311,7 @@ def test_limits_are_in_the_manifest_only_where_they_are_used(
     report(run)
     page = (run / "report.html").read_text()
     assert "--reading 150 --share code=0.2:" in page
-    assert "predicted gap of" in page
+    assert 'id="term-predicted-gap"' in page
     path.write_text(first + "\n")
     assert "wait" in fails(capsys, *command)
 

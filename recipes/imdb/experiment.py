@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from findings import draw, figures, page, table
+from findings import draw, figures, in_words, page, table
 from lab import MEASURES, SCORE, WORDS, Stand, Trial, keep_cell, make_pool, stand, work_folder
 
 from whichpairs.bench.markdown import About, write_page
@@ -102,6 +102,7 @@ def main() -> None:
         "seeds": list(range(seeds)),
         "seconds_of_this_call": round(time.perf_counter() - began),
         "seconds_of_all_trials": round(sum(cell["seconds"] for cell in found)),
+        "saved": in_words(found),
         "cells": found,
     }
     about = About("make imdb" + (" FULL=--full" if options.full else ""), MEASURES)

@@ -197,6 +197,23 @@ def goals(part: Cells) -> list[Figure]:
     return results
 
 
+def in_words(found: Cells) -> dict[str, str]:
+    """Labels saved as they are shown, ≥ or ≤ where they are bounds, by the names of `figures`."""
+    words = {}
+    for size, part in _by_size(found):
+        others = [m for m in methods(part) if m != PLAIN]
+        ours = {
+            f"labels saved by {m}, pools of {size}": saved(part, m, len(others)) for m in others
+        }
+        ours |= {
+            name: saved(part, method, base=base)
+            for name, (base, method, *_) in GOALS.items()
+            if {base, method} <= set(methods(part))
+        }
+        words |= {name: str(one.total) for name, one in ours.items() if one.total is not None}
+    return words
+
+
 HEAD = ("method", "labels", "reward", "KL, nats", "J over the reference", "J over random's")
 
 
