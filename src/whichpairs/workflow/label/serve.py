@@ -126,7 +126,7 @@ def open_project(
                 "no batch has been picked",
                 f"run: whichpairs select --run {root} --budget N",
             )
-        plan(space, overlap).keep()
+        plan(space, overlap)  # refuses a share out of range; `tasks` keeps the plan
         pool = space.pool
     text, row_of, prompt_of = pool.completions["completion"], pool.row_of, pool.prompt_of
 
